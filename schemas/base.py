@@ -1,0 +1,39 @@
+"""What every model of the contract shares: frozen, closed for writers, open for readers."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Self
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+
+class OpenEnum(StrEnum):
+    """An enum that a newer writer may extend: a value this reader has never heard of becomes `unknown`.
+
+    Every subclass declares `UNKNOWN = "unknown"`.
+    """
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self:
+        return cls("unknown")
+
+
+class Frozen(BaseModel):
+    """An immutable value. Building one forbids unknown fields; `read` ignores them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def read(cls, data: bytes | dict[str, Any]) -> Self:
+        """The value that a possibly newer writer wrote.
+
+        Raises `pydantic.ValidationError` for a missing or wrong field, `orjson.JSONDecodeError` for bytes
+        that are not JSON.
+        """
+        return cls.model_validate(orjson.loads(data) if isinstance(data, bytes) else data, extra="ignore")
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON: sorted keys, unset optional fields left out."""
+        return orjson.dumps(self.model_dump(mode="json", exclude_none=True), option=orjson.OPT_SORT_KEYS)

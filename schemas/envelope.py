@@ -1,0 +1,144 @@
+"""CloudEvents 1.0 in Kafka's binary mode: attributes as `ce_*` headers, the value is the data itself.
+
+https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
+A structured-mode record (content type `application/cloudevents...`) is accepted on intake, never written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from schemas import events, job
+from schemas.base import Frozen
+
+CONTENT_TYPE = "application/json"
+TYPE_PREFIX = "latentline."
+SCHEMA_BASE = "https://latentline.dev/schemas/"
+
+EVENTS: tuple[type[Frozen], ...] = (
+    events.PromptSubmitted, events.CancelRequested,
+    events.Task, events.CancelTask, events.Drain,
+    events.Started, events.Done, events.Failed, events.Preempted, events.TaskCancelled, events.InputMissing,
+    events.Heartbeat, events.Tick, events.StepProgress,
+    events.JobCompleted, events.JobFailed, events.JobCancelled, events.UsageWindow,
+    job.JobState,
+)  # fmt: skip
+
+Headers = list[tuple[str, bytes]]
+
+
+class UnreadableEvent(ValueError):
+    """The bytes are no event of ours. `reason` is a stable word: where the record goes, it goes as this."""
+
+    def __init__(self, reason: str, message: str, field: str | None = None, value: str | None = None) -> None:
+        self.reason, self.field, self.value = reason, field, value
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """The attributes around an event. `time` is unix seconds."""
+
+    id: str
+    type: str
+    source: str
+    subject: str | None = None
+    time: float | None = None
+    traceparent: str | None = None
+
+
+def type_of(model: type[Frozen]) -> str:
+    """`PromptSubmitted` -> `latentline.prompt_submitted.v1`."""
+    return f"{TYPE_PREFIX}{re.sub(r'(?<!^)(?=[A-Z])', '_', model.__name__).lower()}.v1"
+
+
+MODELS = {type_of(model): model for model in EVENTS}
+
+
+def write(
+    event: Frozen, *, id: str, source: str, time: float, subject: str | None = None, traceparent: str | None = None
+) -> tuple[bytes, Headers]:
+    """Value and headers of a record."""
+    attributes = {
+        "ce_specversion": "1.0",
+        "ce_id": id,
+        "ce_source": source,
+        "ce_type": type_of(type(event)),
+        "ce_time": datetime.fromtimestamp(time, UTC).isoformat().replace("+00:00", "Z"),
+        "ce_subject": subject,
+        "ce_dataschema": f"{SCHEMA_BASE}{type_of(type(event))}.json",
+        "content-type": CONTENT_TYPE,
+        "traceparent": traceparent,
+    }
+    return event.to_bytes(), [(name, text.encode()) for name, text in attributes.items() if text is not None]
+
+
+def read(value: bytes | None, headers: Iterable[tuple[str, bytes | None]] | None) -> tuple[Frozen, Envelope]:
+    """The event of a record and its envelope. Raises `UnreadableEvent`, never anything else."""
+    attributes = {name: (text or b"").decode(errors="replace") for name, text in headers or ()}
+    if value is None:
+        raise UnreadableEvent("empty", "the record has no value")
+    data: Any = parse(value)
+    if attributes.get("content-type", "").startswith("application/cloudevents"):
+        attributes, data = structured(data)
+    envelope = envelope_of(attributes)
+    model = MODELS.get(envelope.type)
+    if model is None:
+        raise UnreadableEvent("unknown_type", f"no event type {envelope.type!r}", "ce_type", envelope.type)
+    try:
+        return model.read(data), envelope
+    except ValidationError as error:
+        raise unreadable(error) from None
+
+
+def parse(value: bytes) -> Any:
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise UnreadableEvent("not_json", f"the value is not JSON: {error}") from None
+
+
+def envelope_of(attributes: dict[str, str]) -> Envelope:
+    for required in ("ce_type", "ce_id"):
+        if not attributes.get(required):
+            raise UnreadableEvent("missing_header", f"the header {required} is missing", required)
+    if attributes.get("ce_specversion", "1.0") != "1.0":
+        version = attributes["ce_specversion"]
+        raise UnreadableEvent("unknown_specversion", f"CloudEvents {version!r} is not 1.0", "ce_specversion", version)
+    return Envelope(
+        id=attributes["ce_id"],
+        type=attributes["ce_type"],
+        source=attributes.get("ce_source", ""),
+        subject=attributes.get("ce_subject"),
+        time=parse_time(attributes.get("ce_time")),
+        traceparent=attributes.get("traceparent"),
+    )
+
+
+def structured(data: Any) -> tuple[dict[str, str], Any]:
+    if not isinstance(data, dict):
+        raise UnreadableEvent("not_an_event", "a structured CloudEvent must be a JSON object")
+    attributes = {f"ce_{name}": str(text) for name, text in data.items() if name not in ("data", "traceparent")}
+    if "traceparent" in data:
+        attributes["traceparent"] = str(data["traceparent"])
+    return attributes, data.get("data")
+
+
+def unreadable(error: ValidationError) -> UnreadableEvent:
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "value"
+    return UnreadableEvent("invalid_field", f"{field}: {first['msg']}", field, repr(first.get("input"))[:200])
+
+
+def parse_time(text: str | None) -> float | None:
+    try:
+        return datetime.fromisoformat(text).timestamp() if text else None
+    except ValueError:
+        return None

@@ -1,0 +1,298 @@
+"""Every event of the line. Times are unix seconds (UTC), durations seconds, sizes bytes.
+
+Public: PromptSubmitted, CancelRequested; JobCompleted, JobFailed, JobCancelled; UsageWindow.
+Internal: Task, CancelTask, Drain (coordinator to worker); Started, Done, Failed, Preempted, TaskCancelled,
+InputMissing, Heartbeat (worker to coordinator); Tick (coordinator to itself); StepProgress; JobState (schemas.job).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from schemas.base import Frozen, OpenEnum
+from schemas.errors import ErrorReport
+from schemas.recipe import Recipe
+from schemas.stage import Stage
+
+Metadata = Annotated[dict[str, Annotated[str, Field(max_length=512)]], Field(max_length=16)]
+Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@-]*$")]
+
+
+# -- prompts: the public intake ------------------------------------------------------------------------------
+
+
+class PromptSubmitted(Frozen):
+    """Please make a video. Only `prompt` is required; what is unset becomes the bundle's default."""
+
+    prompt: str
+    tenant: Name = "default"
+    idempotency_key: str | None = Field(None, min_length=1, max_length=256, description="unset: the event's ce_id")
+    model: str | None = Field(None, max_length=128)
+    negative_prompt: str | None = None
+    size: str | None = Field(None, description="WIDTHxHEIGHT in pixels", examples=["832x480"])
+    seconds: float | None = Field(None, description="nearest valid frame count to seconds x fps + 1")
+    num_frames: int | None = Field(None, description="wins over seconds")
+    fps: int | None = None
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    scheduler: str | None = Field(None, max_length=64)
+    seed: int | None = Field(None, description="unset: derived from the job id")
+    priority: int = Field(0, ge=-100, le=100, description="higher runs first")
+    metadata: Metadata = {}
+
+
+class CancelRequested(Frozen):
+    """Please stop a job. The job still ends in exactly one completion event, whichever won."""
+
+    job: str = Field(pattern=r"^video_[0-9a-f]{32}$")
+    tenant: Name = "default"
+    reason: str = Field("asked by the user", max_length=512)
+
+
+# -- what travels inside events --------------------------------------------------------------------------------
+
+
+class ObjectRef(Frozen):
+    """An object in the store, promised by digest."""
+
+    name: str = Field(description="role in its stage's output, such as `latents` or `video`")
+    key: str = Field(description="object key in the bucket")
+    size: int = Field(ge=0)
+    sha256: str
+    media_type: str = "application/octet-stream"
+
+
+class Manifest(Frozen):
+    """The small object that makes a stage's output exist. It names its lease, so its etag is unique."""
+
+    stage: Stage
+    key: str = Field(description="stage key")
+    lease: int
+    objects: tuple[ObjectRef, ...]
+    facts: dict[str, str | int | float | bool] = Field({}, description="what the stage measured or chose")
+    bit_class: str = Field("", description="device kind, library versions and threads that made it")
+    seconds: float = Field(0.0, ge=0, description="compute seconds")
+
+    def find(self, name: str) -> ObjectRef:
+        """Raises `KeyError` if the output has no object of that role."""
+        for ref in self.objects:
+            if ref.name == name:
+                return ref
+        raise KeyError(f"{self.stage} {self.key[:12]} has no object {name!r}")
+
+
+class ArtifactRef(Frozen):
+    """A manifest in the store, at one etag."""
+
+    stage: Stage
+    key: str = Field(description="stage key")
+    manifest_key: str = Field(description="object key of the manifest")
+    etag: str
+
+
+# -- tasks.*: coordinator to one incarnation -------------------------------------------------------------------
+
+
+class Task(Frozen):
+    """A lease: this incarnation may run this stage of this job. `upstream` is the output it reads."""
+
+    incarnation: str
+    lease: int = Field(ge=1)
+    job: str
+    tenant: str
+    stage: Stage
+    key: str = Field(description="stage key")
+    recipe: Recipe
+    attempt: int = Field(ge=1)
+    upstream: ArtifactRef | None = None
+    condemned_etag: str | None = Field(None, description="a manifest at this etag is no hit; replace it")
+    metadata: dict[str, str] = {}
+
+
+class CancelTask(Frozen):
+    """Stop this lease. A worker that has never read the lease remembers that it is void."""
+
+    incarnation: str
+    lease: int
+    reason: str
+
+
+class Drain(Frozen):
+    """Take no new task; finish or hand over what is held; then leave. `at_once`: another life of this worker runs."""
+
+    incarnation: str
+    reason: str
+    at_once: bool = False
+
+
+# -- reports: outcomes and heartbeats ------------------------------------------------------------------------
+
+
+class Outcome(Frozen):
+    """What became of a lease. `redone_seconds`: compute that an earlier attempt had already paid for."""
+
+    incarnation: str
+    worker: str
+    lease: int
+    job: str
+    stage: Stage
+    key: str
+
+
+class Started(Outcome):
+    pass
+
+
+class Done(Outcome):
+    artifact: ArtifactRef
+    seconds: float = Field(ge=0, description="compute seconds of this lease")
+    reused: bool = Field(False, description="the manifest was there already: nothing was computed")
+    resumed_from_step: int | None = Field(None, description="denoise step of the checkpoint it went on from")
+    timings: dict[str, float] = Field({}, description="seconds by part: get, compute, put, hash, ...")
+    facts: dict[str, str | int | float | bool] = {}
+
+
+class Failed(Outcome):
+    error: ErrorReport
+    seconds: float = Field(0.0, ge=0)
+    log_tail: tuple[str, ...] = Field((), max_length=50)
+
+
+class Preempted(Outcome):
+    step: int | None = Field(None, description="last step that a durable checkpoint holds")
+    seconds: float = Field(0.0, ge=0)
+
+
+class TaskCancelled(Outcome):
+    seconds: float = Field(0.0, ge=0)
+
+
+class InputMissing(Outcome):
+    """The upstream output at this etag is gone or corrupt: its stage must run again."""
+
+    upstream_stage: Stage
+    upstream_key: str
+    etag: str
+    why: str
+
+
+class Inbox(Frozen):
+    """Where a worker reads the tasks of one stage, and the highest lease number it has read there."""
+
+    stage: Stage
+    partition: int = Field(ge=0)
+    echo: int = Field(0, ge=0)
+
+
+class HeldState(OpenEnum):
+    RUNNING = "running"
+    PARKED = "parked"
+    ENDING = "ending"
+    UNKNOWN = "unknown"
+
+
+class HeldLease(Frozen):
+    lease: int
+    state: HeldState
+    step: int | None = None
+    checkpoint_step: int | None = None
+
+
+class Heartbeat(Frozen):
+    """Everything a worker holds and offers; every few seconds and on change."""
+
+    incarnation: str
+    worker: str = Field(description="stable name; a newer incarnation supersedes an older one")
+    node: str
+    started_at: float = Field(description="of this incarnation; decides which of two lives is newer")
+    inboxes: tuple[Inbox, ...]
+    slots: int = Field(ge=0, description="capacity over all stages; 0 = not ready")
+    leases: tuple[HeldLease, ...] = ()
+    bundles: tuple[str, ...] = Field((), description="models it can run")
+    loaded: tuple[str, ...] = Field((), description="stage/model pairs warm in the child")
+    bit_class: str = ""
+    draining: bool = False
+    leaving: bool = Field(False, description="last words: this incarnation ends now, orderly")
+    condition: str = Field("ready", description="ready, starting, store_unreachable, disk_full, ...")
+
+
+class Tick(Frozen):
+    """The coordinator's own clock, read back through `reports`: ages count in ticks."""
+
+    cell: int
+    number: int
+
+
+# -- progress --------------------------------------------------------------------------------------------------
+
+
+class StepProgress(Frozen):
+    """Step k of n of a stage; best effort."""
+
+    job: str
+    tenant: str
+    stage: Stage
+    lease: int
+    step: int
+    steps: int
+    step_seconds: float | None = None
+
+
+# -- completions: the public result, exactly one a job ---------------------------------------------------------
+
+
+class StageSummary(Frozen):
+    stage: Stage
+    attempts: int
+    wait_seconds: float = Field(ge=0)
+    seconds: float = Field(ge=0, description="compute seconds of the accepted attempt")
+    wasted_seconds: float = Field(0.0, ge=0, description="compute seconds of attempts that gave nothing")
+    worker: str | None = None
+    reused: bool = False
+    resumed_from_step: int | None = None
+    timings: dict[str, float] = {}
+
+
+class Completion(Frozen):
+    """What all three ends of a job share. `recipe` is absent when the prompt never became one."""
+
+    job: str
+    tenant: str
+    accepted_at: float
+    ended_at: float
+    recipe: Recipe | None = None
+    stages: tuple[StageSummary, ...] = ()
+    metadata: dict[str, str] = {}
+
+
+class JobCompleted(Completion):
+    video: ObjectRef
+    poster: ObjectRef | None = None
+    seconds: float = Field(description="duration of the video")
+    bucket: str
+
+
+class JobFailed(Completion):
+    error: ErrorReport
+    stage: Stage | None = None
+
+
+class JobCancelled(Completion):
+    reason: str
+    stage: Stage | None = None
+
+
+# -- usage -----------------------------------------------------------------------------------------------------
+
+
+class UsageWindow(Frozen):
+    """Usage of a tenant in one tumbling window, republished as it grows."""
+
+    tenant: str
+    window_start: float
+    window_seconds: float
+    jobs: dict[str, int] = Field({}, description="ended jobs by outcome")
+    video_seconds: float = 0.0
+    compute_seconds: dict[str, float] = Field({}, description="by stage")

@@ -1,0 +1,93 @@
+"""The state of a job: the record of the compacted `jobs` topic, written only by the coordinator."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from schemas.base import Frozen, OpenEnum
+from schemas.errors import ErrorReport
+from schemas.events import ArtifactRef, ObjectRef
+from schemas.recipe import Recipe
+from schemas.stage import Stage
+
+
+class JobStatus(OpenEnum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+    @property
+    def ended(self) -> bool:
+        return self in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+class Lease(Frozen):
+    """One dispatch of a job's stage to one incarnation. Numbers rise in a cell."""
+
+    number: int = Field(ge=1)
+    incarnation: str
+    worker: str
+    stage: Stage
+    partition: int
+    dispatched_at: float
+    started_at: float | None = None
+
+
+class Attempt(Frozen):
+    """A lease that has ended, for people who ask what happened."""
+
+    stage: Stage
+    lease: int
+    worker: str
+    outcome: str = Field(description="done, failed, preempted, cancelled, lost, voided, input_lost")
+    dispatched_at: float
+    ended_at: float
+    seconds: float = 0.0
+    error: ErrorReport | None = None
+
+
+class StageState(Frozen):
+    key: str
+    waiting_since: float | None = None
+    not_before: float = Field(0.0, description="a retry may not be dispatched earlier")
+    dispatches: int = 0
+    failures: int = Field(0, description="failures that cost an attempt, since the last success")
+    setbacks: int = Field(0, description="failures that cost none (infrastructure), for the back-off")
+    suspicions: int = Field(0, description="started leases that vanished with their worker")
+    artifact: ArtifactRef | None = None
+    condemned_etag: str | None = None
+    seconds: float = 0.0
+    wasted_seconds: float = 0.0
+    wait_seconds: float = 0.0
+    worker: str | None = None
+    reused: bool = False
+    resumed_from_step: int | None = None
+    timings: dict[str, float] = {}
+
+
+class JobState(Frozen):
+    """Truth about one job. An ended job keeps this as its stub, so that a replayed prompt is a no-op."""
+
+    job: str
+    tenant: str
+    version: int = Field(ge=1, description="rises with every change")
+    status: JobStatus
+    body_digest: str = Field(description="of the prompt event; another body under the same id is a conflict")
+    accepted_at: float
+    updated_at: float
+    ended_at: float | None = None
+    priority: int = 0
+    recipe: Recipe | None = None
+    stage: Stage | None = Field(None, description="the stage that waits or runs")
+    stages: dict[Stage, StageState] = {}
+    lease: Lease | None = None
+    attempts: tuple[Attempt, ...] = Field((), description="the latest ended leases, oldest first")
+    cancel_reason: str | None = Field(None, description="a cancel waits for the running lease to end")
+    error: ErrorReport | None = None
+    video: ObjectRef | None = None
+    poster: ObjectRef | None = None
+    metadata: dict[str, str] = {}
+    traceparent: str | None = None

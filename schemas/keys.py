@@ -1,0 +1,45 @@
+"""Ids and keys: job ids, and for each stage the digest of exactly what determines its output."""
+
+from __future__ import annotations
+
+from schemas.bundle import BundleManifest
+from schemas.digest import digest
+from schemas.recipe import Recipe
+from schemas.stage import STAGES, Stage
+
+# Raised when the code of a stage changes what it computes from the same recipe and bundle.
+CODE_VERSION = {Stage.ENCODE: 1, Stage.DENOISE: 1, Stage.DECODE: 1, Stage.MUX: 1}
+
+ENCODE_FIELDS = ("prompt", "negative_prompt", "max_sequence_length")
+DENOISE_FIELDS = (
+    "seed", "width", "height", "num_frames", "num_inference_steps", "guidance_scale", "scheduler", "flow_shift",
+)  # fmt: skip
+DECODE_FIELDS = ("fps", "encoding")
+
+
+def job_id(tenant: str, idempotency_key: str) -> str:
+    """`video_` and a digest: submitting the same key again names the same job."""
+    return "video_" + digest([tenant, idempotency_key])[:32]
+
+
+def stage_keys(recipe: Recipe, bundle: BundleManifest, job: str) -> dict[Stage, str]:
+    """The key of every stage. Each key covers its own fields and, through the key before, all earlier ones.
+
+    `mux` belongs to its job, since the file carries job metadata.
+    """
+    determined_by: dict[Stage, list[object]] = {
+        Stage.ENCODE: [bundle.components.encode, bundle.dtype, recipe.subset(*ENCODE_FIELDS)],
+        Stage.DENOISE: [
+            bundle.components.denoise,
+            bundle.dtype,
+            bundle.geometry.model_dump(),
+            recipe.subset(*DENOISE_FIELDS),
+        ],
+        Stage.DECODE: [bundle.components.decode, bundle.vae_dtype, recipe.subset(*DECODE_FIELDS)],
+        Stage.MUX: [job, recipe.digest],
+    }
+    keys: dict[Stage, str] = {}
+    before = ""
+    for stage in STAGES:
+        before = keys[stage] = digest([stage, CODE_VERSION[stage], before, determined_by[stage]])
+    return keys

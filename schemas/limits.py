@@ -1,0 +1,152 @@
+"""From a prompt event to a recipe: defaults filled, text cleaned, limits checked in the model's own language."""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from typing import TypeVar
+
+from schemas.bundle import BundleManifest, Limits
+from schemas.errors import InvalidJob
+from schemas.events import PromptSubmitted
+from schemas.recipe import SEED_LIMIT, Recipe, derived_seed
+
+Number = TypeVar("Number", int, float)
+Value = TypeVar("Value")
+
+ALLOWED_CONTROLS = "\t\n\r"
+
+
+def recipe_of(asked: PromptSubmitted, job: str, bundles: dict[str, BundleManifest], default_model: str) -> Recipe:
+    """The normalised recipe of a prompt. Raises `InvalidJob` naming field, value, limit and nearest value."""
+    bundle = find_bundle(asked.model or default_model, bundles)
+    limits, defaults = bundle.limits, bundle.defaults
+    width, height = checked_size(asked.size, limits) if asked.size else (defaults.width, defaults.height)
+    fps = in_range("fps", or_default(asked.fps, defaults.fps), 1, limits.max_fps)
+    steps = or_default(asked.num_inference_steps, defaults.num_inference_steps)
+    guidance = or_default(asked.guidance_scale, defaults.guidance_scale)
+    negative = or_default(asked.negative_prompt, defaults.negative_prompt)
+    seed = or_default(asked.seed, derived_seed(job))
+    return Recipe(
+        model=bundle.model,
+        revision=bundle.revision,
+        prompt=clean_text("prompt", asked.prompt, limits, required=True),
+        negative_prompt=clean_text("negative_prompt", negative, limits),
+        seed=in_range("seed", seed, 0, SEED_LIMIT - 1),
+        width=width,
+        height=height,
+        num_frames=checked_frames(asked, fps, limits, defaults.num_frames),
+        fps=fps,
+        num_inference_steps=in_range("num_inference_steps", steps, 1, limits.max_inference_steps),
+        guidance_scale=in_range("guidance_scale", guidance, 0.0, limits.max_guidance_scale),
+        scheduler=checked_choice("scheduler", asked.scheduler or defaults.scheduler, limits.schedulers),
+        flow_shift=defaults.flow_shift,
+        max_sequence_length=limits.max_sequence_length,
+    )
+
+
+def find_bundle(model: str, bundles: dict[str, BundleManifest]) -> BundleManifest:
+    return bundles[checked_choice("model", model, tuple(bundles))]
+
+
+def checked_choice(field: str, value: str, choices: tuple[str, ...]) -> str:
+    if value in choices:
+        return value
+    close = difflib.get_close_matches(value, choices, n=1, cutoff=0.0)
+    raise InvalidJob(field, value, f"must be one of {', '.join(choices)}", close[0] if close else None)
+
+
+def clean_text(field: str, text: str, limits: Limits, required: bool = False) -> str:
+    """NFC, whitespace collapsed. Raises for control characters, for emptiness if required, for length."""
+    for place, character in enumerate(text):
+        if unicodedata.category(character) in ("Cc", "Cs") and character not in ALLOWED_CONTROLS:
+            raise InvalidJob(field, text, f"has the control character U+{ord(character):04X} at {place}")
+    cleaned = " ".join(unicodedata.normalize("NFC", text).split())
+    if required and not cleaned:
+        raise InvalidJob(field, text, "must not be empty")
+    if len(cleaned) > limits.max_prompt_characters:
+        longest = limits.max_prompt_characters
+        raise InvalidJob(field, cleaned, f"has {len(cleaned)} characters, at most {longest}", f"{longest} characters")
+    return cleaned
+
+
+def checked_size(size: str, limits: Limits) -> tuple[int, int]:
+    """Width and height of `WIDTHxHEIGHT`. Both become even sides for H.264 since the multiple is even."""
+    width_text, _, height_text = size.lower().partition("x")
+    if not (width_text.isascii() and width_text.isdigit() and height_text.isascii() and height_text.isdigit()):
+        raise InvalidJob("size", size, "must be WIDTHxHEIGHT in pixels, such as 832x480")
+    if len(size) > 11:
+        raise InvalidJob("size", size, f"must have at most {limits.max_pixels} pixels", nearest_size(1, 1, limits))
+    width, height = int(width_text), int(height_text)
+    problem = size_problem(width, height, limits)
+    if problem:
+        raise InvalidJob("size", size, problem, nearest_size(width, height, limits))
+    return width, height
+
+
+def size_problem(width: int, height: int, limits: Limits) -> str | None:
+    multiple = even_multiple(limits)
+    if min(width, height) < limits.min_side:
+        return f"both sides must be at least {limits.min_side} pixels"
+    if width % multiple or height % multiple:
+        return f"both sides must be multiples of {multiple}"
+    if width * height > limits.max_pixels:
+        return f"width x height must be at most {limits.max_pixels} pixels"
+    return None
+
+
+def even_multiple(limits: Limits) -> int:
+    """H.264 in yuv420p needs even sides, whatever the model allows."""
+    return limits.size_multiple if limits.size_multiple % 2 == 0 else 2 * limits.size_multiple
+
+
+def nearest_size(width: int, height: int, limits: Limits) -> str:
+    """A valid size close to the asked one: scaled into the pixel budget, then rounded to the multiple."""
+    multiple = even_multiple(limits)
+    least = -(-limits.min_side // multiple) * multiple
+    scale = min(1.0, (limits.max_pixels / (max(width, 1) * max(height, 1))) ** 0.5)
+    sides = [max(least, round(side * scale / multiple) * multiple) for side in (width, height)]
+    while sides[0] * sides[1] > limits.max_pixels and max(sides) > least:
+        sides[sides.index(max(sides))] -= multiple
+    return f"{sides[0]}x{sides[1]}"
+
+
+def checked_frames(asked: PromptSubmitted, fps: int, limits: Limits, default: int) -> int:
+    """Frames asked for directly, or the nearest valid count to `seconds` x fps + 1, or the default."""
+    if asked.num_frames is not None:
+        return valid_frames("num_frames", asked.num_frames, asked.num_frames, limits)
+    if asked.seconds is None:
+        return default
+    step = limits.frame_step
+    wanted = asked.seconds * fps + 1
+    if not 0 < asked.seconds < 1e6:
+        raise InvalidJob("seconds", asked.seconds, "must be above 0", f"{longest_seconds(fps, limits):g}")
+    frames = max(round((wanted - 1) / step), 1) * step + 1
+    if frames > limits.max_frames:
+        longest = longest_seconds(fps, limits)
+        raise InvalidJob("seconds", asked.seconds, f"at most {longest:g} s at {fps} fps", f"{longest:g}")
+    return frames
+
+
+def longest_seconds(fps: int, limits: Limits) -> float:
+    most = (limits.max_frames - 1) // limits.frame_step * limits.frame_step
+    return most / fps
+
+
+def valid_frames(field: str, value: object, frames: int, limits: Limits) -> int:
+    step = limits.frame_step
+    most = (limits.max_frames - 1) // step * step + 1
+    if frames % step == 1 % step and 1 <= frames <= most:
+        return frames
+    nearest = min(max(round((frames - 1) / step), 0) * step + 1, most)
+    raise InvalidJob(field, value, f"must be {step}k + 1 and at most {most}", nearest)
+
+
+def in_range(field: str, value: Number, low: Number, high: Number) -> Number:
+    if not low <= value <= high:
+        raise InvalidJob(field, value, f"must be between {low} and {high}", min(max(value, low), high))
+    return value
+
+
+def or_default(value: Value | None, default: Value) -> Value:
+    return default if value is None else value

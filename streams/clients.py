@@ -1,0 +1,154 @@
+"""Kafka clients of the line: every setting chosen here, each with its reason.
+
+Roles: `worker` producers and inbox consumers, the coordinator's group consumer, readers and transactional
+producer, and the plain clients of tools.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+
+from streams.settings import Settings
+
+Setting = tuple[Any, str]
+"""A value and the reason for it."""
+
+COMMON: dict[str, Setting] = {
+    "reconnect.backoff.ms": (50, "a restarted broker is found again at once"),
+    "reconnect.backoff.max.ms": (1000, "a worker must be heard within its heartbeat age (protocol rule 7)"),
+    "topic.metadata.refresh.interval.ms": (30_000, "a moved leader is noticed in seconds, not minutes"),
+    "socket.keepalive.enable": (True, "a dead peer behind a silent network is noticed"),
+    "log.connection.close": (False, "idle connections closed by the broker are no news"),
+}
+
+PRODUCER: dict[str, Setting] = COMMON | {
+    "enable.idempotence": (True, "a retried send must not write twice"),
+    "acks": ("all", "acknowledged means durable"),
+    "linger.ms": (0, "batches are small: waiting only adds latency"),
+    "compression.type": ("lz4", "events are JSON: three times smaller for little CPU"),
+    "retry.backoff.ms": (
+        5,
+        "transaction calls fall back to this after CONCURRENT_TRANSACTIONS; 100 is the floor otherwise",
+    ),
+    "retry.backoff.max.ms": (500, "no storm while the broker is away"),
+    "message.max.bytes": (2 * 1024 * 1024, "dead letters carry the largest prompt plus headers"),
+}
+
+REPORTER: dict[str, Setting] = PRODUCER | {
+    "message.timeout.ms": (0, "an outcome never times out: it waits for the broker (protocol rule 4)"),
+}
+
+TRANSACTIONAL: dict[str, Setting] = PRODUCER | {
+    "transaction.timeout.ms": (10_000, "a dead coordinator holds readers of read_committed back no longer than this"),
+}
+
+CONSUMER: dict[str, Setting] = COMMON | {
+    "enable.auto.commit": (False, "offsets move with results, in one transaction, or not at all"),
+    "enable.auto.offset.store": (False, "as above"),
+    "isolation.level": ("read_committed", "an aborted transaction never happened"),
+    "fetch.wait.max.ms": (100, "an idle fetch returns quickly, so a pause or seek takes effect quickly"),
+    "fetch.queue.backoff.ms": (10, "the default of 1 s delays the next fetch after a full queue"),
+    "queued.max.messages.kbytes": (16_384, "bounded memory a partition"),
+    "enable.partition.eof": (True, "`read to the end` is a fact, not a timeout"),
+    "allow.auto.create.topics": (False, "topics come from the table"),
+}
+
+INBOX: dict[str, Setting] = CONSUMER | {
+    "auto.offset.reset": ("error", "out of range means lost tasks: the process ends and starts anew (protocol rule 1)"),
+    "queued.min.messages": (1, "a task is a job of seconds: nothing to prefetch"),
+}
+
+ELECTION: dict[str, Setting] = CONSUMER | {
+    "group.protocol": ("classic", "the rules of takeover are written for it (design section 8)"),
+    "partition.assignment.strategy": ("cooperative-sticky", "a newcomer must not take the cell (protocol rule 16)"),
+    "session.timeout.ms": (6000, "a dead coordinator is replaced within seconds; 45 s is the default"),
+    "heartbeat.interval.ms": (1000, "a standby joins and leaves without holding the group up"),
+    "max.poll.interval.ms": (60_000, "guards the loop, which never computes for long"),
+    "auto.offset.reset": ("earliest", "the first start of a line reads every prompt"),
+}
+
+READER: dict[str, Setting] = CONSUMER | {
+    "auto.offset.reset": ("earliest", "a reader that assigns a fresh topic begins at its start"),
+}
+
+TOOL: dict[str, Setting] = CONSUMER | {
+    "auto.offset.reset": ("earliest", "a person asks for everything"),
+}
+
+
+class FatalClientError(Exception):
+    """librdkafka cannot go on (`KafkaError.fatal()`): the process must end non-zero and start anew."""
+
+
+@dataclass
+class ErrorWatch:
+    """The `error_cb` of a client. Keeps the first fatal error for the loop that asks."""
+
+    fatal: KafkaError | None = None
+    seen: dict[int, float] = field(default_factory=dict)
+
+    def __call__(self, error: KafkaError) -> None:
+        if error.fatal() and self.fatal is None:
+            self.fatal = error
+
+    def check(self) -> None:
+        """Raises `FatalClientError` once a fatal error has been seen. Call it every turn of a loop."""
+        if self.fatal is not None:
+            raise FatalClientError(str(self.fatal))
+
+
+class ThinnedLog(logging.Filter):
+    """Lets one librdkafka line of a kind through every `interval` seconds: a broker away logs 20 a second."""
+
+    def __init__(self, interval: float = 10.0) -> None:
+        super().__init__()
+        self.interval, self.last = interval, dict[str, float]()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind = record.getMessage().partition(" ")[0]
+        now = time.monotonic()
+        if now - self.last.get(kind, -self.interval) < self.interval:
+            return False
+        self.last[kind] = now
+        return True
+
+
+def librdkafka_logger() -> logging.Logger:
+    logger = logging.getLogger("librdkafka")
+    if not logger.filters:
+        logger.addFilter(ThinnedLog())
+    return logger
+
+
+def config(
+    role: dict[str, Setting], settings: Settings, watch: ErrorWatch | None = None, **more: Any
+) -> dict[str, Any]:
+    """librdkafka's configuration for a role. Keyword names use `_` for `.`."""
+    values = {name: value for name, (value, _) in role.items()}
+    values |= {
+        "bootstrap.servers": settings.kafka_bootstrap,
+        "client.id": "latentline",
+        "error_cb": watch or ErrorWatch(),
+    }
+    return values | {name.replace("_", "."): value for name, value in more.items()}
+
+
+def producer(role: dict[str, Setting], settings: Settings, watch: ErrorWatch | None = None, **more: Any) -> Producer:
+    return Producer(config(role, settings, watch, **more), logger=librdkafka_logger())
+
+
+def consumer(role: dict[str, Setting], settings: Settings, watch: ErrorWatch | None = None, **more: Any) -> Consumer:
+    """A consumer; without `group_id` it gets one that never commits, for use with `assign`."""
+    more.setdefault("group_id", f"{settings.topic_prefix}latentline.unused")
+    return Consumer(config(role, settings, watch, **more), logger=librdkafka_logger())
+
+
+def raise_for(error: KafkaError | None) -> None:
+    """Raises `KafkaException` unless the error is none or the harmless end of a partition."""
+    if error is not None and error.code() != KafkaError._PARTITION_EOF:
+        raise KafkaException(error)

@@ -1,0 +1,59 @@
+"""One typed settings object: environment variables `LATENTLINE_*`, checked at start, secrets never shown."""
+
+from __future__ import annotations
+
+import socket
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="LATENTLINE_", frozen=True, extra="ignore")
+
+    data_dir: Path = Field(Path(".latentline"), description="folder of the local stack and of a worker's spool")
+    kafka_bootstrap: str = Field("127.0.0.1:9092", description="bootstrap servers, host:port[,host:port]")
+    topic_prefix: str = Field("", description="put before every topic, group and transactional id")
+    cells: int = Field(1, ge=1, description="cells of this line; one partition each in per-cell topics")
+    cell: int = Field(0, ge=0, description="the cell of this worker")
+
+    store_endpoint: str = Field("127.0.0.1:9000", description="S3 endpoint, host:port")
+    store_access_key: str = Field("latentline", description="S3 access key")
+    store_secret_key: SecretStr = Field(SecretStr(""), description="S3 secret key")
+    store_bucket: str = Field("latentline", description="bucket of artifacts and videos")
+    store_secure: bool = Field(False, description="HTTPS to the store")
+    store_region: str = Field("us-east-1", description="S3 region")
+
+    bundles: str = Field("bundles/tiny", description="bundle folders, separated by the path separator")
+    default_model: str = Field("tiny", description="model of a prompt that names none")
+
+    worker_name: str = Field(default_factory=socket.gethostname, description="stable name of this worker")
+    node_name: str = Field(default_factory=socket.gethostname, description="machine that a worker runs on")
+    slots: int = Field(1, ge=1, description="tasks a worker holds at once, over all its stages")
+    threads: int = Field(2, ge=1, description="CPU threads of the compute child; part of the bit class")
+    device: str = Field("cpu", description="torch device of the compute child")
+
+    heartbeat_interval_s: float = Field(3.0, gt=0, description="seconds between heartbeats")
+    worker_lost_after_s: float = Field(8.0, gt=0, description="heartbeat age at which a worker is gone")
+    unread_lease_after_s: float = Field(5.0, gt=0, description="age at which a lease above the echo is voided")
+    checkpoint_interval_s: float = Field(2.0, gt=0, description="seconds of denoise work between checkpoints")
+    drain_grace_s: float = Field(20.0, ge=0, description="seconds a terminating worker may still work")
+    max_attempts: int = Field(3, ge=1, description="attempts of a stage that cost an attempt")
+    suspicion_limit: int = Field(
+        3, ge=1, description="started leases lost with their worker before a job is dead-lettered"
+    )
+
+    metrics_host: str = Field("127.0.0.1", description="address of /metrics and /healthz")
+    metrics_port: int = Field(0, ge=0, le=65535, description="port of /metrics and /healthz; 0 = any")
+    views_port: int = Field(8084, ge=0, le=65535, description="port of the views' read-only JSON")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
+    log_format: Literal["auto", "json", "console"] = Field("auto", description="auto = console on a terminal")
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read once. Raises `pydantic.ValidationError` naming the variable."""
+    return Settings()
