@@ -195,6 +195,8 @@ class HeldState(OpenEnum):
 
 class HeldLease(Frozen):
     lease: int
+    job: str
+    stage: Stage
     state: HeldState
     step: int | None = None
     checkpoint_step: int | None = None
@@ -219,10 +221,15 @@ class Heartbeat(Frozen):
 
 
 class Tick(Frozen):
-    """The coordinator's own clock, read back through `reports`: ages count in ticks."""
+    """The coordinator's own clock, read back through `reports`: ages count in ticks, one a second.
+
+    `after_gap`: the coordinator has just begun, or was away for longer than a tick; grace starts over.
+    """
 
     cell: int
+    coordinator: str
     number: int
+    after_gap: bool = False
 
 
 # -- progress --------------------------------------------------------------------------------------------------
