@@ -147,6 +147,7 @@ class Started(Outcome):
 
 class Done(Outcome):
     artifact: ArtifactRef
+    objects: tuple[ObjectRef, ...] = Field((), description="the objects of the accepted manifest")
     seconds: float = Field(ge=0, description="compute seconds of this lease")
     reused: bool = Field(False, description="the manifest was there already: nothing was computed")
     resumed_from_step: int | None = Field(None, description="denoise step of the checkpoint it went on from")

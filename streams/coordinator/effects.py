@@ -1,0 +1,51 @@
+"""What the core asks the service to do, as values. Changed job states are read off the ledger instead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from schemas.envelope import Headers
+from schemas.events import CancelTask, Drain, JobCancelled, JobCompleted, JobFailed, Task
+from schemas.stage import Stage
+
+
+@dataclass(frozen=True)
+class Send:
+    """Put a task or a command into one partition of a stage's inbox topic."""
+
+    stage: Stage
+    partition: int
+    event: Task | CancelTask | Drain
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True)
+class Complete:
+    """The one terminal event of a job."""
+
+    event: JobCompleted | JobFailed | JobCancelled
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """Original bytes and headers, with the reason they could not be used."""
+
+    reason: str
+    message: str
+    value: bytes | None
+    headers: Headers = field(default_factory=list)
+    origin: str = ""
+    key: str | None = None
+
+
+@dataclass(frozen=True)
+class Count:
+    """Something worth a metric that no other effect shows."""
+
+    what: str
+    labels: tuple[str, ...] = ()
+    amount: float = 1.0
+
+
+Effect = Send | Complete | DeadLetter | Count

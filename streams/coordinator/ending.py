@@ -1,0 +1,59 @@
+"""The ends of a job: one terminal state, one completion event."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schemas.errors import ErrorKind, ErrorReport
+from schemas.events import JobCancelled, JobCompleted, JobFailed, ObjectRef, StageSummary
+from schemas.job import JobState, JobStatus
+from schemas.stage import Stage
+from streams.coordinator import job as transitions
+from streams.coordinator.effects import Complete, DeadLetter, Effect
+from streams.coordinator.ledger import Ledger
+
+
+def complete(ledger: Ledger, state: JobState, video: ObjectRef, poster: ObjectRef | None, bucket: str, now: float) -> list[Effect]:
+    state = ledger.put(transitions.ended(state, JobStatus.COMPLETED, now, video=video, poster=poster), now)
+    assert state.recipe is not None
+    event = JobCompleted(**shared(state), video=video, poster=poster, seconds=state.recipe.seconds, bucket=bucket)
+    return [Complete(event, state.traceparent)]
+
+
+def fail(ledger: Ledger, state: JobState, error: ErrorReport, now: float, evidence: tuple[str, ...] = ()) -> list[Effect]:
+    """A bug also leaves a dead letter, with the evidence that is at hand."""
+    stage = state.stage
+    state = ledger.put(transitions.ended(state, JobStatus.FAILED, now, error=error), now)
+    effects: list[Effect] = [Complete(JobFailed(**shared(state), error=error, stage=stage), state.traceparent)]
+    if error.kind in (ErrorKind.BUG, ErrorKind.UNKNOWN):
+        message = "\n".join((error.message, *evidence))
+        effects.append(DeadLetter(error.code, message, state.to_bytes(), origin=f"jobs/{state.job}", key=state.job))
+    return effects
+
+
+def cancel(ledger: Ledger, state: JobState, reason: str, now: float) -> list[Effect]:
+    stage = state.stage
+    state = ledger.put(transitions.ended(state, JobStatus.CANCELLED, now, cancel_reason=reason), now)
+    return [Complete(JobCancelled(**shared(state), reason=reason, stage=stage), state.traceparent)]
+
+
+def shared(state: JobState) -> dict[str, Any]:
+    """What every completion says."""
+    return {
+        "job": state.job,
+        "tenant": state.tenant,
+        "accepted_at": state.accepted_at,
+        "ended_at": state.ended_at,
+        "recipe": state.recipe,
+        "stages": tuple(summary(state, stage) for stage in state.stages),
+        "metadata": state.metadata,
+    }
+
+
+def summary(state: JobState, stage: Stage) -> StageSummary:
+    record = state.stages[stage]
+    return StageSummary(
+        stage=stage, attempts=record.dispatches, wait_seconds=record.wait_seconds, seconds=record.seconds,
+        wasted_seconds=record.wasted_seconds, worker=record.worker, reused=record.reused,
+        resumed_from_step=record.resumed_from_step, timings=record.timings,
+    )  # fmt: skip

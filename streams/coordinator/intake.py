@@ -1,0 +1,72 @@
+"""Prompts and cancels: the public events that come in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from schemas.digest import digest
+from schemas.envelope import Envelope, Headers
+from schemas.errors import InvalidJob
+from schemas.events import CancelRequested, CancelTask, PromptSubmitted
+from schemas.job import JobState
+from schemas.keys import job_id, stage_keys
+from schemas.limits import recipe_of
+from streams.coordinator import ending
+from streams.coordinator import job as transitions
+from streams.coordinator.effects import Count, DeadLetter, Effect, Send
+from streams.coordinator.ledger import Ledger
+from streams.coordinator.policy import Policy
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A record as it was read, for the dead-letter topic. `origin` is topic/partition/offset."""
+
+    value: bytes | None = None
+    headers: Headers = field(default_factory=list)
+    origin: str = ""
+
+    def dead_letter(self, reason: str, message: str, key: str | None = None) -> DeadLetter:
+        return DeadLetter(reason, message, self.value, self.headers, self.origin, key)
+
+
+def submit(ledger: Ledger, policy: Policy, asked: PromptSubmitted, envelope: Envelope, raw: Raw, now: float) -> list[Effect]:
+    """Accept a prompt once: a replay is a no-op, another body under the same id is a conflict."""
+    job = job_id(asked.tenant, asked.idempotency_key or envelope.id)
+    body = digest(asked.model_dump(mode="json"))
+    known = ledger.jobs.get(job)
+    if known is not None and known.body_digest == body:
+        return [Count("duplicate", ("prompt",))]
+    if known is not None:
+        return [raw.dead_letter("id_conflict", f"{job} was accepted before with another body", job)]
+    state = transitions.new_job(
+        job, asked.tenant, body, now, priority=asked.priority, metadata=asked.metadata, traceparent=envelope.traceparent
+    )
+    try:
+        recipe = recipe_of(asked, job, policy.bundles, policy.default_model)
+    except InvalidJob as error:
+        return [Count("submitted", ("none",)), *ending.fail(ledger, state, error.report(), now)]
+    keys = stage_keys(recipe, policy.bundles[recipe.model], job)
+    ledger.put(transitions.with_recipe(state, recipe, keys, now), now)
+    return [Count("submitted", (recipe.model,))]
+
+
+def cancel(ledger: Ledger, asked: CancelRequested, raw: Raw, now: float) -> list[Effect]:
+    """End a waiting job now; ask the worker of a running one. An ended job stays as it ended."""
+    state = ledger.jobs.get(asked.job)
+    if state is None or state.tenant != asked.tenant:
+        return [raw.dead_letter("unknown_job", f"no job {asked.job} of tenant {asked.tenant}", asked.job)]
+    if state.status.ended:
+        return [Count("duplicate", ("cancel",))]
+    if state.lease is None:
+        return ending.cancel(ledger, state, asked.reason, now)
+    ledger.put(transitions.change(state, cancel_reason=asked.reason), now)
+    return [cancel_lease(state, asked.reason)]
+
+
+def cancel_lease(state: JobState, reason: str) -> Send:
+    """The command that stops the lease a job holds, through the same inbox as its task."""
+    lease = state.lease
+    assert lease is not None
+    command = CancelTask(incarnation=lease.incarnation, lease=lease.number, reason=reason)
+    return Send(lease.stage, lease.partition, command, state.traceparent)

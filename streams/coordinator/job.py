@@ -1,0 +1,115 @@
+"""The state machine of one job: pure transitions from state to state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schemas.errors import ErrorKind, ErrorReport
+from schemas.events import ArtifactRef, Done
+from schemas.job import Attempt, JobState, JobStatus, Lease, StageState
+from schemas.recipe import Recipe
+from schemas.stage import STAGES, Stage
+
+ATTEMPTS_KEPT = 20
+
+
+def change_stage(state: JobState, stage: Stage, **changes: Any) -> JobState:
+    """The state with some fields of one stage changed."""
+    stages = state.stages | {stage: state.stages[stage].model_copy(update=changes)}
+    return state.model_copy(update={"stages": stages})
+
+
+def change(state: JobState, **changes: Any) -> JobState:
+    return state.model_copy(update=changes)
+
+
+def with_recipe(state: JobState, recipe: Recipe, keys: dict[Stage, str], now: float) -> JobState:
+    """An accepted job: it waits for its first stage."""
+    stages = {stage: StageState(key=keys[stage]) for stage in STAGES}
+    return wait_for(change(state, recipe=recipe, stages=stages), STAGES[0], now)
+
+
+def wait_for(state: JobState, stage: Stage, now: float, delay: float = 0.0) -> JobState:
+    """The job waits for a worker of `stage`, not before `delay` seconds have passed."""
+    state = change(state, status=JobStatus.WAITING, stage=stage, lease=None)
+    return change_stage(state, stage, waiting_since=now, not_before=now + delay if delay else 0.0)
+
+
+def dispatched(state: JobState, lease: Lease) -> JobState:
+    """The job's stage is leased. Waiting time counts from when the job could have been placed."""
+    stage = state.stages[lease.stage]
+    since = max(stage.waiting_since or lease.dispatched_at, stage.not_before)
+    waited = stage.wait_seconds + max(lease.dispatched_at - since, 0.0)
+    state = change(state, status=JobStatus.RUNNING, lease=lease)
+    return change_stage(
+        state, lease.stage, dispatches=stage.dispatches + 1, waiting_since=None, not_before=0.0, wait_seconds=waited
+    )
+
+
+def lease_ended(
+    state: JobState, outcome: str, now: float, seconds: float = 0.0, error: ErrorReport | None = None
+) -> JobState:
+    """The current lease goes into the history; its seconds count as wasted unless it is done."""
+    lease = state.lease
+    if lease is None:
+        return state
+    attempt = Attempt(
+        stage=lease.stage, lease=lease.number, worker=lease.worker, outcome=outcome,
+        dispatched_at=lease.dispatched_at, ended_at=now, seconds=seconds, error=error,
+    )  # fmt: skip
+    state = change(state, lease=None, attempts=(*state.attempts, attempt)[-ATTEMPTS_KEPT:])
+    if outcome == "done" or lease.stage not in state.stages:
+        return state
+    stage = state.stages[lease.stage]
+    return change_stage(state, lease.stage, wasted_seconds=stage.wasted_seconds + seconds)
+
+
+def accepted_output(state: JobState, done: Done, now: float) -> JobState:
+    """The output of a stage exists. The job waits for the next stage, or has all it needs to complete."""
+    state = change_stage(
+        state, done.stage,
+        artifact=done.artifact, condemned_etag=None, seconds=done.seconds, worker=done.worker, reused=done.reused,
+        resumed_from_step=done.resumed_from_step, timings=done.timings, failures=0, setbacks=0, suspicions=0,
+    )  # fmt: skip
+    downstream = done.stage.downstream
+    return wait_for(state, downstream, now) if downstream else state
+
+
+def failed_attempt(state: JobState, stage: Stage, error: ErrorReport) -> JobState:
+    """Count the failure where its kind says that it counts."""
+    record = state.stages[stage]
+    if error.retry.costs_attempt:
+        return change_stage(state, stage, failures=record.failures + 1)
+    return change_stage(state, stage, setbacks=record.setbacks + 1)
+
+
+def condemn(state: JobState, stage: Stage, etag: str) -> JobState:
+    """The output of `stage` at `etag` is no good: that stage runs again."""
+    record = state.stages[stage]
+    return change_stage(state, stage, artifact=None, condemned_etag=etag, failures=record.failures + 1)
+
+
+def is_output_wanted(state: JobState, stage: Stage, key: str, artifact: ArtifactRef | None = None) -> bool:
+    """Whether a result for `key` is one the job still asks for (also under a lease that is void)."""
+    record = state.stages.get(stage)
+    if state.status.ended or record is None or record.key != key or record.artifact is not None:
+        return False
+    if stage.upstream is not None and state.stages[stage.upstream].artifact is None:
+        return False
+    return artifact is None or artifact.etag != record.condemned_etag
+
+
+def ended(state: JobState, status: JobStatus, now: float, **changes: Any) -> JobState:
+    return change(state, status=status, ended_at=now, lease=None, **changes)
+
+
+def new_job(job: str, tenant: str, body_digest: str, now: float, **fields: Any) -> JobState:
+    return JobState(
+        job=job, tenant=tenant, version=1, status=JobStatus.WAITING, body_digest=body_digest,
+        accepted_at=now, updated_at=now, **fields,
+    )  # fmt: skip
+
+
+POISON = ErrorReport(
+    kind=ErrorKind.BUG, code="poison_job", message="every worker that started this stage died with it; it is not tried again"
+)

@@ -1,0 +1,187 @@
+"""Workers, as their heartbeats and the coordinator's own ticks show them; leases that are lost, void or taken back.
+
+Ages count in ticks read back through `reports`: a pause of the coordinator, or of the broker, ages nobody.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from schemas.events import CancelTask, Drain, Heartbeat, HeldLease, Tick
+from schemas.job import JobState, JobStatus, Lease
+from streams.coordinator import ending
+from streams.coordinator import job as transitions
+from streams.coordinator.effects import Count, Effect, Send
+from streams.coordinator.intake import cancel_lease
+from streams.coordinator.ledger import Ledger, WorkerView
+from streams.coordinator.policy import Policy
+
+SUPERSEDED = "a newer life of this worker runs"
+
+
+def heartbeat(ledger: Ledger, policy: Policy, beat: Heartbeat, now: float) -> list[Effect]:
+    """Take in what a worker holds and offers."""
+    effects: list[Effect] = []
+    current = ledger.workers.get(ledger.names.get(beat.worker) or "")
+    if current is not None and current.beat.incarnation != beat.incarnation:
+        if current.beat.started_at > beat.started_at:
+            return [] if beat.leaving else told_to_leave(beat)
+        effects += told_to_leave(current.beat)
+        effects += forget(ledger, policy, current, now, suspect=True)
+    ledger.raise_lease(max((inbox.echo for inbox in beat.inboxes), default=0))
+    before = ledger.workers.get(beat.incarnation) or adopted(ledger, beat)
+    view = replace(before, beat=beat, seen_tick=ledger.tick)
+    unread = tuple((stage, echo) for stage, echo in view.unread if view.echo(stage) <= echo)
+    ledger.workers[beat.incarnation] = replace(view, unread=unread)
+    ledger.names[beat.worker] = beat.incarnation
+    effects += compare(ledger, policy, beat, now)
+    if beat.leaving:
+        effects += forget(ledger, policy, ledger.workers[beat.incarnation], now, suspect=False)
+    return effects
+
+
+def adopted(ledger: Ledger, beat: Heartbeat) -> WorkerView:
+    """A worker seen for the first time in this coordinator's life, with the leases that jobs say it holds."""
+    leases = {held.lease for held in beat.leases}
+    ours = {n for n in leases if (job := ledger.job_of(n)) and job.lease and job.lease.incarnation == beat.incarnation}
+    return WorkerView(beat, ledger.tick, frozenset(ours))
+
+
+def compare(ledger: Ledger, policy: Policy, beat: Heartbeat, now: float) -> list[Effect]:
+    """Leases against the heartbeat (protocol rules 8 and 9)."""
+    effects: list[Effect] = []
+    view = ledger.workers[beat.incarnation]
+    listed = {held.lease: held for held in beat.leases}
+    for number in sorted(view.leases):
+        state = ledger.job_of(number)
+        if state is None or state.lease is None:
+            continue
+        if number in listed:
+            note_progress(ledger, state, listed[number], now)
+        elif number <= view.echo(state.lease.stage):
+            effects += lost(ledger, policy, state, now, "voided", suspect=False)
+    for held in beat.leases:
+        if held.lease not in view.leases:
+            effects += stray(ledger, view, held, now)
+    return effects
+
+
+def note_progress(ledger: Ledger, state: JobState, held: HeldLease, now: float) -> None:
+    """A checkpoint that got further clears suspicion: the job is long, not poisonous."""
+    record = state.stages[held.stage]
+    if held.checkpoint_step is not None and record.suspicions:
+        ledger.put(transitions.change_stage(state, held.stage, suspicions=0), now)
+
+
+def stray(ledger: Ledger, view: WorkerView, held: HeldLease, now: float) -> list[Effect]:
+    """A lease it still works on though it is void: taken back if nobody else has begun, else stopped."""
+    if held.lease in view.cancelled:
+        return []
+    state = ledger.jobs.get(held.job)
+    partition = view.partition(held.stage)
+    if partition is None:
+        return []
+    if state is not None and is_wanted_back(ledger, state, held):
+        effects = [cancel_lease(state, "the earlier lease goes on")] if state.lease else []
+        lease = Lease(
+            number=held.lease, incarnation=view.beat.incarnation, worker=view.beat.worker, stage=held.stage,
+            partition=partition, dispatched_at=now, started_at=now,
+        )  # fmt: skip
+        ledger.put(transitions.change(state, status=JobStatus.RUNNING, lease=lease), now)
+        return [*effects, Count("taken_back")]
+    ledger.workers[view.beat.incarnation] = replace(
+        ledger.workers[view.beat.incarnation], cancelled=view.cancelled | {held.lease}
+    )
+    command = CancelTask(incarnation=view.beat.incarnation, lease=held.lease, reason="the lease is void")
+    return [Send(held.stage, partition, command)]
+
+
+def is_wanted_back(ledger: Ledger, state: JobState, held: HeldLease) -> bool:
+    if state.status.ended or state.stage != held.stage or state.cancel_reason is not None:
+        return False
+    if state.lease is None:
+        return True
+    successor = ledger.workers.get(state.lease.incarnation)
+    other = successor.held(state.lease.number) if successor else None
+    return state.lease.started_at is None or (other is not None and (held.step or 0) > (other.step or 0))
+
+
+def told_to_leave(beat: Heartbeat) -> list[Effect]:
+    drain = Drain(incarnation=beat.incarnation, reason=SUPERSEDED, at_once=True)
+    return [Send(inbox.stage, inbox.partition, drain) for inbox in beat.inboxes]
+
+
+def forget(ledger: Ledger, policy: Policy, view: WorkerView, now: float, suspect: bool) -> list[Effect]:
+    """A worker is gone; what it held runs elsewhere."""
+    effects: list[Effect] = []
+    for number in sorted(view.leases):
+        state = ledger.job_of(number)
+        if state is not None:
+            effects += lost(ledger, policy, state, now, "lost", suspect and not view.beat.draining)
+    ledger.workers.remove(view.beat.incarnation)
+    if ledger.names.get(view.beat.worker) == view.beat.incarnation:
+        ledger.names.remove(view.beat.worker)
+    return [*effects, Count("worker_gone")]
+
+
+def lost(ledger: Ledger, policy: Policy, state: JobState, now: float, outcome: str, suspect: bool) -> list[Effect]:
+    """The lease is void and the stage waits again, with no delay. A started one may be a suspicion."""
+    assert state.lease is not None
+    lease, stage = state.lease, state.lease.stage
+    record = state.stages[stage]
+    suspicious = suspect and lease.started_at is not None
+    spent = max(now - lease.started_at, 0.0) if lease.started_at else 0.0
+    state = transitions.lease_ended(state, outcome, now, spent)
+    if state.cancel_reason is not None:
+        return ending.cancel(ledger, state, state.cancel_reason, now)
+    if suspicious:
+        state = transitions.change_stage(state, stage, suspicions=record.suspicions + 1)
+        if record.suspicions + 1 >= policy.suspicion_limit:
+            evidence = tuple(f"lease {a.lease} on {a.worker}: {a.outcome}" for a in state.attempts if a.stage == stage)
+            return ending.fail(ledger, state, transitions.POISON, now, evidence)
+    ledger.put(transitions.wait_for(state, stage, now), now)
+    return [Count("retry", (stage, "worker_lost")), Count("wasted", ("worker_lost",), spent)]
+
+
+def tick(ledger: Ledger, policy: Policy, event: Tick, now: float) -> list[Effect]:
+    """One second of the coordinator's life. Ticks of another coordinator age nobody."""
+    if event.coordinator != policy.coordinator:
+        return []
+    ledger.numbers["tick"] = ledger.tick + 1
+    if event.after_gap:
+        restart_grace(ledger, policy)
+        return []
+    effects: list[Effect] = []
+    for view in list(ledger.workers.values()):
+        if ledger.tick - view.seen_tick > policy.lost_after:
+            effects += forget(ledger, policy, view, now, suspect=True)
+    for number in [n for n in list(ledger.leases.base) if n in ledger.leases]:
+        effects += check_age(ledger, policy, number, now)
+    return effects
+
+
+def restart_grace(ledger: Ledger, policy: Policy) -> None:
+    """Nobody is late because of our own pause, and nothing is placed before heartbeats have come in."""
+    ledger.numbers["hold_until"] = ledger.tick + policy.hold_after_gap
+    for view in list(ledger.workers.values()):
+        ledger.workers[view.beat.incarnation] = replace(view, seen_tick=ledger.tick)
+    for number in list(ledger.leases.base):
+        live = ledger.leases.get(number)
+        if live is not None:
+            ledger.leases[number] = replace(live, tick=ledger.tick)
+
+
+def check_age(ledger: Ledger, policy: Policy, number: int, now: float) -> list[Effect]:
+    """A lease whose worker never came back after a takeover is lost; one that lies unread is voided."""
+    live, state = ledger.leases[number], ledger.job_of(number)
+    if state is None or state.lease is None:
+        return []
+    age = ledger.tick - live.tick
+    view = ledger.workers.get(state.lease.incarnation)
+    if view is None:
+        return lost(ledger, policy, state, now, "lost", suspect=True) if age > policy.lost_after else []
+    stage = state.lease.stage
+    if age <= policy.unread_after or number <= view.echo(stage) or view.held(number):
+        return []
+    ledger.workers[view.beat.incarnation] = replace(view, unread=(*view.unread, (stage, view.echo(stage))))
+    return [cancel_lease(state, "the task was not read"), *lost(ledger, policy, state, now, "voided", suspect=False)]

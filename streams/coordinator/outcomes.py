@@ -1,0 +1,123 @@
+"""What workers report on their leases. An outcome resolves by lease; a result counts if its stage key is wanted."""
+
+from __future__ import annotations
+
+from schemas.errors import ErrorKind, ErrorReport
+from schemas.events import Done, Failed, InputMissing, Outcome, Preempted, Started, TaskCancelled
+from schemas.job import JobState
+from streams.coordinator import ending, retry
+from streams.coordinator import job as transitions
+from streams.coordinator.effects import Count, Effect
+from streams.coordinator.intake import cancel_lease
+from streams.coordinator.ledger import Ledger
+from streams.coordinator.policy import Policy
+
+
+def resolve(ledger: Ledger, policy: Policy, outcome: Outcome, now: float) -> list[Effect]:
+    """Apply one outcome. Whatever no longer matters is counted and dropped, never applied twice."""
+    state = ledger.jobs.get(outcome.job)
+    if state is None:
+        return [Count("duplicate", ("outcome",))]
+    if isinstance(outcome, Done):
+        return done(ledger, policy, state, outcome, now)
+    if state.lease is None or state.lease.number != outcome.lease:
+        return [Count("duplicate", ("outcome",)), *wasted("void_lease", outcome)]
+    if isinstance(outcome, Started):
+        ledger.put(state.model_copy(update={"lease": state.lease.model_copy(update={"started_at": now})}), now)
+        return []
+    if isinstance(outcome, Failed):
+        return failed(ledger, policy, state, outcome.error, now, outcome.seconds, outcome.log_tail)
+    if isinstance(outcome, InputMissing):
+        return input_missing(ledger, policy, state, outcome, now)
+    return stopped(ledger, state, outcome, now)
+
+
+def done(ledger: Ledger, policy: Policy, state: JobState, outcome: Done, now: float) -> list[Effect]:
+    """Good work is good work, also under a void lease; the lease that it makes needless is cancelled."""
+    if not transitions.is_output_wanted(state, outcome.stage, outcome.key, outcome.artifact):
+        return drop_done(ledger, policy, state, outcome, now)
+    effects: list[Effect] = []
+    if state.lease is not None and state.lease.number != outcome.lease:
+        effects.append(cancel_lease(state, "another worker has finished this stage"))
+        state = transitions.lease_ended(state, "superseded", now)
+    else:
+        state = transitions.lease_ended(state, "done", now, outcome.seconds)
+    state = transitions.accepted_output(state, outcome, now)
+    if outcome.stage.downstream is None:
+        return [*effects, *finish(ledger, policy, state, outcome, now)]
+    if state.cancel_reason is not None:
+        return [*effects, *ending.cancel(ledger, state, state.cancel_reason, now)]
+    ledger.put(state, now)
+    return effects
+
+
+def drop_done(ledger: Ledger, policy: Policy, state: JobState, outcome: Done, now: float) -> list[Effect]:
+    """A Done that nobody wants. If its lease is still in force the job must not wait for it for ever."""
+    effects: list[Effect] = [Count("duplicate", ("outcome",)), *wasted("unwanted", outcome)]
+    if state.lease is None or state.lease.number != outcome.lease:
+        return effects
+    message = "the worker answered with an output that the job does not ask for"
+    error = ErrorReport(kind=ErrorKind.BUG, code="unwanted_output", message=message)
+    return [*effects, *failed(ledger, policy, state, error, now, outcome.seconds)]
+
+
+def finish(ledger: Ledger, policy: Policy, state: JobState, outcome: Done, now: float) -> list[Effect]:
+    objects = {ref.name: ref for ref in outcome.objects}
+    if "video" not in objects:
+        error = ErrorReport(kind=ErrorKind.BUG, code="no_video", message="the last stage gave no video")
+        return ending.fail(ledger, state, error, now)
+    return ending.complete(ledger, state, objects["video"], objects.get("poster"), policy.bucket, now)
+
+
+def failed(
+    ledger: Ledger, policy: Policy, state: JobState, error: ErrorReport, now: float,
+    seconds: float = 0.0, evidence: tuple[str, ...] = (),
+) -> list[Effect]:  # fmt: skip
+    """Wait and try again, or end, as the error says."""
+    assert state.lease is not None
+    stage = state.lease.stage
+    state = transitions.lease_ended(state, "failed", now, seconds, error)
+    state = transitions.failed_attempt(state, stage, error)
+    if state.cancel_reason is not None:
+        return ending.cancel(ledger, state, state.cancel_reason, now)
+    if retry.is_exhausted(state.stages[stage], error, policy.max_attempts):
+        return ending.fail(ledger, state, error, now, evidence)
+    delay = retry.delay_of(state.job, state.stages[stage], error)
+    ledger.put(transitions.wait_for(state, stage, now, delay), now)
+    return [Count("retry", (stage, error.code)), Count("wasted", ("failed",), seconds)]
+
+
+def input_missing(ledger: Ledger, policy: Policy, state: JobState, outcome: InputMissing, now: float) -> list[Effect]:
+    """The producing stage runs again: an attempt of that stage, so a loop ends."""
+    upstream = outcome.upstream_stage
+    record = state.stages.get(upstream)
+    message = f"output of {upstream} is lost again and again: {outcome.why}"
+    error = ErrorReport(kind=ErrorKind.INPUT_LOST, code="input_lost", message=message[:2000])
+    state = transitions.lease_ended(state, "input_lost", now, error=error)
+    if state.cancel_reason is not None:
+        return ending.cancel(ledger, state, state.cancel_reason, now)
+    if record is None or record.artifact is None or record.artifact.etag != outcome.etag:
+        ledger.put(transitions.wait_for(state, outcome.stage, now), now)
+        return [Count("retry", (outcome.stage, "input_lost"))]
+    state = transitions.condemn(state, upstream, outcome.etag)
+    if retry.is_exhausted(state.stages[upstream], error, policy.max_attempts):
+        return ending.fail(ledger, state, error, now)
+    ledger.put(transitions.wait_for(state, upstream, now), now)
+    return [Count("retry", (upstream, "input_lost"))]
+
+
+def stopped(ledger: Ledger, state: JobState, outcome: Outcome, now: float) -> list[Effect]:
+    """Preempted, or cancelled: by the user it ends the job, otherwise the work goes on elsewhere at once."""
+    assert state.lease is not None
+    preempted = isinstance(outcome, Preempted)
+    seconds = outcome.seconds if isinstance(outcome, Preempted | TaskCancelled) else 0.0
+    state = transitions.lease_ended(state, "preempted" if preempted else "cancelled", now, seconds)
+    if state.cancel_reason is not None:
+        return ending.cancel(ledger, state, state.cancel_reason, now)
+    ledger.put(transitions.wait_for(state, outcome.stage, now), now)
+    return [Count("retry", (outcome.stage, "preempted" if preempted else "cancelled"))]
+
+
+def wasted(reason: str, outcome: Outcome) -> list[Effect]:
+    seconds = getattr(outcome, "seconds", 0.0)
+    return [Count("wasted", (reason,), seconds)] if seconds else []

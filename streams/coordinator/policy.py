@@ -1,0 +1,45 @@
+"""The numbers by which the core decides, taken from the settings once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from schemas.bundle import BundleManifest
+from streams.settings import Settings
+
+STUB_DAYS = 8
+"""Longer than `prompts` is retained (7 days) and a client's retries, so a replayed prompt stays a no-op."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Ages are in ticks of one second, delays in seconds."""
+
+    cell: int = 0
+    coordinator: str = "coordinator"
+    bucket: str = "latentline"
+    default_model: str = "tiny"
+    bundles: dict[str, BundleManifest] = field(default_factory=dict)
+    lost_after: int = 8
+    unread_after: int = 5
+    hold_after_gap: int = 4
+    max_attempts: int = 3
+    suspicion_limit: int = 3
+    stub_seconds: float = STUB_DAYS * 24 * 3600.0
+    largest_state: int = 256 * 1024
+
+    @classmethod
+    def of(cls, settings: Settings, bundles: dict[str, BundleManifest], cell: int, coordinator: str) -> Policy:
+        return cls(
+            cell=cell,
+            coordinator=coordinator,
+            bucket=settings.store_bucket,
+            default_model=settings.default_model,
+            bundles=bundles,
+            lost_after=math.ceil(settings.worker_lost_after_s),
+            unread_after=math.ceil(settings.unread_lease_after_s),
+            hold_after_gap=math.ceil(settings.heartbeat_interval_s) + 1,
+            max_attempts=settings.max_attempts,
+            suspicion_limit=settings.suspicion_limit,
+        )

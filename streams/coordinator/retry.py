@@ -1,0 +1,31 @@
+"""When a failed stage runs again, and when it does not. The error's own `Retry` decides; delays carry jitter."""
+
+from __future__ import annotations
+
+import hashlib
+
+from schemas.errors import ErrorReport
+from schemas.job import StageState
+
+JITTER = 0.25
+
+
+def is_exhausted(stage: StageState, error: ErrorReport, max_attempts: int) -> bool:
+    """Whether the failure just counted was the last one allowed. Infrastructure never exhausts a job."""
+    if not error.retry.costs_attempt:
+        return False
+    return stage.failures >= min(error.retry.attempts, max_attempts)
+
+
+def delay_of(job: str, stage: StageState, error: ErrorReport) -> float:
+    """Seconds until the next try: the error's back-off, spread by up to a quarter.
+
+    The jitter is drawn from the job's own history, so the core stays a function of its inputs.
+    """
+    failures = stage.failures if error.retry.costs_attempt else stage.setbacks
+    return error.retry.delay(failures) * (1 + JITTER * spread(f"{job}/{stage.key}/{stage.failures}/{stage.setbacks}"))
+
+
+def spread(text: str) -> float:
+    """A number in [0, 1) that depends on `text` alone."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 2**32
