@@ -13,14 +13,18 @@ from streams.coordinator.effects import Complete, DeadLetter, Effect
 from streams.coordinator.ledger import Ledger
 
 
-def complete(ledger: Ledger, state: JobState, video: ObjectRef, poster: ObjectRef | None, bucket: str, now: float) -> list[Effect]:
+def complete(
+    ledger: Ledger, state: JobState, video: ObjectRef, poster: ObjectRef | None, bucket: str, now: float
+) -> list[Effect]:
     state = ledger.put(transitions.ended(state, JobStatus.COMPLETED, now, video=video, poster=poster), now)
     assert state.recipe is not None
     event = JobCompleted(**shared(state), video=video, poster=poster, seconds=state.recipe.seconds, bucket=bucket)
     return [Complete(event, state.traceparent)]
 
 
-def fail(ledger: Ledger, state: JobState, error: ErrorReport, now: float, evidence: tuple[str, ...] = ()) -> list[Effect]:
+def fail(
+    ledger: Ledger, state: JobState, error: ErrorReport, now: float, evidence: tuple[str, ...] = ()
+) -> list[Effect]:
     """A bug also leaves a dead letter, with the evidence that is at hand."""
     stage = state.stage
     state = ledger.put(transitions.ended(state, JobStatus.FAILED, now, error=error), now)

