@@ -1,0 +1,62 @@
+"""A model in diffusers' own layout: a local folder, or a repository in the hub's cache. Safetensors only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import torch
+
+from schemas.bundle import MANIFEST_NAME, BundleManifest
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """`folder` holds `model_index.json`; `manifest` says what the line knows of it."""
+
+    folder: Path
+    manifest: BundleManifest
+
+    @classmethod
+    def open(cls, place: Path) -> Bundle:
+        """The bundle whose `latentline.json` is in `place`. Raises `FileNotFoundError`."""
+        manifest = BundleManifest.read((place / MANIFEST_NAME).read_bytes())
+        return cls(resolve(place, manifest), manifest)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return named_dtype(self.manifest.dtype)
+
+    @property
+    def vae_dtype(self) -> torch.dtype:
+        return named_dtype(self.manifest.vae_dtype)
+
+    @property
+    def index(self) -> dict[str, Any]:
+        index: dict[str, Any] = orjson.loads((self.folder / "model_index.json").read_bytes())
+        return index
+
+    def load(self, loader: Any, component: str, dtype: torch.dtype | None = None) -> Any:
+        """One component by its class; weights from safetensors, no remote code."""
+        options = {} if dtype is None else {"torch_dtype": dtype, "use_safetensors": True}
+        return loader.from_pretrained(self.folder / component, **options)
+
+
+def named_dtype(name: str) -> torch.dtype:
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype):
+        raise ValueError(f"{name!r} is no torch dtype")
+    return dtype
+
+
+def resolve(place: Path, manifest: BundleManifest) -> Path:
+    """`.` is the folder itself, another local folder is taken as it is, else the hub's cache is asked."""
+    local = (place / manifest.source).resolve()
+    if (local / "model_index.json").exists():
+        return local
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.json", "*.txt", "*.model", "*.safetensors"]
+    return Path(snapshot_download(manifest.source, revision=manifest.source_revision, allow_patterns=patterns))

@@ -1,0 +1,83 @@
+"""The denoise loop, ours to step: between any two steps it can report, stop, and be saved whole."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+
+from gpu_runner.families.base import Family, Tensors
+from gpu_runner.schedulers import restore_scheduler, scheduler_state
+from schemas.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class SolverState:
+    """Everything a run holds after `step` steps, and nothing that the recipe can give again."""
+
+    step: int
+    tensors: Tensors
+    plain: dict[str, Any]
+
+    def to_bytes(self) -> bytes:
+        """Safetensors; step and plain values in its metadata."""
+        metadata = {"step": str(self.step), "plain": orjson.dumps(self.plain).decode()}
+        return save({name: tensor.contiguous() for name, tensor in self.tensors.items()}, metadata)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> SolverState:
+        with tempfile.NamedTemporaryFile(suffix=".safetensors", delete=False) as file:
+            file.write(data)
+        try:
+            with safe_open(file.name, framework="pt") as opened:
+                metadata = opened.metadata()
+                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        finally:
+            os.unlink(file.name)
+        return cls(int(metadata["step"]), tensors, orjson.loads(metadata["plain"]))
+
+
+class Denoise:
+    """One run of one recipe. `step()` until `done`, then `latents` is the result."""
+
+    def __init__(self, family: Family, recipe: Recipe, embeds: Tensors) -> None:
+        self.family, self.recipe, self.embeds = family, recipe, embeds
+        self.scheduler = family.scheduler(recipe)
+        self.steps = len(self.scheduler.timesteps)
+        self.index = 0
+        self.latents = family.noise(recipe)
+
+    @property
+    def done(self) -> bool:
+        return self.index >= self.steps
+
+    @torch.no_grad()
+    def step(self) -> None:
+        output = self.family.predict(self.recipe, self.scheduler, self.index, self.latents, self.embeds)
+        moment = self.scheduler.timesteps[self.index]
+        self.latents = self.scheduler.step(output, moment, self.latents, return_dict=False)[0]
+        self.index += 1
+
+    def state(self) -> SolverState:
+        """A copy of the whole state, on the CPU; the run may go on at once."""
+        tensors, plain = scheduler_state(self.scheduler)
+        tensors = {"latents": self.latents} | {f"scheduler.{name}": tensor for name, tensor in tensors.items()}
+        return SolverState(self.index, {name: t.detach().to("cpu", copy=True) for name, t in tensors.items()}, plain)
+
+    def restore(self, state: SolverState) -> None:
+        """Go on where `state` was taken. The scheduler's own tensors return to the device they had."""
+        prefix = "scheduler."
+        tensors = {
+            name.removeprefix(prefix): tensor.to(self.latents.device)
+            for name, tensor in state.tensors.items()
+            if name.startswith(prefix)
+        }
+        restore_scheduler(self.scheduler, tensors, state.plain)
+        self.latents = state.tensors["latents"].to(self.latents.device)
+        self.index = state.step

@@ -1,0 +1,142 @@
+"""Wan 2.1 and 2.2 text-to-video, step for step as `diffusers.WanPipeline` does it (pinned by an equality test)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
+from diffusers.pipelines.wan.pipeline_wan import prompt_clean
+from diffusers.utils.torch_utils import randn_tensor
+from transformers import AutoTokenizer, UMT5EncoderModel
+
+from gpu_runner.families.base import Family, Tensors
+from gpu_runner.schedulers import build_scheduler
+from schemas.errors import InvalidJob
+from schemas.recipe import Recipe
+
+
+class Wan(Family):
+    components = {
+        "encode": ("tokenizer", "text_encoder"),
+        "denoise": ("transformer", "transformer_2", "scheduler"),
+        "decode": ("vae",),
+    }
+
+    def load_encoder(self) -> None:
+        self.tokenizer: Any = self.bundle.load(AutoTokenizer, "tokenizer")
+        self.text_encoder: Any = self.bundle.load(UMT5EncoderModel, "text_encoder", self.bundle.dtype).to(self.device)
+        self.text_encoder.eval()
+
+    def load_denoiser(self) -> None:
+        self.boundary_ratio: float | None = self.bundle.index.get("boundary_ratio")
+        self.transformer: Any = self._transformer("transformer")
+        self.low_noise: Any = None if self.boundary_ratio is None else self._transformer("transformer_2")
+
+    def _transformer(self, component: str) -> Any:
+        return self.bundle.load(WanTransformer3DModel, component, self.bundle.dtype).to(self.device).eval()
+
+    def load_decoder(self) -> None:
+        self.vae: Any = self.bundle.load(AutoencoderKLWan, "vae", self.bundle.vae_dtype).to(self.device).eval()
+
+    def encode(self, recipe: Recipe) -> Tensors:
+        return {
+            "prompt_embeds": self._embeds("prompt", recipe.prompt, recipe.max_sequence_length),
+            "negative_prompt_embeds": self._embeds(
+                "negative_prompt", recipe.negative_prompt, recipe.max_sequence_length
+            ),
+        }
+
+    @torch.no_grad()
+    def _embeds(self, field: str, text: str, length: int) -> torch.Tensor:
+        """Shape (1, length, width); rows past the text are zero, as the pipeline makes them."""
+        cleaned = prompt_clean(text)
+        tokens = len(self.tokenizer(cleaned, add_special_tokens=True).input_ids)
+        if tokens > length:
+            limit = f"has {tokens} tokens with the end token, at most {length}"
+            raise InvalidJob(field, text, limit, f"{length} tokens")
+        inputs = self.tokenizer(
+            [cleaned], padding="max_length", max_length=length, truncation=True, add_special_tokens=True,
+            return_attention_mask=True, return_tensors="pt",
+        )  # fmt: skip
+        ids, mask = inputs.input_ids.to(self.device), inputs.attention_mask.to(self.device)
+        hidden = self.text_encoder(ids, mask).last_hidden_state
+        used = int(mask.gt(0).sum())
+        return torch.cat([hidden[:, :used], hidden.new_zeros(1, length - used, hidden.shape[2])], dim=1)
+
+    def scheduler(self, recipe: Recipe) -> Any:
+        scheduler = build_scheduler(recipe)
+        scheduler.set_timesteps(recipe.num_inference_steps, device=self.device)
+        scheduler.set_begin_index(0)
+        return scheduler
+
+    def noise(self, recipe: Recipe) -> torch.Tensor:
+        geometry = self.bundle.manifest.geometry
+        shape = (
+            1,
+            geometry.latent_channels,
+            (recipe.num_frames - 1) // geometry.vae_scale_factor_temporal + 1,
+            recipe.height // geometry.vae_scale_factor_spatial,
+            recipe.width // geometry.vae_scale_factor_spatial,
+        )
+        generator = torch.Generator("cpu").manual_seed(recipe.seed)
+        return randn_tensor(shape, generator=generator, device=self.device, dtype=torch.float32)
+
+    @torch.no_grad()
+    def predict(
+        self, recipe: Recipe, scheduler: Any, index: int, latents: torch.Tensor, embeds: Tensors
+    ) -> torch.Tensor:
+        moment = scheduler.timesteps[index]
+        model = self._expert(moment, scheduler)
+        context = {
+            "step_index": index,
+            "sigma": float(scheduler.sigmas[index]),
+            "num_inference_steps": len(scheduler.timesteps),
+        }
+        names = {"cond": "prompt_embeds"}
+        if recipe.guidance_scale > 1.0:
+            names["uncond"] = "negative_prompt_embeds"
+        outputs = {}
+        for name, conditioning in names.items():
+            with model.cache_context(name, **context):
+                outputs[name] = model(
+                    hidden_states=latents.to(model.dtype),
+                    timestep=moment.expand(latents.shape[0]),
+                    encoder_hidden_states=embeds[conditioning].to(self.device, model.dtype),
+                    return_dict=False,
+                )[0]
+        if "uncond" not in outputs:
+            return outputs["cond"]
+        return outputs["uncond"] + recipe.guidance_scale * (outputs["cond"] - outputs["uncond"])
+
+    def _expert(self, moment: torch.Tensor, scheduler: Any) -> Any:
+        """Wan 2.2 has one transformer above a noise level and another below it."""
+        if self.boundary_ratio is None or moment >= self.boundary_ratio * scheduler.config.num_train_timesteps:
+            return self.transformer
+        return self.low_noise
+
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor) -> Iterator[torch.Tensor]:
+        config = self.vae.config
+        latents = latents.to(self.device, self.vae.dtype)
+        mean = torch.tensor(config.latents_mean).view(1, config.z_dim, 1, 1, 1).to(latents.device, latents.dtype)
+        std = 1.0 / torch.tensor(config.latents_std).view(1, config.z_dim, 1, 1, 1).to(latents.device, latents.dtype)
+        self.vae.clear_cache()
+        try:
+            features = self.vae.post_quant_conv(latents / std + mean)
+            for index in range(features.shape[2]):
+                self.vae._conv_idx = [0]
+                first = {"first_chunk": True} if index == 0 else {}
+                chunk = self.vae.decoder(
+                    features[:, :, index : index + 1],
+                    feat_cache=self.vae._feat_map,
+                    feat_idx=self.vae._conv_idx,
+                    **first,
+                )
+                if config.patch_size is not None:
+                    chunk = unpatchify(chunk, patch_size=config.patch_size)
+                yield torch.clamp(chunk, min=-1.0, max=1.0)
+        finally:
+            self.vae.clear_cache()

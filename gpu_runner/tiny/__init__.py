@@ -1,0 +1,1 @@
+"""The tiny text-to-video model: its captions, its data, its training and its judge."""

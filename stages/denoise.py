@@ -1,0 +1,51 @@
+"""Conditioning to latents, a step at a time, with checkpoints: loads transformer and scheduler, nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from gpu_runner.denoise import Denoise, SolverState
+from gpu_runner.device import memory_errors
+from gpu_runner.families.base import Family
+from schemas.errors import Preempted
+from schemas.events import Task
+from schemas.stage import Stage
+from stages.checkpoint import CheckpointWriter
+from stages.contract import Context, Output
+from stages.tensors import from_bytes, to_blob
+
+
+class DenoiseStage:
+    stage = Stage.DENOISE
+    reads: tuple[str, ...] = ("embeds",)
+
+    def __init__(self, family: Family, checkpoint_interval: float) -> None:
+        family.load_denoiser()
+        self.family, self.checkpoint_interval = family, checkpoint_interval
+
+    def run(self, task: Task, inputs: Mapping[str, bytes], context: Context) -> Output:
+        run = Denoise(self.family, task.recipe, from_bytes(inputs["embeds"]))
+        checkpoint = context.checkpoints.latest()
+        if checkpoint is not None:
+            run.restore(SolverState.from_bytes(checkpoint.data))
+        resumed = run.index or None
+        writer = CheckpointWriter(context, self.checkpoint_interval)
+        try:
+            with memory_errors():
+                self._loop(run, context, writer)
+        except Preempted:
+            writer.save_now(run.index, run.state().to_bytes())
+            raise
+        finally:
+            writer.close()
+        return Output((to_blob("latents", {"latents": run.latents}),), resumed_from_step=resumed)
+
+    def _loop(self, run: Denoise, context: Context, writer: CheckpointWriter) -> None:
+        while not run.done:
+            context.raise_if_interrupted()
+            start = time.monotonic()
+            run.step()
+            context.progress(run.index, run.steps, time.monotonic() - start)
+            if not run.done and writer.is_due():
+                writer.save(run.index, run.state())

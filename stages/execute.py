@@ -1,0 +1,114 @@
+"""One task from start to end: answered from its manifest where there is one, else fetched, computed, uploaded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from schemas.errors import InputLost
+from schemas.events import ArtifactRef, Manifest, ObjectRef, Task
+from stages.contract import Context, Fact, Output, StageRunner
+from stages.store import ArtifactStore, ManifestUnreadable, Published
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a task that succeeded. `timings`: seconds by part."""
+
+    artifact: ArtifactRef
+    objects: tuple[ObjectRef, ...]
+    seconds: float
+    reused: bool
+    resumed_from_step: int | None = None
+    timings: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+
+
+class Stopwatch:
+    def __init__(self) -> None:
+        self.parts: dict[str, float] = {}
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.parts[name] = self.parts.get(name, 0.0) + time.monotonic() - start
+
+
+def execute(task: Task, runner: StageRunner, store: ArtifactStore, context: Context, bit_class: str) -> Result:
+    """Raises what the stage raises, `InputLost`, `StoreUnavailable`."""
+    watch = Stopwatch()
+    folder = store.folder_of(task)
+    with watch.part("find"):
+        found = hit(store, folder, task)
+    if found is not None:
+        return result_of(found, 0.0, watch, reused=True)
+    with watch.part("get"):
+        inputs = fetch(store, runner, task)
+    with watch.part("compute"):
+        output = runner.run(task, inputs, context)
+    context.raise_if_interrupted()
+    published = upload(store, folder, task, output, watch, bit_class)
+    return result_of(published, watch.parts["compute"], watch, resumed_from_step=output.resumed_from_step)
+
+
+def hit(store: ArtifactStore, folder: str, task: Task) -> Published | None:
+    """An earlier output of the same key, if it was not condemned and all of it is there."""
+    try:
+        found = store.find(folder)
+    except ManifestUnreadable:
+        return None
+    if found is None or found.ref.key != task.key or found.ref.etag == task.condemned_etag:
+        return None
+    return found if all(store.exists(ref) for ref in found.manifest.objects) else None
+
+
+def fetch(store: ArtifactStore, runner: StageRunner, task: Task) -> dict[str, bytes]:
+    if not runner.reads:
+        return {}
+    upstream = task.upstream
+    if upstream is None:
+        raise ValueError(f"the task of {task.stage} names no upstream output")
+    manifest = store.read_manifest(upstream)
+    try:
+        return {name: store.read(manifest.find(name), upstream) for name in runner.reads}
+    except KeyError as error:
+        raise InputLost(upstream.stage, upstream.key, upstream.etag, str(error)) from None
+
+
+def upload(
+    store: ArtifactStore, folder: str, task: Task, output: Output, watch: Stopwatch, bit_class: str
+) -> Published:
+    with watch.part("put"):
+        objects = tuple(store.put(folder, blob) for blob in output.objects)
+    manifest = Manifest(
+        stage=task.stage, key=task.key, lease=task.lease, objects=objects, facts=dict(output.facts),
+        bit_class=bit_class, seconds=watch.parts["compute"],
+    )  # fmt: skip
+    with watch.part("publish"):
+        published = store.publish(folder, manifest, replaces=stale_etag(store, folder, task))
+    return published
+
+
+def stale_etag(store: ArtifactStore, folder: str, task: Task) -> str | None:
+    """The etag of a manifest that is there and is no hit: condemned, torn, or short of its objects."""
+    try:
+        found = store.find(folder)
+    except ManifestUnreadable as error:
+        return error.etag
+    if found is None or hit(store, folder, task) is not None:
+        return None
+    return found.ref.etag
+
+
+def result_of(
+    found: Published, seconds: float, watch: Stopwatch, *, reused: bool = False, resumed_from_step: int | None = None
+) -> Result:
+    manifest = found.manifest
+    return Result(
+        found.ref, manifest.objects, seconds, reused, resumed_from_step, dict(watch.parts), dict(manifest.facts)
+    )  # fmt: skip

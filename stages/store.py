@@ -1,0 +1,285 @@
+"""Artifacts in an object store: objects named by content, a manifest put last, first writer wins.
+
+    artifacts/{tenant}/{stage}/{stage key}/{sha256}          objects
+    artifacts/{tenant}/{stage}/{stage key}/manifest.json     what makes the output exist
+    artifacts/{tenant}/denoise/{stage key}/checkpoint/{bit class}/{step}-{lease}
+    videos/{tenant}/{job}/...                                the outputs of mux, per job
+
+The client's `put_object` has no conditional header, so a manifest goes up by a presigned PUT, signed at the moment
+of sending, with `If-None-Match: *` (or `If-Match` where a condemned one is replaced).
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TypeVar
+
+import stamina
+import urllib3
+from minio import Minio
+from minio.error import InvalidResponseError, S3Error, ServerError
+from pydantic import ValidationError
+
+from schemas.digest import sha256
+from schemas.errors import InputLost, StoreUnavailable
+from schemas.events import ArtifactRef, Manifest, ObjectRef, Task
+from schemas.stage import Stage
+from stages.contract import Blob, Checkpoint
+
+SUFFIXES = {"video/mp4": ".mp4", "image/webp": ".webp"}
+CHECKPOINTS_KEPT = 2
+CHECKPOINT_NAME = re.compile(r"/(\d+)-(\d+)-([0-9a-f]{64})$")
+GONE = ("NoSuchKey", "NoSuchBucket", "NoSuchObject")
+Answer = TypeVar("Answer")
+
+
+class Conflict(Exception):
+    """The condition of a conditional PUT did not hold: somebody else wrote first."""
+
+
+class ManifestUnreadable(Exception):
+    """There is a manifest at `etag` that is not one of ours or does not parse."""
+
+    def __init__(self, etag: str) -> None:
+        self.etag = etag
+        super().__init__(etag)
+
+
+@dataclass(frozen=True)
+class Published:
+    manifest: Manifest
+    ref: ArtifactRef
+
+
+@dataclass
+class ArtifactStore:
+    """Every call may raise `StoreUnavailable` after a short back-off; reads raise `InputLost`."""
+
+    client: Minio
+    bucket: str
+    attempts: int = 4
+    cache_limit: int = 64 * 1024 * 1024
+    _cache: OrderedDict[str, bytes] = field(default_factory=OrderedDict)
+    _http: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(timeout=20.0, retries=False))
+
+    @classmethod
+    def connect(cls, endpoint: str, access_key: str, secret_key: str, bucket: str, *, secure: bool = False,
+                region: str = "us-east-1") -> ArtifactStore:  # fmt: skip
+        """A store that answers or fails within seconds: retries are ours, not the client's."""
+        http = urllib3.PoolManager(timeout=urllib3.Timeout(connect=3.0, read=30.0), retries=False, maxsize=8)
+        client = Minio(
+            endpoint=endpoint, access_key=access_key, secret_key=secret_key, secure=secure, region=region, http_client=http
+        )  # fmt: skip
+        return cls(client, bucket)
+
+    # -- places --------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def folder(tenant: str, stage: Stage, key: str, job: str) -> str:
+        return f"videos/{tenant}/{job}" if stage is Stage.MUX else f"artifacts/{tenant}/{stage}/{key}"
+
+    @classmethod
+    def folder_of(cls, task: Task) -> str:
+        return cls.folder(task.tenant, task.stage, task.key, task.job)
+
+    # -- objects -------------------------------------------------------------------------------------------------
+
+    def put(self, folder: str, blob: Blob) -> ObjectRef:
+        """Store an object under its own digest; writing it again changes nothing."""
+        digest = sha256(blob.data)
+        key = f"{folder}/{digest}{SUFFIXES.get(blob.media_type, '')}"
+        self._call(lambda: self._put(key, blob.data, blob.media_type))
+        self._remember(key, blob.data)
+        return ObjectRef(name=blob.name, key=key, size=len(blob.data), sha256=digest, media_type=blob.media_type)
+
+    def _put(self, key: str, data: bytes, media_type: str) -> None:
+        self.client.put_object(
+            bucket_name=self.bucket, object_name=key, data=io.BytesIO(data), length=len(data), content_type=media_type
+        )
+
+    def read(self, ref: ObjectRef, source: ArtifactRef) -> bytes:
+        """The bytes that `source`'s manifest promises. Raises `InputLost` when they are gone or not those bytes."""
+        data = self._cache.get(ref.key)
+        if data is None:
+            data = self._get(ref.key)
+        if data is None:
+            raise InputLost(source.stage, source.key, source.etag, f"object {ref.name} is missing")
+        if len(data) != ref.size or sha256(data) != ref.sha256:
+            self._cache.pop(ref.key, None)
+            raise InputLost(source.stage, source.key, source.etag, f"object {ref.name} does not match its digest")
+        return data
+
+    def exists(self, ref: ObjectRef) -> bool:
+        def stat() -> bool:
+            return self.client.stat_object(bucket_name=self.bucket, object_name=ref.key).size == ref.size
+
+        return bool(self._call(lambda: missing_as(False, stat)))
+
+    # -- manifests -----------------------------------------------------------------------------------------------
+
+    def find(self, folder: str) -> Published | None:
+        """What is published there, or None. Raises `ManifestUnreadable` for something that is no manifest."""
+        place = f"{folder}/manifest.json"
+        found = self._call(lambda: missing_as(None, lambda: self._get_with_etag(place)))
+        if found is None:
+            return None
+        data, etag = found
+        try:
+            manifest = Manifest.read(data)
+        except (ValidationError, ValueError):
+            raise ManifestUnreadable(etag) from None
+        return Published(manifest, ArtifactRef(stage=manifest.stage, key=manifest.key, manifest_key=place, etag=etag))
+
+    def read_manifest(self, ref: ArtifactRef) -> Manifest:
+        """The manifest that `ref` names, at that etag. Raises `InputLost`."""
+        try:
+            found = self.find(ref.manifest_key.removesuffix("/manifest.json"))
+        except ManifestUnreadable:
+            raise InputLost(ref.stage, ref.key, ref.etag, "the manifest is corrupt") from None
+        if found is None:
+            raise InputLost(ref.stage, ref.key, ref.etag, "the manifest is missing")
+        if found.ref.key != ref.key:
+            raise InputLost(ref.stage, ref.key, ref.etag, "the manifest is another one")
+        return found.manifest
+
+    def publish(self, folder: str, manifest: Manifest, replaces: str | None = None) -> Published:
+        """Make an output exist. If somebody was first, theirs is returned: it is as good.
+
+        `replaces`: the etag of a condemned manifest, put out of the way with `If-Match`.
+        """
+        place = f"{folder}/manifest.json"
+        condition = {"If-Match": f'"{replaces}"'} if replaces else {"If-None-Match": "*"}
+        try:
+            etag = self._call(lambda: self._conditional_put(place, manifest.to_bytes(), condition))
+        except Conflict:
+            return self._winner(folder, manifest, replaces)
+        ref = ArtifactRef(stage=manifest.stage, key=manifest.key, manifest_key=place, etag=etag)
+        return Published(manifest, ref)
+
+    def _winner(self, folder: str, manifest: Manifest, replaces: str | None) -> Published:
+        try:
+            found = self.find(folder)
+        except ManifestUnreadable as error:
+            return self.publish(folder, manifest, replaces=error.etag)
+        if found is not None and found.ref.etag != replaces:
+            return found
+        return self.publish(folder, manifest, replaces=None if found is None else found.ref.etag)
+
+    def _conditional_put(self, place: str, data: bytes, condition: dict[str, str]) -> str:
+        """The etag written. 412 is a conflict; 409 (two at once) and 5xx are tried again; 404 means If-Match on nothing."""
+        url = self.client.get_presigned_url(
+            method="PUT", bucket_name=self.bucket, object_name=place, expires=timedelta(minutes=5)
+        )
+        answer = self._http.request("PUT", url, body=data, headers=condition | {"Content-Type": "application/json"})
+        if answer.status == 200:
+            return answer.headers["ETag"].strip('"')
+        if answer.status in (404, 412):
+            raise Conflict
+        raise StoreUnavailable(f"the store answered {answer.status} to a manifest")
+
+    # -- checkpoints ---------------------------------------------------------------------------------------------
+
+    def checkpoints(self, task: Task, bit_class: str) -> StoredCheckpoints:
+        return StoredCheckpoints(self, f"{self.folder_of(task)}/checkpoint/{bit_class}/", task.lease)
+
+    def list(self, prefix: str) -> list[str]:
+        """Object keys under a prefix, without their time or size."""
+        listing = self._call(
+            lambda: list(self.client.list_objects(bucket_name=self.bucket, prefix=prefix, recursive=True))
+        )
+        return [found.object_name for found in listing if found.object_name]
+
+    def remove(self, key: str) -> None:
+        self._call(lambda: self.client.remove_object(bucket_name=self.bucket, object_name=key))
+
+    def is_reachable(self) -> bool:
+        """Whether the bucket answers now; one try, no back-off."""
+        try:
+            return bool(self.client.bucket_exists(bucket_name=self.bucket))
+        except (urllib3.exceptions.HTTPError, S3Error, ServerError, InvalidResponseError):
+            return False
+
+    # -- the client ----------------------------------------------------------------------------------------------
+
+    def _get(self, key: str) -> bytes | None:
+        found = self._call(lambda: missing_as(None, lambda: self._get_with_etag(key)))
+        return None if found is None else found[0]
+
+    def _get_with_etag(self, key: str) -> tuple[bytes, str]:
+        answer = self.client.get_object(bucket_name=self.bucket, object_name=key)
+        try:
+            return answer.read(), answer.headers["ETag"].strip('"')
+        finally:
+            answer.close()
+            answer.release_conn()
+
+    def _remember(self, key: str, data: bytes) -> None:
+        """What was just written is often what the next stage of the same worker reads."""
+        self._cache[key] = data
+        while sum(map(len, self._cache.values())) > self.cache_limit:
+            self._cache.popitem(last=False)
+
+    def _call(self, request: Callable[[], Answer]) -> Answer:
+        try:
+            for attempt in stamina.retry_context(
+                on=is_transient, attempts=self.attempts, timeout=20.0, wait_initial=0.1, wait_max=2.0
+            ):
+                with attempt:
+                    return request()
+        except (urllib3.exceptions.HTTPError, S3Error, ServerError, InvalidResponseError, OSError) as error:
+            raise StoreUnavailable(f"{type(error).__name__}: {error}"[:500]) from None
+        raise AssertionError("the retry loop always returns or raises")
+
+
+def is_transient(error: Exception) -> bool:
+    if isinstance(error, S3Error):
+        status = getattr(error.response, "status", 0)
+        return status >= 500 or status in (409, 429) or error.code in ("SlowDown", "RequestTimeout")
+    return isinstance(
+        error, urllib3.exceptions.HTTPError | ServerError | InvalidResponseError | StoreUnavailable | OSError
+    )
+
+
+def missing_as(otherwise: Answer, request: Callable[[], Answer]) -> Answer:
+    try:
+        return request()
+    except S3Error as error:
+        if error.code in GONE:
+            return otherwise
+        raise
+
+
+@dataclass(frozen=True)
+class StoredCheckpoints:
+    """Checkpoints of one task in one bit class: immutable objects named by step, lease and digest."""
+
+    store: ArtifactStore
+    prefix: str
+    lease: int
+
+    def latest(self) -> Checkpoint | None:
+        for step, key, digest in sorted(self._all(), reverse=True):
+            data = self.store._get(key)
+            if data is not None and sha256(data) == digest:
+                return Checkpoint(step, data)
+        return None
+
+    def _all(self) -> list[tuple[int, str, str]]:
+        matches = [(key, CHECKPOINT_NAME.search(key)) for key in self.store.list(self.prefix)]
+        return [(int(match[1]), key, match[3]) for key, match in matches if match]
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        key = f"{self.prefix}{checkpoint.step:06d}-{self.lease}-{sha256(checkpoint.data)}"
+        self.store._call(lambda: self.store._put(key, checkpoint.data, "application/vnd.safetensors"))
+        self._prune()
+
+    def _prune(self) -> None:
+        """Keep this lease's latest two; another writer's are not ours to remove."""
+        own = sorted(key for _, key, _ in self._all() if f"-{self.lease}-" in key.rpartition("/")[2])
+        for key in own[:-CHECKPOINTS_KEPT]:
+            self.store.remove(key)
