@@ -1,33 +1,39 @@
 """The metric catalogue: every name, unit, meaning and label that a process of the line may expose.
 
-Each constant is a `prometheus_client` object on `REGISTRY`, made from a row of `CATALOGUE`; dashboards and docs/metrics.md
-are generated from the same rows. Series whose labels are all bounded exist at zero from the start, since a ratio over
-a series that does not exist has no value; series with a `model` label follow with `expect_models`.
+Each constant is a `prometheus_client` object on `REGISTRY`, made from a row of `CATALOGUE`; the dashboard and
+docs/metrics.md are generated from the same rows. Series whose labels are all bounded exist at zero from the start,
+since a ratio over a series that does not exist has no value; those with a `model` label follow with `expect_models`.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal, TypeVar
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.metrics import MetricWrapperBase
+
+from schemas.errors import ErrorKind, ErrorReport
+from schemas.stage import STAGES
 
 Kind = Literal["counter", "gauge", "histogram"]
 Process = Literal["coordinator", "worker", "views", "every process"]
+Made = TypeVar("Made", Counter, Gauge, Histogram)
 OTHER = "other"
 
 
 @dataclass(frozen=True)
 class Label:
-    """A label and its values; none listed = as many as there are served models (or builds), never as there are jobs."""
+    """A label and its values; none listed = as many as there are models or builds, never as there are jobs."""
 
     name: str
     values: tuple[str, ...] = ()
 
     def of(self, value: str) -> str:
-        """`value`, or `other` where the label does not know it: words from outside never make a new series."""
+        """`value`, or `other` where the label does not list it: words from outside never make a new series."""
         return value if value in self.values else OTHER
 
 
@@ -50,48 +56,203 @@ class Metric:
             return tuple(f"{self.name}{suffix}" for suffix in ("_bucket", "_sum", "_count"))
         return (self.name,)
 
-    @property
-    def is_bounded(self) -> bool:
-        return all(label.values for label in self.labels)
-
 
 REGISTRY = CollectorRegistry(auto_describe=True)
-CATALOGUE: list[Metric] = []
-_OBJECTS: dict[str, MetricWrapperBase] = {}
+CATALOGUE: dict[str, Metric] = {}
+_OBJECTS: dict[str, Counter | Gauge | Histogram] = {}
 
 # One more series for every counter, that no query of ours uses.
-prometheus_client.disable_created_metrics()
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 prometheus_client.ProcessCollector(registry=REGISTRY)
 prometheus_client.PlatformCollector(registry=REGISTRY)
 prometheus_client.GCCollector(registry=REGISTRY)
 
 
-def counter(name: str, unit: str, by: Process, meaning: str, *labels: Label) -> Counter:
-    row = _row(Metric(f"latentline_{name}", "counter", unit, meaning, by, labels))
-    made = Counter(row.name, row.meaning, [label.name for label in labels], registry=REGISTRY)
-    return _keep(row, made)
+def counter(name: str, unit: str, measured_by: Process, meaning: str, *labels: Label) -> Counter:
+    row = Metric(f"latentline_{name}", "counter", unit, meaning, measured_by, labels)
+    return _keep(row, Counter(row.name, meaning, [label.name for label in labels], registry=REGISTRY))
 
 
-def gauge(name: str, unit: str, by: Process, meaning: str, *labels: Label) -> Gauge:
-    row = _row(Metric(f"latentline_{name}", "gauge", unit, meaning, by, labels))
-    made = Gauge(row.name, row.meaning, [label.name for label in labels], registry=REGISTRY)
-    return _keep(row, made)
+def gauge(name: str, unit: str, measured_by: Process, meaning: str, *labels: Label) -> Gauge:
+    row = Metric(f"latentline_{name}", "gauge", unit, meaning, measured_by, labels)
+    return _keep(row, Gauge(row.name, meaning, [label.name for label in labels], registry=REGISTRY))
 
 
-def histogram(name: str, buckets: tuple[float, ...], by: Process, meaning: str, *labels: Label) -> Histogram:
-    """Durations only, so the unit is seconds."""
-    row = _row(Metric(f"latentline_{name}", "histogram", "seconds", meaning, by, labels, buckets))
-    made = Histogram(row.name, row.meaning, [label.name for label in labels], registry=REGISTRY, buckets=buckets)
-    return _keep(row, made)
+def histogram(
+    name: str, buckets: tuple[float, ...], measured_by: Process, meaning: str, *labels: Label
+) -> Histogram:  # fmt: skip
+    """Of durations, in seconds."""
+    row = Metric(f"latentline_{name}", "histogram", "seconds", meaning, measured_by, labels, buckets)
+    return _keep(
+        row, Histogram(row.name, meaning, [label.name for label in labels], registry=REGISTRY, buckets=buckets)
+    )
 
 
-def _row(row: Metric) -> Metric:
-    CATALOGUE.append(row)
-    return row
-
-
-def _keep[Made: MetricWrapperBase](row: Metric, made: Made) -> Made:
-    _OBJECTS[row.name] = made
-    if row.labels and row.is_bounded:
-        _create_series(row)
+def _keep(row: Metric, made: Made) -> Made:
+    CATALOGUE[row.name], _OBJECTS[row.name] = row, made
+    if row.labels and all(label.values for label in row.labels):
+        _create_series(row, {})
     return made
+
+
+def _create_series(row: Metric, values: dict[str, tuple[str, ...]]) -> None:
+    names = [label.name for label in row.labels]
+    for chosen in itertools.product(*(values.get(label.name, label.values) for label in row.labels)):
+        _OBJECTS[row.name].labels(**dict(zip(names, chosen, strict=True)))
+
+
+def expect_models(models: Iterable[str]) -> None:
+    """Let the series of these models exist, at zero. A service calls it once, with the bundles it knows."""
+    known = tuple(models)
+    for row in CATALOGUE.values():
+        if MODEL in row.labels:
+            _create_series(row, {MODEL.name: known})
+
+
+def set_state(states: Gauge, state: str) -> None:
+    """Make `state` the one that is 1, of a gauge whose only label is `state`."""
+    row = next(CATALOGUE[name] for name, made in _OBJECTS.items() if made is states)
+    for value in row.labels[0].values:
+        states.labels(value).set(value == row.labels[0].of(state))
+
+
+def record(name: str, amount: float, labels: dict[str, str]) -> None:
+    """Add to a counter, observe in a histogram or set a gauge by its name.
+
+    For measurements that arrive as messages, as those of a worker's compute child do. Raises `KeyError` for a name that
+    is not in the catalogue, `ValueError` for wrong labels.
+    """
+    made = _OBJECTS[name]
+    series = made.labels(**labels) if labels else made
+    if isinstance(series, Counter):
+        series.inc(amount)
+    elif isinstance(series, Histogram):
+        series.observe(amount)
+    else:
+        series.set(amount)
+
+
+def fault_of(error: ErrorReport | None) -> str:
+    """Whose fault the end of a job is: the SLO counts only the server's."""
+    if error is None:
+        return "none"
+    return "client" if error.kind is ErrorKind.INVALID_JOB else "server"
+
+
+def set_build_info(service: str) -> None:
+    try:
+        release = version("latentline")
+    except PackageNotFoundError:
+        release = "unreleased"
+    BUILD_INFO.labels(version=release, service=service).set(1)
+
+
+# -- labels --------------------------------------------------------------------------------------------------------
+
+MODEL = Label("model")
+"""The bundles that the line serves, and `none` for a prompt that never became a recipe."""
+STAGE = Label("stage", tuple(STAGES))
+OUTCOME = Label("outcome", ("completed", "failed", "cancelled"))
+FAULT = Label("fault", ("none", "client", "server", "policy"))
+STAGE_OUTCOME = Label("outcome", ("done", "reused", "failed", "preempted", "cancelled", "input_lost"))
+RETRY_REASON = Label("reason", (
+    "temporarily_unavailable", "store_unavailable", "gpu_out_of_memory", "compute_child_died", "input_lost",
+    "internal_error", "unwanted_output", "worker_lost", "voided", "preempted", "cancelled", OTHER,
+))  # fmt: skip
+WASTE_REASON = Label("reason", ("failed", "worker_lost", "void_lease", "unwanted", "cancelled", "redone", OTHER))
+DEAD_LETTER_REASON = Label("reason", (
+    "not_json", "empty", "not_an_event", "missing_header", "unknown_type", "unknown_specversion", "invalid_field",
+    "unexpected_event", "id_conflict", "unknown_job", "too_large", "poison_event", "suspect", "internal_error", OTHER,
+))  # fmt: skip
+DUPLICATE = Label("where", ("prompt", "cancel", "outcome", "artifact", "usage", OTHER))
+OPERATION = Label("operation", ("get", "put", "put_if_absent", "put_if_match", "stat", "delete", "list"))
+STORE_OUTCOME = Label("outcome", ("ok", "not_found", "lost_race", "unavailable"))
+ARTIFACT = Label("kind", ("object", "manifest", "checkpoint", "video", "model"))
+DIRECTION = Label("operation", ("get", "put"))
+COORDINATOR_STATES = Label("state", ("standby", "replaying", "active"))
+WORKER_STATES = Label("state", ("starting", "ready", "busy", "draining", "store_unreachable", "disk_full", OTHER))
+SEEN_WORKERS = Label("state", ("ready", "busy", "draining", "unready"))
+CHILD_END = Label("reason", ("died", "out_of_memory", "device_fault", "deadline", "recycled", OTHER))
+VIEWED_TOPIC = Label("topic", ("jobs", "completions"))
+
+# -- buckets, in seconds -------------------------------------------------------------------------------------------
+
+JOB_SECONDS = (0.5, 1, 2, 5, 10, 20, 40, 60, 120, 300, 600, 1200, 2400, 3600, 7200)
+WORK_SECONDS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 60, 120, 300, 600, 1200, 3600)
+WAIT_SECONDS = (0.01, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400)
+DENOISE_STEP_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60)
+REQUEST_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 15, 60)
+
+# -- jobs, as the coordinator sees them ----------------------------------------------------------------------------
+
+JOBS_SUBMITTED = counter("jobs_submitted_total", "jobs", "coordinator", "Prompts taken in as jobs.", MODEL)
+JOBS_FINISHED = counter(
+    "jobs_finished_total", "jobs", "coordinator",
+    "Jobs ended, with whose fault it was: only `server` counts against us.", OUTCOME, FAULT, MODEL,
+)  # fmt: skip
+JOB_DURATION = histogram(
+    "job_duration_seconds", JOB_SECONDS, "coordinator", "From acceptance to the job's end.", MODEL, OUTCOME
+)
+VIDEO_SECONDS = counter(
+    "video_seconds_total", "seconds", "coordinator", "Duration of the videos of completed jobs.", MODEL
+)
+QUEUE_WAIT = histogram(
+    "queue_wait_seconds", WAIT_SECONDS, "coordinator", "From when a stage could have run to its dispatch.", STAGE
+)
+JOBS_WAITING = gauge("jobs_waiting", "jobs", "coordinator", "Jobs whose stage waits for a slot or a retry.", STAGE)
+JOBS_RUNNING = gauge("jobs_running", "jobs", "coordinator", "Jobs whose stage holds a lease.", STAGE)
+OLDEST_JOB_AGE = gauge(
+    "oldest_job_age_seconds", "seconds", "coordinator", "Age since acceptance of the oldest job in a stage.", STAGE
+)
+RETRIES = counter("retries_total", "dispatches", "coordinator", "Stages sent back to wait.", STAGE, RETRY_REASON)
+WASTED_SECONDS = counter(
+    "wasted_seconds_total", "seconds", "coordinator", "Compute that gave nothing a job could use.", WASTE_REASON
+)
+DEAD_LETTERS = counter("dead_letters_total", "records", "coordinator", "Records put to `dlq`.", DEAD_LETTER_REASON)
+DUPLICATES_SUPPRESSED = counter(
+    "duplicates_suppressed_total", "events", "every process", "Events seen again and ignored.", DUPLICATE
+)
+
+# -- the coordinator itself ----------------------------------------------------------------------------------------
+
+COORDINATOR_STATE = gauge(
+    "coordinator_state", "boolean", "coordinator", "1 for what this instance is now.", COORDINATOR_STATES
+)
+WORKERS = gauge("workers", "workers", "coordinator", "Workers that are heard, by what they can do.", SEEN_WORKERS)
+TRANSACTION_SECONDS = histogram(
+    "transaction_seconds", REQUEST_SECONDS, "coordinator", "From the first produce of a batch to its commit."
+)
+TRANSACTION_ABORTS = counter("transaction_aborts_total", "transactions", "coordinator", "Batches rolled back.")
+
+# -- workers -------------------------------------------------------------------------------------------------------
+
+WORKER_STATE = gauge("worker_state", "boolean", "worker", "1 for what this worker is now.", WORKER_STATES)
+STAGE_DURATION = histogram(
+    "stage_duration_seconds", WORK_SECONDS, "worker",
+    "From a task's start to its outcome, store included.", STAGE, MODEL, STAGE_OUTCOME,
+)  # fmt: skip
+STEP_SECONDS = histogram("denoise_step_seconds", DENOISE_STEP_SECONDS, "worker", "One denoise step.", MODEL)
+COMPUTE_SECONDS = counter("compute_seconds_total", "seconds", "worker", "Time the compute child worked.", STAGE)
+MODEL_LOAD_SECONDS = histogram(
+    "model_load_seconds", WORK_SECONDS, "worker", "Loading one stage's component of a bundle.", MODEL
+)
+CHECKPOINT_RESUMES = counter(
+    "checkpoint_resumes_total", "tasks", "worker", "Denoise tasks that went on from a checkpoint."
+)
+CHILD_RESTARTS = counter("child_restarts_total", "processes", "worker", "Compute children replaced.", CHILD_END)
+STORE_REQUEST_SECONDS = histogram(
+    "store_request_seconds", REQUEST_SECONDS, "worker", "One request to the store.", OPERATION, STORE_OUTCOME
+)
+ARTIFACT_BYTES = counter("artifact_bytes_total", "bytes", "worker", "Moved to and from the store.", ARTIFACT, DIRECTION)
+
+# -- views and all -------------------------------------------------------------------------------------------------
+
+VIEWS_LAG = gauge("views_lag_records", "records", "views", "Committed records not yet in the views.", VIEWED_TOPIC)
+BUILD_INFO = gauge(
+    "build_info",
+    "boolean",
+    "every process",
+    "1, labelled with release and service.",
+    Label("version"),
+    Label("service"),
+)
