@@ -1,0 +1,91 @@
+"""A real server on a real port, asked by a real client."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from http.client import HTTPConnection
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from streams import health, metrics
+from streams.settings import Settings
+
+
+class Service:
+    """What a service knows about its own readiness."""
+
+    reason: str | None = None
+
+    def ready(self) -> str | None:
+        if self.reason == "broken":
+            raise RuntimeError("cannot tell")
+        return self.reason
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
+
+
+@pytest.fixture
+def server(service: Service) -> Iterator[health.HealthServer]:
+    with health.serve(Settings(metrics_port=0), service.ready) as server:
+        yield server
+
+
+def get(server: health.HealthServer, path: str) -> tuple[int, str]:
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=5)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        (None, (200, "ready\n")),
+        ("the model is not loaded", (503, "the model is not loaded\n")),
+        ("broken", (503, "the readiness check failed: RuntimeError\n")),
+    ],
+)
+def test_healthz_says_ready_or_why_not(
+    server: health.HealthServer, service: Service, reason: str | None, expected: tuple[int, str]
+) -> None:
+    service.reason = reason
+    assert get(server, "/healthz") == expected
+
+
+def test_metrics_are_those_of_the_catalogue(server: health.HealthServer) -> None:
+    metrics.JOBS_WAITING.labels(stage="encode").set(3)
+    status, text = get(server, "/metrics?name=ignored")
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    assert status == 200
+    assert samples["latentline_jobs_waiting", "encode"] == 3
+    metrics.JOBS_WAITING.labels(stage="encode").set(0)
+
+
+def test_anything_else_is_not_found(server: health.HealthServer) -> None:
+    assert get(server, "/")[0] == 404
+
+
+def test_a_silent_client_holds_nobody_up(server: health.HealthServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)):
+        assert get(server, "/healthz")[0] == 200
+
+
+def test_a_taken_port_is_an_error_and_a_closed_server_frees_its_port(service: Service) -> None:
+    first = health.serve(Settings(metrics_port=0), service.ready)
+    taken = Settings(metrics_port=first.port)
+    with pytest.raises(OSError, match="in use"):
+        health.serve(taken, service.ready)
+    first.close()
+    health.serve(taken, service.ready).close()
