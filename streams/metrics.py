@@ -139,12 +139,11 @@ def fault_of(error: ErrorReport | None) -> str:
     return "client" if error.kind is ErrorKind.INVALID_JOB else "server"
 
 
-def set_build_info(service: str) -> None:
+def _release() -> str:
     try:
-        release = version("latentline")
+        return version("latentline")
     except PackageNotFoundError:
-        release = "unreleased"
-    BUILD_INFO.labels(version=release, service=service).set(1)
+        return "unreleased"
 
 
 # -- labels --------------------------------------------------------------------------------------------------------
@@ -248,11 +247,5 @@ ARTIFACT_BYTES = counter("artifact_bytes_total", "bytes", "worker", "Moved to an
 # -- views and all -------------------------------------------------------------------------------------------------
 
 VIEWS_LAG = gauge("views_lag_records", "records", "views", "Committed records not yet in the views.", VIEWED_TOPIC)
-BUILD_INFO = gauge(
-    "build_info",
-    "boolean",
-    "every process",
-    "1, labelled with release and service.",
-    Label("version"),
-    Label("service"),
-)
+BUILD_INFO = gauge("build_info", "boolean", "every process", "1, labelled with the release.", Label("version"))
+BUILD_INFO.labels(version=_release()).set(1)

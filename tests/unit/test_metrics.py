@@ -34,7 +34,7 @@ def test_buckets_rise(row: Metric) -> None:
 @ROWS
 def test_no_label_grows_with_jobs(row: Metric) -> None:
     for label in row.labels:
-        assert label.values or label.name in ("model", "version", "service")
+        assert label.values or label.name in ("model", "version")
 
 
 def test_bounded_series_exist_at_zero_and_parse() -> None:

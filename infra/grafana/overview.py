@@ -1,0 +1,112 @@
+"""The first screen: is the line healthy, and if not, where to look."""
+
+from __future__ import annotations
+
+from infra.grafana.panels import Dashboard, Panel, Query, Row
+
+RATE = "[$__rate_interval]"
+
+
+def rate(series: str, *by: str) -> str:
+    """Rise of a counter a second, summed over processes."""
+    return f"sum by ({', '.join(by)}) (rate({series}{RATE}))" if by else f"sum(rate({series}{RATE}))"
+
+
+def quantile(share: float, histogram: str, *by: str) -> str:
+    """A quantile over all processes. The comparison drops the NaN of a time without traffic."""
+    return f"histogram_quantile({share}, {rate(f'{histogram}_bucket', 'le', *by)}) >= 0"
+
+
+def share_of(part: str, whole: str) -> str:
+    """Nothing, rather than NaN, when there is no whole."""
+    return f"{rate(part)} / ({rate(whole)} > 0)"
+
+
+def tile(title: str, meaning: str, promql: str, unit: str, *thresholds: tuple[float, str], empty: str = "No traffic",
+         legend: str = "") -> Panel:  # fmt: skip
+    return Panel(title, meaning, (Query(promql, legend),), unit, "stat", thresholds, empty=empty)
+
+
+def graph(title: str, meaning: str, unit: str, *queries: Query, stacked: bool = False) -> Panel:
+    return Panel(title, meaning, queries, unit, stacked=stacked)
+
+
+HEALTH = Row("Is it healthy", (
+    tile("Jobs ended", "Jobs ended a second, whatever their outcome.", rate("latentline_jobs_finished_total"), "ops"),
+    tile("Video made", "Seconds of video finished a second.", rate("latentline_video_seconds_total"), "none"),
+    tile("Server faults", "Share of ended jobs that failed by our fault; a client's mistake does not count.",
+         share_of('latentline_jobs_finished_total{fault="server"}', "latentline_jobs_finished_total"),
+         "percentunit", (0.01, "orange"), (0.05, "red")),
+    tile("Queue wait, p95", "From when a stage could have run to its dispatch.",
+         quantile(0.95, "latentline_queue_wait_seconds"), "s"),
+    tile("Job duration, p95", "From acceptance to a job's end.",
+         quantile(0.95, "latentline_job_duration_seconds"), "s"),
+    tile("Oldest job", "Age since acceptance of the oldest job that has not ended.",
+         "max(latentline_oldest_job_age_seconds)", "s"),
+    tile("Workers", "Workers that the coordinator hears, by what they can do.",
+         "sum by (state) (latentline_workers)", "none", legend="{{state}}", empty="None heard"),
+    tile("Targets not answering", "Processes of the line that Prometheus cannot scrape.",
+         'count(up{job="latentline"} == 0) or vector(0)', "none", (1, "red"), empty="No targets"),
+), across=4, height=4)  # fmt: skip
+
+STAGES = Row("Stages", (
+    graph("Stage duration, p95", "From a task's start to its outcome, store included.", "s",
+          Query(quantile(0.95, "latentline_stage_duration_seconds", "stage"), "{{stage}}")),
+    graph("Queue wait by stage, p95", "From when a stage could have run to its dispatch.", "s",
+          Query(quantile(0.95, "latentline_queue_wait_seconds", "stage"), "{{stage}}")),
+    graph("Jobs by stage", "Jobs that wait for a slot, and jobs that hold one.", "none",
+          Query("sum by (stage) (latentline_jobs_waiting)", "{{stage}} waiting"),
+          Query("sum by (stage) (latentline_jobs_running)", "{{stage}} running"), stacked=True),
+    graph("Denoise step", "Half and 95 % of the denoise steps are faster than this.", "s",
+          Query(quantile(0.5, "latentline_denoise_step_seconds", "model"), "{{model}} p50"),
+          Query(quantile(0.95, "latentline_denoise_step_seconds", "model"), "{{model}} p95")),
+    graph("Compute", "Seconds that compute children work a second: 1 is one busy child.", "none",
+          Query(rate("latentline_compute_seconds_total", "stage"), "{{stage}}"), stacked=True),
+    graph("Model load, p95", "Loading one stage's component of a bundle.", "s",
+          Query(quantile(0.95, "latentline_model_load_seconds", "model"), "{{model}}")),
+), across=3, height=8)  # fmt: skip
+
+LOSSES = Row("What goes wrong", (
+    graph("Jobs ended by outcome", "Completed, failed and cancelled jobs a second.", "ops",
+          Query(rate("latentline_jobs_finished_total", "outcome", "fault"), "{{outcome}} ({{fault}})"), stacked=True),
+    graph("Retries", "Stages sent back to wait, a second.", "ops",
+          Query(rate("latentline_retries_total", "stage", "reason") + " > 0", "{{stage}}: {{reason}}")),
+    graph("Wasted compute", "Seconds of compute a second that gave nothing a job could use.", "none",
+          Query(rate("latentline_wasted_seconds_total", "reason") + " > 0", "{{reason}}"), stacked=True),
+    graph("Dead letters", "Records put to `dlq`, a second.", "ops",
+          Query(rate("latentline_dead_letters_total", "reason") + " > 0", "{{reason}}")),
+    graph("Compute children replaced", "A second, by why the last one ended.", "ops",
+          Query(rate("latentline_child_restarts_total", "reason") + " > 0", "{{reason}}")),
+    graph("Saved and ignored", "Denoise tasks that went on from a checkpoint; events seen again and ignored.", "ops",
+          Query(rate("latentline_checkpoint_resumes_total"), "resumed"),
+          Query(rate("latentline_duplicates_suppressed_total", "where") + " > 0", "duplicate {{where}}")),
+), across=3, height=8)  # fmt: skip
+
+STORE = Row("Store", (
+    graph("Store requests, p95", "One request to the store.", "s",
+          Query(quantile(0.95, "latentline_store_request_seconds", "operation"), "{{operation}}")),
+    graph("Store requests by outcome", "Requests to the store a second.", "ops",
+          Query(rate("latentline_store_request_seconds_count", "outcome"), "{{outcome}}"), stacked=True),
+    graph("Moved", "Bytes to and from the store a second.", "Bps",
+          Query(rate("latentline_artifact_bytes_total", "kind", "operation"), "{{operation}} {{kind}}"), stacked=True),
+), across=3, height=8)  # fmt: skip
+
+PROCESSES = Row("Coordinator, workers, views", (
+    graph("Coordinator", "Instances by what they are; exactly one a cell is active.", "none",
+          Query("sum by (state) (latentline_coordinator_state)", "{{state}}"), stacked=True),
+    graph("Transactions", "From the first produce of a batch to its commit; batches rolled back a second.", "s",
+          Query(quantile(0.5, "latentline_transaction_seconds"), "p50"),
+          Query(quantile(0.95, "latentline_transaction_seconds"), "p95"),
+          Query(rate("latentline_transaction_aborts_total"), "aborts a second")),
+    graph("Workers' own words", "Worker processes by the state that they are in.", "none",
+          Query("sum by (state) (latentline_worker_state)", "{{state}}"), stacked=True),
+    graph("Views behind", "Committed records that the views have not taken in.", "none",
+          Query("max by (topic) (latentline_views_lag_records)", "{{topic}}")),
+), across=4, height=8)  # fmt: skip
+
+OVERVIEW = Dashboard(
+    "latentline-overview",
+    "latentline / Overview",
+    "Generated by `python -m infra.grafana.generate`; edit infra/grafana/overview.py instead.",
+    (HEALTH, STAGES, LOSSES, STORE, PROCESSES),
+)

@@ -1,0 +1,1 @@
+"""Prometheus' configuration, and the catalogue of metrics for people."""
