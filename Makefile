@@ -6,7 +6,7 @@ UV := .build/uv/bin/uv
 STEP := sh infra/step.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-deps lint format generate lock bench-line train-tiny judge-tiny clean
+.PHONY: help setup test test-deps lint format lock train-tiny judge-tiny clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | sort | awk -F'\t' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -27,39 +27,23 @@ $(UV):
 	@$(STEP) "MinIO's binary (built in the background)" $(BIN)/python -m infra.local.minio_binary
 	@touch $@
 
-demo: setup ## the main job: prompts in, videos out, on a stack of its own
-	@$(BIN)/latentline demo
-
-up: setup ## start the line and leave it running
-	@$(BIN)/latentline up
-
-down: ## stop the line, keep its data
-	@$(BIN)/latentline down
-
 test: setup ## all tests, on a real broker and store that they start themselves
 	@$(BIN)/python -m pytest
 
 test-deps: setup ## what tests need beyond make setup (nothing yet)
 	@echo "nothing beyond make setup is needed"
 
-lint: setup ## ruff, mypy, import-linter, and that generated files are fresh
+lint: setup ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
+	@$(BIN)/mypy schemas streams/coordinator infra/local stages
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m latentline.generate --check
 
 format: setup ## format and fix what can be fixed
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-generate: setup ## write schemas, documents and dashboards from the code
-	@$(BIN)/python -m latentline.generate
-
 lock: $(UV) ## resolve the dependencies anew
 	@$(UV) pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --all-extras --upgrade pyproject.toml -o requirements.lock
-
-bench-line: setup ## line tax and makespan beside the in-process pipeline
-	@$(BIN)/python -m tests.bench.line
 
 train-tiny: setup ## train the tiny model again (about an hour on 2 cores)
 	@OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=5000 $(BIN)/python -m gpu_runner.tiny.train --out bundles/tiny

@@ -40,7 +40,7 @@ class Bundle:
 
     def load(self, loader: Any, component: str, dtype: torch.dtype | None = None) -> Any:
         """One component by its class; weights from safetensors, no remote code."""
-        options = {} if dtype is None else {"torch_dtype": dtype, "use_safetensors": True}
+        options = {} if dtype is None else {"dtype": dtype, "use_safetensors": True}
         return loader.from_pretrained(self.folder / component, **options)
 
 

@@ -73,7 +73,8 @@ class ArtifactStore:
         """A store that answers or fails within seconds: retries are ours, not the client's."""
         http = urllib3.PoolManager(timeout=urllib3.Timeout(connect=3.0, read=30.0), retries=False, maxsize=8)
         client = Minio(
-            endpoint=endpoint, access_key=access_key, secret_key=secret_key, secure=secure, region=region, http_client=http
+            endpoint=endpoint, access_key=access_key, secret_key=secret_key,
+            secure=secure, region=region, http_client=http,
         )  # fmt: skip
         return cls(client, bucket)
 
@@ -171,7 +172,7 @@ class ArtifactStore:
         return self.publish(folder, manifest, replaces=None if found is None else found.ref.etag)
 
     def _conditional_put(self, place: str, data: bytes, condition: dict[str, str]) -> str:
-        """The etag written. 412 is a conflict; 409 (two at once) and 5xx are tried again; 404 means If-Match on nothing."""
+        """The etag written. 412 is a conflict; 409 (two at once) and 5xx are tried again; 404 is If-Match on nothing."""
         url = self.client.get_presigned_url(
             method="PUT", bucket_name=self.bucket, object_name=place, expires=timedelta(minutes=5)
         )

@@ -21,6 +21,10 @@ from infra.local.ports import wait_until
 from infra.local.services import SERVICES, Service
 
 
+_keepers: dict[int, subprocess.Popen[bytes]] = {}
+"""Keepers that this process started, so that it can collect them when they end."""
+
+
 class StackError(RuntimeError):
     """The stack could not be started or stopped; the message says what failed and where to look."""
 
@@ -67,6 +71,7 @@ class Stack:
             cwd=PROJECT, start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
         log.close()
+        _keepers[keeper.pid] = keeper
         deadline = time.monotonic() + seconds
         say("starting Kafka and MinIO")
         wait_until(lambda: self.status()["state"] == "running" or keeper.poll() is not None, seconds)
@@ -95,6 +100,8 @@ class Stack:
             os.kill(keeper, signal.SIGTERM)
             if not wait_until(lambda: not _is_keeper(keeper, self.data), seconds):
                 os.kill(keeper, signal.SIGKILL)
+            if keeper in _keepers:
+                _keepers.pop(keeper).wait()
         if wipe:
             shutil.rmtree(self.data, ignore_errors=True)
 

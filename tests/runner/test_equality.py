@@ -62,7 +62,7 @@ def recipe(scheduler: str, steps: int = 4) -> Recipe:
 
 
 def pipeline_video(asked: Recipe, output_type: str = "pt") -> np.ndarray:
-    pipeline = WanPipeline.from_pretrained(FOLDER, torch_dtype=torch.float32)
+    pipeline = WanPipeline.from_pretrained(FOLDER, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.scheduler = build_scheduler(asked)
     return pipeline(

@@ -1,0 +1,263 @@
+"""The coordinator's pure core: a job through the line, and what happens when things go wrong. No broker, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from schemas.bundle import read_bundles
+from schemas.envelope import Envelope
+from schemas.errors import ErrorKind, ErrorReport
+from schemas.events import (
+    ArtifactRef,
+    CancelRequested,
+    CancelTask,
+    Done,
+    Failed,
+    Heartbeat,
+    HeldLease,
+    HeldState,
+    Inbox,
+    InputMissing,
+    JobCancelled,
+    JobCompleted,
+    JobFailed,
+    ObjectRef,
+    PromptSubmitted,
+    Started,
+    Task,
+    Tick,
+)
+from schemas.job import JobStatus
+from schemas.stage import STAGES, Stage
+from streams.coordinator import intake, membership, outcomes, placement
+from streams.coordinator.effects import Complete, Count, DeadLetter, Effect, Send
+from streams.coordinator.intake import Raw
+from streams.coordinator.ledger import Ledger
+from streams.coordinator.policy import Policy
+
+PROMPT = PromptSubmitted(prompt="a red square moving right on a blue background", idempotency_key="one")
+
+
+@dataclass
+class Line:
+    """A core and the workers that a test plays."""
+
+    ledger: Ledger = field(default_factory=Ledger)
+    policy: Policy = field(default_factory=lambda: Policy(bundles=read_bundles([Path("bundles/tiny")])))
+    now: float = 1000.0
+
+    def submit(self, asked: PromptSubmitted = PROMPT) -> list[Effect]:
+        return intake.submit(self.ledger, self.policy, asked, Envelope("id", "type", "test"), Raw(b"raw"), self.now)
+
+    def beat(self, name: str, *leases: HeldLease, life: int = 1, echo: int = 0, leaving: bool = False) -> list[Effect]:
+        inboxes = tuple(Inbox(stage=stage, partition=3, echo=echo) for stage in STAGES)
+        beat = Heartbeat(
+            incarnation=f"{name}-{life}", worker=name, node="n", started_at=float(life), inboxes=inboxes, slots=1,
+            leases=leases, bundles=("tiny",), leaving=leaving,
+        )  # fmt: skip
+        return membership.heartbeat(self.ledger, self.policy, beat, self.now)
+
+    def tick(self, number: int = 0, after_gap: bool = False) -> list[Effect]:
+        event = Tick(cell=0, coordinator=self.policy.coordinator, number=number, after_gap=after_gap)
+        return membership.tick(self.ledger, self.policy, event, self.now)
+
+    def task(self) -> Task:
+        """The one task that placement hands out."""
+        [task] = [e.event for e in placement.place(self.ledger, self.now) if isinstance(e, Send)]
+        assert isinstance(task, Task)
+        return task
+
+    def report(self, outcome: Done | Failed | Started | InputMissing) -> list[Effect]:
+        return outcomes.resolve(self.ledger, self.policy, outcome, self.now)
+
+    @property
+    def job(self) -> str:
+        [state] = self.ledger.jobs.values()
+        return state.job
+
+
+def names(task: Task) -> dict[str, object]:
+    return {
+        "incarnation": task.incarnation, "worker": task.incarnation[:-2], "lease": task.lease, "job": task.job,
+        "stage": task.stage, "key": task.key,
+    }  # fmt: skip
+
+
+def done(task: Task, etag: str = "etag") -> Done:
+    ref = ArtifactRef(stage=task.stage, key=task.key, manifest_key="m", etag=etag)
+    video = ObjectRef(name="video", key="v", size=1, sha256="0")
+    return Done(**names(task), artifact=ref, objects=(video,), seconds=1.0)  # type: ignore[arg-type]
+
+
+def failed(task: Task, kind: ErrorKind) -> Failed:
+    return Failed(**names(task), error=ErrorReport(kind=kind, code="code", message="m"))  # type: ignore[arg-type]
+
+
+def ends(effects: list[Effect]) -> list[object]:
+    return [effect.event for effect in effects if isinstance(effect, Complete)]
+
+
+def test_a_job_goes_through_four_stages_to_one_completion() -> None:
+    line = Line()
+    line.submit()
+    line.beat("w")
+    seen, completions = [], []
+    for _ in STAGES:
+        task = line.task()
+        seen.append(task.stage)
+        line.report(Started(**names(task)))  # type: ignore[arg-type]
+        completions += ends(line.report(done(task)))
+        completions += ends(line.report(done(task)))
+    assert seen == list(STAGES)
+    assert [type(event) for event in completions] == [JobCompleted]
+    assert line.ledger.jobs[line.job].status is JobStatus.COMPLETED
+
+
+def test_a_replayed_prompt_is_a_no_op_and_another_body_a_conflict() -> None:
+    line = Line()
+    line.submit()
+    assert line.submit() == [Count("duplicate", ("prompt",))]
+    [letter] = line.submit(PROMPT.model_copy(update={"seed": 1}))
+    assert isinstance(letter, DeadLetter)
+    assert (letter.reason, letter.value) == ("id_conflict", b"raw")
+
+
+def test_an_impossible_prompt_ends_in_one_failure_that_names_the_field() -> None:
+    line = Line()
+    [event] = ends(line.submit(PROMPT.model_copy(update={"num_frames": 18})))
+    assert isinstance(event, JobFailed)
+    assert (event.error.field, event.error.nearest) == ("num_frames", "17")
+
+
+def test_a_silent_worker_loses_its_lease_and_the_stage_runs_elsewhere() -> None:
+    line = Line()
+    line.submit()
+    line.beat("a")
+    first = line.task()
+    line.report(Started(**names(first)))  # type: ignore[arg-type]
+    line.beat("a", HeldLease(lease=first.lease, job=first.job, stage=first.stage, state=HeldState.RUNNING), echo=1)
+    for number in range(line.policy.lost_after):
+        line.tick(number)
+        line.beat("b")
+    assert line.ledger.jobs[line.job].lease is not None
+    line.tick()
+    second = line.task()
+    assert (second.incarnation, second.stage, second.lease) == ("b-1", Stage.ENCODE, first.lease + 1)
+
+
+def test_good_work_under_a_void_lease_counts_and_stops_its_successor() -> None:
+    line = Line()
+    line.submit()
+    line.beat("a")
+    first = line.task()
+    line.beat("a", leaving=True)
+    line.beat("b")
+    second = line.task()
+    effects = line.report(done(first))
+    assert [e.event.lease for e in effects if isinstance(e, Send) and isinstance(e.event, CancelTask)] == [second.lease]
+    assert line.ledger.jobs[line.job].stage is Stage.DENOISE
+
+
+def test_a_lease_that_was_read_and_is_not_held_is_void() -> None:
+    line = Line()
+    line.submit()
+    line.beat("a")
+    first = line.task()
+    line.beat("a", echo=0)
+    assert line.ledger.jobs[line.job].lease is not None
+    line.beat("a", echo=first.lease)
+    assert line.ledger.jobs[line.job].lease is None
+
+
+def test_our_own_pause_convicts_nobody() -> None:
+    line = Line()
+    line.beat("a")
+    for number in range(line.policy.lost_after):
+        line.tick(number)
+    line.tick(after_gap=True)
+    for number in range(line.policy.lost_after):
+        line.tick(number)
+    assert "a-1" in line.ledger.workers
+    line.submit()
+    assert placement.place(Line().ledger, line.now) == []
+
+
+def test_a_new_life_of_a_worker_supersedes_the_old_one() -> None:
+    line = Line()
+    line.beat("a", life=1)
+    [told] = [e for e in line.beat("a", life=2) if isinstance(e, Send) and e.stage is Stage.ENCODE]
+    assert told.event.incarnation == "a-1"
+    assert "a-1" not in line.ledger.workers
+
+
+def test_bugs_are_tried_twice_and_dead_lettered_infrastructure_is_tried_for_ever() -> None:
+    line = Line()
+    line.submit()
+    line.beat("a")
+    for _ in range(7):
+        assert ends(line.report(failed(line.task(), ErrorKind.INFRASTRUCTURE))) == []
+        line.now += 60
+    line.report(failed(line.task(), ErrorKind.BUG))
+    assert placement.place(line.ledger, line.now) == []
+    line.now += 60
+    effects = line.report(failed(line.task(), ErrorKind.BUG))
+    assert [type(event) for event in ends(effects)] == [JobFailed]
+    assert any(isinstance(effect, DeadLetter) for effect in effects)
+
+
+def test_a_job_that_kills_every_worker_is_stopped_at_the_limit() -> None:
+    line = Line()
+    line.submit()
+    for life in range(line.policy.suspicion_limit):
+        line.beat("a", life=life + 1)
+        line.report(Started(**names(line.task())))  # type: ignore[arg-type]
+    effects = line.beat("a", life=9)
+    [event] = ends(effects)
+    assert isinstance(event, JobFailed)
+    assert event.error.code == "poison_job"
+
+
+def test_a_lost_input_makes_its_stage_run_again_with_the_etag_condemned() -> None:
+    line = Line()
+    line.submit()
+    line.beat("a")
+    line.report(done(line.task(), "bad"))
+    denoise = line.task()
+    line.report(
+        InputMissing(
+            **names(denoise),
+            upstream_stage=Stage.ENCODE,
+            upstream_key=denoise.key,
+            etag="bad",
+            why="gone",  # type: ignore[arg-type]
+        )
+    )
+    again = line.task()
+    assert (again.stage, again.condemned_etag) == (Stage.ENCODE, "bad")
+    assert line.report(done(again, "bad"))[0] == Count("duplicate", ("outcome",))
+
+
+def test_cancel_ends_a_waiting_job_at_once_and_asks_the_worker_of_a_running_one() -> None:
+    line = Line()
+    line.submit()
+    line.beat("a")
+    task = line.task()
+    cancel = CancelRequested(job=line.job)
+    [command] = intake.cancel(line.ledger, cancel, Raw(), line.now)
+    assert isinstance(command, Send)
+    assert command.event.lease == task.lease  # type: ignore[union-attr]
+    [event] = ends(line.report(failed(task, ErrorKind.TRANSIENT)))
+    assert isinstance(event, JobCancelled)
+    assert intake.cancel(line.ledger, cancel, Raw(), line.now) == [Count("duplicate", ("cancel",))]
+
+
+def test_a_dropped_overlay_leaves_no_trace() -> None:
+    line = Line()
+    line.submit()
+    line.beat("a")
+    line.ledger.commit()
+    first = line.task()
+    line.ledger.rollback()
+    again = line.task()
+    assert (again.lease, again.job) == (first.lease, first.job)
