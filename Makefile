@@ -36,7 +36,7 @@ test-deps: setup ## what tests need beyond make setup (nothing yet)
 lint: setup ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy schemas streams/coordinator infra/local stages
+	@$(BIN)/mypy schemas streams/coordinator infra/local tests/sim
 	@$(BIN)/lint-imports
 
 format: setup ## format and fix what can be fixed

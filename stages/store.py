@@ -172,7 +172,7 @@ class ArtifactStore:
         return self.publish(folder, manifest, replaces=None if found is None else found.ref.etag)
 
     def _conditional_put(self, place: str, data: bytes, condition: dict[str, str]) -> str:
-        """The etag written. 412 is a conflict; 409 (two at once) and 5xx are tried again; 404 is If-Match on nothing."""
+        """The etag written. 412 is a conflict; 409 (two at once) and 5xx are tried again; 404: If-Match on nothing."""
         url = self.client.get_presigned_url(
             method="PUT", bucket_name=self.bucket, object_name=place, expires=timedelta(minutes=5)
         )

@@ -20,7 +20,6 @@ from infra.local.plan import PROJECT, Plan
 from infra.local.ports import wait_until
 from infra.local.services import SERVICES, Service
 
-
 _keepers: dict[int, subprocess.Popen[bytes]] = {}
 """Keepers that this process started, so that it can collect them when they end."""
 

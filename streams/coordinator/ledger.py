@@ -20,6 +20,8 @@ class WorkerView:
     seen_tick: int
     leases: frozenset[int] = frozenset()
     cancelled: frozenset[int] = frozenset()
+    ended: frozenset[int] = frozenset()
+    """Leases whose outcome has been read while the last heartbeat still lists them: their slots are free."""
     unread: tuple[tuple[Stage, int], ...] = ()
     """Inboxes that left a task unread for too long, with the echo at which that was seen."""
 
@@ -29,7 +31,7 @@ class WorkerView:
     @property
     def occupied(self) -> int:
         """Slots in use: our leases, and those it lists that are no longer ours (protocol rule 9)."""
-        return len(self.leases | {held.lease for held in self.beat.leases})
+        return len(self.leases | ({held.lease for held in self.beat.leases} - self.ended))
 
     @property
     def free(self) -> int:

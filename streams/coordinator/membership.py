@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from schemas.events import CancelTask, Drain, Heartbeat, HeldLease, Tick
+from schemas.events import CancelTask, Drain, Heartbeat, HeldLease, HeldState, Tick
 from schemas.job import JobState, JobStatus, Lease
 from streams.coordinator import ending
 from streams.coordinator import job as transitions
@@ -30,7 +30,10 @@ def heartbeat(ledger: Ledger, policy: Policy, beat: Heartbeat, now: float) -> li
         effects += forget(ledger, policy, current, now, suspect=True)
     ledger.raise_lease(max((inbox.echo for inbox in beat.inboxes), default=0))
     before = ledger.workers.get(beat.incarnation) or adopted(ledger, beat)
-    view = replace(before, beat=beat, seen_tick=ledger.tick)
+    listed = {held.lease for held in beat.leases}
+    view = replace(
+        before, beat=beat, seen_tick=ledger.tick, cancelled=before.cancelled & listed, ended=before.ended & listed
+    )
     unread = tuple((stage, echo) for stage, echo in view.unread if view.echo(stage) <= echo)
     ledger.workers[beat.incarnation] = replace(view, unread=unread)
     ledger.names[beat.worker] = beat.incarnation
@@ -74,8 +77,11 @@ def note_progress(ledger: Ledger, state: JobState, held: HeldLease, now: float) 
 
 
 def stray(ledger: Ledger, view: WorkerView, held: HeldLease, now: float) -> list[Effect]:
-    """A lease it still works on though it is void: taken back if nobody else has begun, else stopped."""
-    if held.lease in view.cancelled:
+    """A lease it still works on though it is void: taken back if nobody else has begun, else stopped.
+
+    One whose outcome is on its way, or was read already, is neither.
+    """
+    if held.lease in view.cancelled or held.lease in view.ended or held.state is HeldState.ENDING:
         return []
     state = ledger.jobs.get(held.job)
     partition = view.partition(held.stage)
@@ -98,6 +104,8 @@ def stray(ledger: Ledger, view: WorkerView, held: HeldLease, now: float) -> list
 
 def is_wanted_back(ledger: Ledger, state: JobState, held: HeldLease) -> bool:
     if state.status.ended or state.stage != held.stage or state.cancel_reason is not None:
+        return False
+    if not any(past.lease == held.lease and past.outcome in ("lost", "voided") for past in state.attempts):
         return False
     if state.lease is None:
         return True

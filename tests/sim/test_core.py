@@ -50,10 +50,12 @@ class Line:
     def submit(self, asked: PromptSubmitted = PROMPT) -> list[Effect]:
         return intake.submit(self.ledger, self.policy, asked, Envelope("id", "type", "test"), Raw(b"raw"), self.now)
 
-    def beat(self, name: str, *leases: HeldLease, life: int = 1, echo: int = 0, leaving: bool = False) -> list[Effect]:
+    def beat(
+        self, name: str, *leases: HeldLease, life: int = 1, echo: int = 0, leaving: bool = False, slots: int = 1
+    ) -> list[Effect]:
         inboxes = tuple(Inbox(stage=stage, partition=3, echo=echo) for stage in STAGES)
         beat = Heartbeat(
-            incarnation=f"{name}-{life}", worker=name, node="n", started_at=float(life), inboxes=inboxes, slots=1,
+            incarnation=f"{name}-{life}", worker=name, node="n", started_at=float(life), inboxes=inboxes, slots=slots,
             leases=leases, bundles=("tiny",), leaving=leaving,
         )  # fmt: skip
         return membership.heartbeat(self.ledger, self.policy, beat, self.now)
@@ -157,6 +159,38 @@ def test_good_work_under_a_void_lease_counts_and_stops_its_successor() -> None:
     effects = line.report(done(first))
     assert [e.event.lease for e in effects if isinstance(e, Send) and isinstance(e.event, CancelTask)] == [second.lease]
     assert line.ledger.jobs[line.job].stage is Stage.DENOISE
+
+
+def test_a_lease_voided_in_error_is_taken_back_and_its_unstarted_successor_stopped() -> None:
+    line = Line()
+    line.submit()
+    line.beat("a")
+    first = line.task()
+    line.beat("a", echo=first.lease)
+    line.beat("b", slots=2)
+    placed = [e.event for e in placement.place(line.ledger, line.now) if isinstance(e, Send)]
+    [successor] = [event for event in placed if isinstance(event, Task)]
+    held = HeldLease(lease=first.lease, job=first.job, stage=first.stage, state=HeldState.RUNNING)
+    effects = line.beat("a", held, echo=successor.lease)
+    stopped = [e.event.lease for e in effects if isinstance(e, Send) and isinstance(e.event, CancelTask)]
+    assert stopped == [successor.lease]
+    lease = line.ledger.jobs[line.job].lease
+    assert lease is not None
+    assert lease.number == first.lease
+
+
+def test_a_lease_whose_outcome_was_read_is_neither_taken_back_nor_in_the_way() -> None:
+    line = Line()
+    line.submit()
+    line.beat("a")
+    first = line.task()
+    held = HeldLease(lease=first.lease, job=first.job, stage=first.stage, state=HeldState.RUNNING)
+    line.beat("a", held, echo=first.lease)
+    line.report(failed(first, ErrorKind.TRANSIENT))
+    assert line.beat("a", held, echo=first.lease) == []
+    assert line.ledger.jobs[line.job].lease is None
+    line.now += 60
+    assert line.task().lease == first.lease + 1
 
 
 def test_a_lease_that_was_read_and_is_not_held_is_void() -> None:
