@@ -7,7 +7,8 @@ A structured-mode record (content type `application/cloudevents...`) is accepted
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import reprlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +22,7 @@ from schemas.base import Frozen
 CONTENT_TYPE = "application/json"
 TYPE_PREFIX = "latentline."
 SCHEMA_BASE = "https://latentline.dev/schemas/"
+LONGEST_MESSAGE, LONGEST_DETAIL = 2000, 200
 
 EVENTS: tuple[type[Frozen], ...] = (
     events.PromptSubmitted, events.CancelRequested,
@@ -34,12 +36,35 @@ EVENTS: tuple[type[Frozen], ...] = (
 Headers = list[tuple[str, bytes]]
 
 
+@dataclass(frozen=True)
+class Header:
+    """A header of every record that carries an event. Extension attributes may stand beside these."""
+
+    name: str
+    meaning: str
+    required: bool = True
+    value: str | None = None
+
+
+HEADERS = (
+    Header("ce_specversion", "CloudEvents version", value="1.0"),
+    Header("ce_id", "unique for its source: the same id is the same event"),
+    Header("ce_source", "who wrote it"),
+    Header("ce_type", "event type; an incompatible change has another"),
+    Header("ce_time", "RFC 3339, UTC"),
+    Header("ce_subject", "the job it is about", required=False),
+    Header("ce_dataschema", "URI of the JSON Schema of the value"),
+    Header("content-type", "of the value", value=CONTENT_TYPE),
+    Header("traceparent", "W3C trace context", required=False),
+)
+
+
 class UnreadableEvent(ValueError):
     """The bytes are no event of ours. `reason` is a stable word: where the record goes, it goes as this."""
 
     def __init__(self, reason: str, message: str, field: str | None = None, value: str | None = None) -> None:
-        self.reason, self.field, self.value = reason, field, value
-        super().__init__(message)
+        self.reason, self.field, self.value = reason, field, value and value[:LONGEST_DETAIL]
+        super().__init__(message[:LONGEST_MESSAGE])
 
 
 @dataclass(frozen=True)
@@ -63,9 +88,10 @@ MODELS = {type_of(model): model for model in EVENTS}
 
 
 def write(
-    event: Frozen, *, id: str, source: str, time: float, subject: str | None = None, traceparent: str | None = None
-) -> tuple[bytes, Headers]:
-    """Value and headers of a record."""
+    event: Frozen, *, id: str, source: str, time: float, subject: str | None = None, traceparent: str | None = None,
+    extensions: Mapping[str, str] | None = None,
+) -> tuple[bytes, Headers]:  # fmt: skip
+    """Value and headers of a record. `extensions`: CloudEvents extension attributes, named in lower-case letters."""
     attributes = {
         "ce_specversion": "1.0",
         "ce_id": id,
@@ -76,6 +102,7 @@ def write(
         "ce_dataschema": f"{SCHEMA_BASE}{type_of(type(event))}.json",
         "content-type": CONTENT_TYPE,
         "traceparent": traceparent,
+        **{f"ce_{name}": text for name, text in (extensions or {}).items()},
     }
     return event.to_bytes(), [(name, text.encode()) for name, text in attributes.items() if text is not None]
 
@@ -118,27 +145,27 @@ def envelope_of(attributes: dict[str, str]) -> Envelope:
         source=attributes.get("ce_source", ""),
         subject=attributes.get("ce_subject"),
         time=parse_time(attributes.get("ce_time")),
-        traceparent=attributes.get("traceparent"),
+        traceparent=attributes.get("traceparent") or attributes.get("ce_traceparent"),
     )
 
 
 def structured(data: Any) -> tuple[dict[str, str], Any]:
     if not isinstance(data, dict):
         raise UnreadableEvent("not_an_event", "a structured CloudEvent must be a JSON object")
-    attributes = {f"ce_{name}": str(text) for name, text in data.items() if name not in ("data", "traceparent")}
-    if "traceparent" in data:
-        attributes["traceparent"] = str(data["traceparent"])
+    attributes = {f"ce_{name}": str(text) for name, text in data.items() if isinstance(text, str | int)}
     return attributes, data.get("data")
 
 
 def unreadable(error: ValidationError) -> UnreadableEvent:
     first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "value"
-    return UnreadableEvent("invalid_field", f"{field}: {first['msg']}", field, repr(first.get("input"))[:200])
+    field = ".".join(str(part) for part in first["loc"])[:LONGEST_DETAIL] or "value"
+    return UnreadableEvent("invalid_field", f"{field}: {first['msg']}", field, reprlib.repr(first.get("input")))
 
 
 def parse_time(text: str | None) -> float | None:
+    """Unix seconds. A time without offset is UTC; what is no time is None, since nothing depends on it."""
     try:
-        return datetime.fromisoformat(text).timestamp() if text else None
+        time = datetime.fromisoformat(text or "")
     except ValueError:
         return None
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()

@@ -11,8 +11,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 
+from schemas.envelope import Headers
 from streams.settings import Settings
 
 Setting = tuple[Any, str]
@@ -41,6 +42,14 @@ PRODUCER: dict[str, Setting] = COMMON | {
 
 REPORTER: dict[str, Setting] = PRODUCER | {
     "message.timeout.ms": (0, "an outcome never times out: it waits for the broker (protocol rule 4)"),
+}
+
+PROGRESS: dict[str, Setting] = COMMON | {
+    "acks": ("1", "progress is best effort: nobody waits for it"),
+    "linger.ms": (20, "steps of many jobs share a request"),
+    "compression.type": ("lz4", "events are JSON"),
+    "message.timeout.ms": (5000, "stale progress is worth nothing"),
+    "queue.buffering.max.messages": (10_000, "bounded memory while the broker is away"),
 }
 
 TRANSACTIONAL: dict[str, Setting] = PRODUCER | {
@@ -79,6 +88,15 @@ READER: dict[str, Setting] = CONSUMER | {
 TOOL: dict[str, Setting] = CONSUMER | {
     "auto.offset.reset": ("earliest", "a person asks for everything"),
 }
+
+
+MENDED = (
+    KafkaError._PARTITION_EOF,
+    KafkaError._TRANSPORT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._RESOLVE,
+    KafkaError._TIMED_OUT,
+)
 
 
 class FatalClientError(Exception):
@@ -146,6 +164,18 @@ def consumer(role: dict[str, Setting], settings: Settings, watch: ErrorWatch | N
     """A consumer; without `group_id` it gets one that never commits, for use with `assign`."""
     more.setdefault("group_id", f"{settings.topic_prefix}latentline.unused")
     return Consumer(config(role, settings, watch, **more), logger=librdkafka_logger())
+
+
+def headers_of(message: Message) -> Headers:
+    """The headers of a record; one without a value is empty."""
+    found = message.headers() or []
+    pairs = found.items() if isinstance(found, dict) else found
+    return [(name, value.encode() if isinstance(value, str) else value or b"") for name, value in pairs]
+
+
+def is_mended(error: KafkaError) -> bool:
+    """Whether a consumer only tells of this error and goes on by itself."""
+    return bool(error.retriable()) or error.code() in MENDED
 
 
 def raise_for(error: KafkaError | None) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from schemas.errors import ErrorKind, ErrorReport
+from schemas.errors import ErrorKind, ErrorReport, report_of
 from schemas.events import JobCancelled, JobCompleted, JobFailed, ObjectRef, StageSummary
 from schemas.job import JobState, JobStatus
 from schemas.stage import Stage
@@ -39,6 +40,15 @@ def cancel(ledger: Ledger, state: JobState, reason: str, now: float) -> list[Eff
     stage = state.stage
     state = ledger.put(transitions.ended(state, JobStatus.CANCELLED, now, cancel_reason=reason), now)
     return [Complete(JobCancelled(**shared(state), reason=reason, stage=stage), state.traceparent)]
+
+
+def guarded(ledger: Ledger, job: str, now: float, act: Callable[[], list[Effect]]) -> list[Effect]:
+    """What a timer does to one job. If it raises, that job is failed and dead-lettered; the cell goes on (rule 17)."""
+    try:
+        return act()
+    except Exception as error:
+        state = ledger.jobs.get(job)
+        return [] if state is None or state.status.ended else fail(ledger, state, report_of(error), now)
 
 
 def shared(state: JobState) -> dict[str, Any]:

@@ -11,6 +11,9 @@ from schemas.job import JobState, JobStatus
 from schemas.stage import STAGES, Stage
 from streams.coordinator.overlay import Overlay
 
+HELD = -1
+"""Held until the first tick of this coordinator has been read back."""
+
 
 @dataclass(frozen=True)
 class WorkerView:
@@ -64,6 +67,8 @@ class Ledger:
     numbers: Overlay[str, int] = field(default_factory=Overlay)
     waiting: dict[Stage, list[tuple[int, float, str]]] = field(default_factory=lambda: {stage: [] for stage in STAGES})
     delayed: list[tuple[float, str]] = field(default_factory=list)
+    stubs: list[tuple[float, str]] = field(default_factory=list)
+    """Ended jobs by the time of their end, unix seconds."""
 
     @property
     def overlays(self) -> tuple[Overlay[str, JobState], ...]:
@@ -88,16 +93,18 @@ class Ledger:
             self.numbers.commit()
 
     def rebuild_queues(self) -> None:
-        self.waiting, self.delayed = {stage: [] for stage in STAGES}, []
+        self.waiting, self.delayed, self.stubs = {stage: [] for stage in STAGES}, [], []
         for state in self.jobs.values():
             self.enqueue(state)
 
-    def adopt_leases(self) -> None:
-        """After a replay: the leases that jobs hold are in force again, seen as of now."""
+    def take_over(self) -> None:
+        """After a replay: leases that jobs hold are in force again, and nothing is placed before a grace period."""
+        self.rebuild_queues()
+        self.numbers["hold_until"] = HELD
         for state in self.jobs.values():
             if state.lease is not None:
                 self.leases[state.lease.number] = LiveLease(state.job, self.tick)
-        self.leases.commit()
+        self.commit()
 
     def put(self, state: JobState, now: float) -> JobState:
         """Record a new state of a job, one version on."""
@@ -123,6 +130,8 @@ class Ledger:
             self.workers[incarnation] = change(view)
 
     def enqueue(self, state: JobState) -> None:
+        if state.status.ended:
+            heapq.heappush(self.stubs, (state.ended_at or state.updated_at, state.job))
         if state.status is not JobStatus.WAITING or state.stage is None:
             return
         due = state.stages[state.stage].not_before
@@ -139,6 +148,24 @@ class Ledger:
     @property
     def tick(self) -> int:
         return self.numbers.get("tick") or 0
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a grace period holds, in which nothing is placed (protocol rule 15)."""
+        until = self.numbers.get("hold_until") or 0
+        return until == HELD or self.tick < until
+
+    def hold(self, ticks: int) -> None:
+        """Place nothing for so many ticks from now."""
+        self.numbers["hold_until"] = self.tick + ticks
+
+    def forget_stubs(self, before: float) -> None:
+        """Let go of jobs that ended before a time, unix seconds: no replayed prompt can name them any more."""
+        while self.stubs and self.stubs[0][0] < before:
+            _, job = heapq.heappop(self.stubs)
+            state = self.jobs.get(job)
+            if state is not None and state.status.ended:
+                self.jobs.remove(job)
 
     def next_lease(self) -> int:
         number = (self.numbers.get("lease") or 0) + 1

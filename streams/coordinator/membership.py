@@ -6,14 +6,16 @@ Ages count in ticks read back through `reports`: a pause of the coordinator, or 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from schemas.events import CancelTask, Drain, Heartbeat, HeldLease, HeldState, Tick
 from schemas.job import JobState, JobStatus, Lease
 from streams.coordinator import ending
 from streams.coordinator import job as transitions
 from streams.coordinator.effects import Count, Effect, Send
+from streams.coordinator.ending import guarded
 from streams.coordinator.intake import cancel_lease
-from streams.coordinator.ledger import Ledger, WorkerView
+from streams.coordinator.ledger import Ledger, LiveLease, WorkerView
 from streams.coordinator.policy import Policy
 
 SUPERSEDED = "a newer life of this worker runs"
@@ -125,7 +127,8 @@ def forget(ledger: Ledger, policy: Policy, view: WorkerView, now: float, suspect
     for number in sorted(view.leases):
         state = ledger.job_of(number)
         if state is not None:
-            effects += lost(ledger, policy, state, now, "lost", suspect and not view.beat.draining)
+            lose = partial(lost, ledger, policy, state, now, "lost", suspect and not view.beat.draining)
+            effects += guarded(ledger, state.job, now, lose)
     ledger.workers.remove(view.beat.incarnation)
     if ledger.names.get(view.beat.worker) == view.beat.incarnation:
         ledger.names.remove(view.beat.worker)
@@ -163,14 +166,15 @@ def tick(ledger: Ledger, policy: Policy, event: Tick, now: float) -> list[Effect
     for view in list(ledger.workers.values()):
         if ledger.tick - view.seen_tick > policy.lost_after:
             effects += forget(ledger, policy, view, now, suspect=True)
-    for number in [n for n in list(ledger.leases.base) if n in ledger.leases]:
-        effects += check_age(ledger, policy, number, now)
+    for live in list(ledger.leases.values()):
+        effects += guarded(ledger, live.job, now, partial(check_age, ledger, policy, live, now))
+    ledger.forget_stubs(now - policy.stub_seconds)
     return effects
 
 
 def restart_grace(ledger: Ledger, policy: Policy) -> None:
     """Nobody is late because of our own pause, and nothing is placed before heartbeats have come in."""
-    ledger.numbers["hold_until"] = ledger.tick + policy.hold_after_gap
+    ledger.hold(policy.hold_after_gap)
     for view in list(ledger.workers.values()):
         ledger.workers[view.beat.incarnation] = replace(view, seen_tick=ledger.tick)
     for number in list(ledger.leases.base):
@@ -179,17 +183,19 @@ def restart_grace(ledger: Ledger, policy: Policy) -> None:
             ledger.leases[number] = replace(live, tick=ledger.tick)
 
 
-def check_age(ledger: Ledger, policy: Policy, number: int, now: float) -> list[Effect]:
+def check_age(ledger: Ledger, policy: Policy, live: LiveLease, now: float) -> list[Effect]:
     """A lease whose worker never came back after a takeover is lost; one that lies unread is voided."""
-    live, state = ledger.leases[number], ledger.job_of(number)
-    if state is None or state.lease is None:
+    state = ledger.jobs.get(live.job)
+    if state is None or state.lease is None or state.lease.number not in ledger.leases:
         return []
+    number = state.lease.number
     age = ledger.tick - live.tick
     view = ledger.workers.get(state.lease.incarnation)
     if view is None:
         return lost(ledger, policy, state, now, "lost", suspect=True) if age > policy.lost_after else []
     stage = state.lease.stage
-    if age <= policy.unread_after or number <= view.echo(stage) or view.held(number):
+    is_read = state.lease.started_at is not None or number <= view.echo(stage) or view.held(number) is not None
+    if is_read or age <= policy.unread_after:
         return []
     ledger.workers[view.beat.incarnation] = replace(view, unread=(*view.unread, (stage, view.echo(stage))))
     return [cancel_lease(state, "the task was not read"), *lost(ledger, policy, state, now, "voided", suspect=False)]

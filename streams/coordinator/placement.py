@@ -7,12 +7,14 @@ whole results belong here when they come.
 from __future__ import annotations
 
 import heapq
+from functools import partial
 
 from schemas.events import Task
 from schemas.job import JobState, JobStatus, Lease
 from schemas.stage import STAGES, Stage
 from streams.coordinator import job as transitions
 from streams.coordinator.effects import Count, Effect, Send
+from streams.coordinator.ending import guarded
 from streams.coordinator.ledger import Ledger, WorkerView
 
 Entry = tuple[int, float, str]
@@ -21,7 +23,7 @@ Entry = tuple[int, float, str]
 def place(ledger: Ledger, now: float) -> list[Effect]:
     """Dispatch what can be dispatched. Nothing is placed while a grace period holds (protocol rule 15)."""
     release_due(ledger, now)
-    if ledger.tick < (ledger.numbers.get("hold_until") or 0):
+    if ledger.is_held:
         return []
     return [effect for stage in reversed(STAGES) for effect in place_stage(ledger, stage, now)]
 
@@ -53,7 +55,7 @@ def place_stage(ledger: Ledger, stage: Stage, now: float) -> list[Effect]:
         if view is None:
             put_back.append(entry)
             continue
-        effects += dispatch(ledger, view, state, stage, now)
+        effects += guarded(ledger, state.job, now, partial(dispatch, ledger, view, state, stage, now))
         free = [view for view in ledger.workers.values() if is_open(view, stage)]
     for entry in put_back:
         heapq.heappush(queue, entry)

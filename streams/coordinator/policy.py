@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from schemas.bundle import BundleManifest
 from streams.settings import Settings
@@ -27,12 +27,14 @@ class Policy:
     max_attempts: int = 3
     suspicion_limit: int = 3
     stub_seconds: float = STUB_DAYS * 24 * 3600.0
-    largest_state: int = 256 * 1024
+
+    def of_cell(self, cell: int) -> Policy:
+        return replace(self, cell=cell)
 
     @classmethod
-    def of(cls, settings: Settings, bundles: dict[str, BundleManifest], cell: int, coordinator: str) -> Policy:
+    def of(cls, settings: Settings, bundles: dict[str, BundleManifest], coordinator: str) -> Policy:
+        """`coordinator` names one life of one process."""
         return cls(
-            cell=cell,
             coordinator=coordinator,
             bucket=settings.store_bucket,
             default_model=settings.default_model,

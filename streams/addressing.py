@@ -1,0 +1,51 @@
+"""Which incarnation and lease a record is about, told by its headers: read before its body, and where that is unreadable.
+
+A worker skips what is addressed to others without decoding it, and reports a task that it cannot decode; the
+coordinator ends the lease of an outcome that it cannot decode. The headers are CloudEvents extension attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from schemas.base import Frozen
+
+ATTRIBUTES = {
+    "incarnation": "incarnation",
+    "worker": "worker",
+    "lease": "lease",
+    "job": "job",
+    "stage": "stage",
+    "key": "stagekey",
+}
+"""Field of an event to extension attribute: lower-case letters only, as CloudEvents asks."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """What the headers say; empty where a record does not say it. Lease numbers begin at 1."""
+
+    incarnation: str = ""
+    worker: str = ""
+    lease: int = 0
+    job: str = ""
+    stage: str = ""
+    key: str = ""
+
+
+def extensions_of(event: Frozen) -> dict[str, str]:
+    """The extension attributes of a task, a command, an outcome or a heartbeat."""
+    return {
+        attribute: str(getattr(event, field))
+        for field, attribute in ATTRIBUTES.items()
+        if getattr(event, field, None) is not None
+    }
+
+
+def address_of(headers: Iterable[tuple[str, bytes | None]] | None) -> Address:
+    """Never raises: a header that makes no sense counts as absent."""
+    texts = {name: (value or b"").decode(errors="replace") for name, value in headers or ()}
+    found = {field: texts.get(f"ce_{attribute}", "") for field, attribute in ATTRIBUTES.items()}
+    lease = found.pop("lease")
+    return Address(**found, lease=int(lease) if lease.isascii() and lease.isdigit() else 0)

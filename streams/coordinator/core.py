@@ -1,0 +1,81 @@
+"""The whole of the core behind three functions: take in one record, bury one that cannot be taken in, place what waits.
+
+Pure: `(ledger, policy, record, now)` in, changed ledger and effects out. The service and the simulator run this code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from schemas import envelope
+from schemas.base import Frozen
+from schemas.envelope import Envelope, Headers, UnreadableEvent
+from schemas.errors import ErrorKind, ErrorReport
+from schemas.events import CancelRequested, Heartbeat, Outcome, PromptSubmitted, Tick
+from streams.addressing import address_of
+from streams.coordinator import intake, membership, outcomes
+from streams.coordinator.effects import Effect
+from streams.coordinator.intake import Raw
+from streams.coordinator.ledger import Ledger
+from streams.coordinator.placement import place
+from streams.coordinator.policy import Policy
+from streams.topics import PROMPTS
+
+__all__ = ["Record", "bury", "place", "take"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record of `prompts` or `reports` as it was read. `topic` is its name in the table, without prefix."""
+
+    topic: str
+    partition: int
+    offset: int
+    value: bytes | None
+    headers: Headers = field(default_factory=list)
+
+    @property
+    def raw(self) -> Raw:
+        return Raw(self.value, self.headers, f"{self.topic}/{self.partition}/{self.offset}")
+
+
+def take(ledger: Ledger, policy: Policy, record: Record, now: float) -> list[Effect]:
+    """Apply one record. What cannot be read is dead-lettered here; an exception out of here is a bug (see `bury`)."""
+    try:
+        event, attributes = envelope.read(record.value, record.headers)
+    except UnreadableEvent as error:
+        return bury(ledger, policy, record, error.reason, str(error), now)
+    if record.topic == PROMPTS.name:
+        return take_prompt(ledger, policy, event, attributes, record, now)
+    return take_report(ledger, policy, event, record, now)
+
+
+def take_prompt(
+    ledger: Ledger, policy: Policy, event: Frozen, attributes: Envelope, record: Record, now: float
+) -> list[Effect]:
+    if isinstance(event, PromptSubmitted):
+        return intake.submit(ledger, policy, event, attributes, record.raw, now)
+    if isinstance(event, CancelRequested):
+        return intake.cancel(ledger, event, record.raw, now)
+    return [record.raw.dead_letter("unexpected_event", f"{attributes.type} does not belong into {record.topic}")]
+
+
+def take_report(ledger: Ledger, policy: Policy, event: Frozen, record: Record, now: float) -> list[Effect]:
+    if isinstance(event, Heartbeat):
+        return membership.heartbeat(ledger, policy, event, now)
+    if isinstance(event, Outcome):
+        return outcomes.resolve(ledger, policy, event, now)
+    if isinstance(event, Tick):
+        return membership.tick(ledger, policy, event, now)
+    return [record.raw.dead_letter("unexpected_event", f"{type(event).__name__} does not belong into {record.topic}")]
+
+
+def bury(ledger: Ledger, policy: Policy, record: Record, reason: str, message: str, now: float) -> list[Effect]:
+    """Dead-letter a record. If its headers name a lease, that lease fails: none is left without an end."""
+    address = address_of(record.headers)
+    effects: list[Effect] = [record.raw.dead_letter(reason, message, address.job or None)]
+    state = ledger.jobs.get(address.job)
+    if record.topic == PROMPTS.name or state is None or state.lease is None or state.lease.number != address.lease:
+        return effects
+    error = ErrorReport(kind=ErrorKind.BUG, code="unreadable_outcome", message=f"{reason}: {message}"[:2000])
+    return [*effects, *outcomes.failed(ledger, policy, state, error, now)]

@@ -1,0 +1,174 @@
+"""One cell: a standby that follows its changelog, or its active coordinator, which turns records into transactions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from itertools import chain
+
+import structlog
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+
+from streams import clients, metrics
+from streams.clients import ErrorWatch
+from streams.coordinator import core
+from streams.coordinator.core import Record
+from streams.coordinator.effects import Effect
+from streams.coordinator.ledger import Ledger
+from streams.coordinator.policy import Policy
+from streams.coordinator.records import Outgoing, Writer
+from streams.coordinator.service.changelog import Changelog
+from streams.coordinator.service.observe import Observer
+from streams.coordinator.service.ticker import Ticker
+from streams.coordinator.service.transaction import Aborted, Lost, Transactions
+from streams.settings import Settings
+from streams.topics import PROMPTS, REPORTS, TOPICS
+
+REPORTS_A_TURN = 500
+ABORTS_IN_A_ROW = 5
+
+log = structlog.get_logger(__name__)
+
+
+class Standby:
+    """Follows `jobs`, so that a takeover reads only what is new."""
+
+    def __init__(self, settings: Settings, cell: int, watch: ErrorWatch) -> None:
+        self.ledger = Ledger()
+        self.changelog = Changelog(settings, cell, watch)
+        self.caught_up = False
+
+    def turn(self, seconds: float) -> None:
+        self.caught_up = self.changelog.follow(self.ledger, seconds) or self.caught_up
+
+    def close(self) -> None:
+        self.changelog.close()
+
+
+class Cell:
+    """The coordinator of a cell. Order at takeover: fence, replay to the end, fetch offsets, act."""
+
+    def __init__(
+        self, settings: Settings, policy: Policy, group: Consumer, standby: Standby, watch: ErrorWatch
+    ) -> None:
+        self.policy, self.group, self.ledger = policy, group, standby.ledger
+        self.prefix = settings.topic_prefix
+        name = f"{self.prefix}latentline.cell-{policy.cell}"
+        self.transactions = Transactions(
+            clients.producer(clients.TRANSACTIONAL, settings, watch, transactional_id=name), self.prefix
+        )
+        self.transactions.begin_life()
+        standby.changelog.replay(self.ledger)
+        standby.close()
+        self.ledger.take_over()
+        self.reports = clients.consumer(clients.READER, settings, watch)
+        self.reports.assign([self._committed_reports()])
+        self.ticker = Ticker(policy.cell, policy.coordinator)
+        self.observer = Observer()
+        self.observer.load(self.ledger.jobs.values())
+        self._positions: dict[tuple[str, int], int] = {}
+        """Next offsets of what was taken in and not yet committed."""
+        log.info("the cell is ours", cell=policy.cell, jobs=len(self.ledger.jobs.base), alive=len(self.observer.alive))
+
+    def _committed_reports(self) -> TopicPartition:
+        asked = TopicPartition(REPORTS.named(self.prefix), self.policy.cell)
+        [found] = self.group.committed([asked], timeout=30)
+        return found if found.offset >= 0 else TopicPartition(asked.topic, asked.partition, OFFSET_BEGINNING)
+
+    def turn(self, prompts: list[Record], seconds: float) -> None:
+        """Reports to where they end now, then the given prompts, in as few transactions as can be.
+
+        Waits up to `seconds` for a first report when there is nothing else. Raises `Lost`.
+        """
+        batch = [*self._read_reports(0.0 if prompts else seconds), *prompts]
+        if batch or self.ticker.due() or self._is_retry_due():
+            self._process(batch)
+
+    def _is_retry_due(self) -> bool:
+        return bool(self.ledger.delayed) and self.ledger.delayed[0][0] <= time.time()
+
+    def _read_reports(self, seconds: float) -> list[Record]:
+        first = self.reports.poll(seconds)
+        messages = [] if first is None else [first, *self.reports.consume(REPORTS_A_TURN, 0)]
+        return list(records_of(messages, self.prefix))
+
+    def _process(self, batch: list[Record]) -> None:
+        """Commit a batch whole, or find the poison in it by halving."""
+        for attempt in range(ABORTS_IN_A_ROW):
+            try:
+                return self._commit(batch, time.time())
+            except Lost:
+                raise
+            except Aborted as error:
+                self._roll_back("transaction aborted", attempt=attempt, error=str(error))
+                self.ticker.note_gap()
+            except Exception as error:
+                self._roll_back("a batch could not be taken in", records=len(batch), error=repr(error))
+                return self._split(batch, error)
+        raise Lost(f"{ABORTS_IN_A_ROW} transactions in a row were aborted")
+
+    def _roll_back(self, what: str, **about: object) -> None:
+        self.ledger.rollback()
+        metrics.TRANSACTION_ABORTS.inc()
+        log.warning(what, **about)
+
+    def _split(self, batch: list[Record], error: Exception) -> None:
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            self._process(batch[:middle])
+            self._process(batch[middle:])
+        elif batch:
+            log.error("poison event", origin=batch[0].raw.origin, exc_info=error)
+            self._commit(batch, time.time(), poison=error)
+        else:
+            raise error
+
+    def _commit(self, batch: list[Record], now: float, poison: Exception | None = None) -> None:
+        effects: list[Effect] = []
+        for record in batch:
+            effects += self._decide(record, poison, now)
+        effects += core.place(self.ledger, now)
+        changes = self.ledger.jobs.changes.items()
+        tick = self.ticker.due()
+        writer = Writer(self.policy.cell, self.policy.coordinator, now)
+        outgoing: Iterable[Outgoing] = chain(
+            writer.effects(effects), writer.states(changes), [writer.tick(tick)] if tick else []
+        )
+        positions = self._positions | {(r.topic, r.partition): r.offset + 1 for r in batch}
+        if effects or changes or tick:
+            with metrics.TRANSACTION_SECONDS.time():
+                self.transactions.commit(outgoing, self._offsets(positions), self.group.consumer_group_metadata())
+            positions = {}
+        self._positions = positions
+        states = [state for _, state in changes if state is not None]
+        self.ledger.commit()
+        self.observer.committed(effects, states)
+        if tick:
+            self.ticker.sent(tick)
+            self.observer.gauges(self.ledger)
+
+    def _decide(self, record: Record, poison: Exception | None, now: float) -> list[Effect]:
+        if poison is None:
+            return core.take(self.ledger, self.policy, record, now)
+        reason = "too_large" if "large" in str(poison).lower() else "poison_event"
+        return core.bury(self.ledger, self.policy, record, reason, repr(poison)[:1000], now)
+
+    def _offsets(self, positions: dict[tuple[str, int], int]) -> list[TopicPartition]:
+        names = {topic.name: topic.named(self.prefix) for topic in TOPICS}
+        return [TopicPartition(names[topic], partition, offset) for (topic, partition), offset in positions.items()]
+
+    def close(self) -> None:
+        self.reports.close()
+
+
+def records_of(messages: Iterable[Message], prefix: str) -> Iterable[Record]:
+    """The records among messages. Raises `KafkaException` for an error that librdkafka does not mend by itself."""
+    names = {topic.named(prefix): topic.name for topic in (PROMPTS, REPORTS)}
+    for message in messages:
+        error = message.error()
+        if error is not None:
+            if not clients.is_mended(error):
+                raise KafkaException(error)
+            continue
+        topic, headers = names[message.topic() or ""], clients.headers_of(message)
+        yield Record(topic, message.partition() or 0, message.offset() or 0, message.value(), headers)

@@ -1,0 +1,146 @@
+"""The coordinator process: elected through the group of `prompts`, active in the cells it owns, else standby."""
+
+from __future__ import annotations
+
+import signal
+import time
+import uuid
+from collections.abc import Iterable
+from types import FrameType
+
+import structlog
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from schemas.bundle import read_bundles
+from streams import clients, health, log, metrics
+from streams.clients import ErrorWatch, FatalClientError
+from streams.coordinator.core import Record
+from streams.coordinator.policy import Policy
+from streams.coordinator.service.cell import Cell, Standby, records_of
+from streams.coordinator.service.transaction import Lost
+from streams.settings import Settings
+from streams.topics import PROMPTS
+
+PROMPTS_A_TURN = 200
+WAIT_S = 0.01
+"""How long a turn with nothing to do waits for a report; prompts wait no longer than this either."""
+STANDBY_WAIT_S = 0.2
+STALLED_AFTER_S = 15.0
+
+logger = structlog.get_logger(__name__)
+
+
+def run_coordinator(settings: Settings) -> int:
+    """Coordinate until told to stop (0), or until the log and our memory may differ (1): a new life rebuilds."""
+    log.configure(settings, "coordinator")
+    bundles = read_bundles(settings.bundles)
+    metrics.expect_models([*bundles, "none"])
+    life = f"{settings.worker_name}-{uuid.uuid4().hex[:8]}"
+    coordinator = Coordinator(settings, Policy.of(settings, bundles, life))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, coordinator.stop)
+    with health.serve(settings, coordinator.reason):
+        try:
+            coordinator.run()
+        except (Lost, FatalClientError, KafkaException, TimeoutError) as error:
+            logger.error("the coordinator ends and must be started anew", error=str(error))
+            return 1
+        finally:
+            coordinator.close()
+    return 0
+
+
+class Coordinator:
+    """Cells change hands only inside `poll` of the group's consumer, never in the middle of a transaction."""
+
+    def __init__(self, settings: Settings, policy: Policy) -> None:
+        self.settings, self.policy = settings, policy
+        self.watch = ErrorWatch()
+        self.standbys: dict[int, Standby] = {}
+        self.cells: dict[int, Cell] = {}
+        self.owned: set[int] = set()
+        self.group: Consumer = clients.consumer(
+            clients.ELECTION, settings, self.watch, group_id=f"{settings.topic_prefix}latentline.coordinator"
+        )
+        self._stopping = False
+        self._turned_at = time.monotonic()
+
+    def stop(self, number: int = 0, frame: FrameType | None = None) -> None:
+        self._stopping = True
+
+    def reason(self) -> str | None:
+        """Why this instance is not ready; a standby that has read its changelog is."""
+        if time.monotonic() - self._turned_at > STALLED_AFTER_S:
+            return f"no turn for {STALLED_AFTER_S:.0f} s"
+        behind = [cell for cell, standby in self.standbys.items() if not standby.caught_up]
+        if behind or not (self.cells or self.standbys):
+            return f"reading `jobs` of cell {behind}" if behind else "starting"
+        return None
+
+    def run(self) -> None:
+        """Until `stop`. A standby reads its changelog before it joins: a takeover is short (protocol rule 16)."""
+        self._show("replaying")
+        self.standbys = {cell: self._standby(cell) for cell in range(self.settings.cells)}
+        while not self._stopping and not all(standby.caught_up for standby in self.standbys.values()):
+            self._turn_standbys(0.2)
+        self.group.subscribe(
+            [PROMPTS.named(self.settings.topic_prefix)],
+            on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked,
+        )  # fmt: skip
+        self._show("standby")
+        while not self._stopping:
+            self.turn()
+
+    def turn(self) -> None:
+        self.watch.check()
+        prompts = self._read_prompts()
+        self._take_over()
+        self._turn_standbys(0.0 if self.cells else STANDBY_WAIT_S)
+        for number, cell in self.cells.items():
+            cell.turn([record for record in prompts if record.partition == number], WAIT_S)
+        self._turned_at = time.monotonic()
+
+    def _read_prompts(self) -> list[Record]:
+        messages = self.group.consume(PROMPTS_A_TURN, 0)
+        return list(records_of(messages, self.settings.topic_prefix))
+
+    def _take_over(self) -> None:
+        for number in sorted(self.owned - self.cells.keys()):
+            self._show("replaying")
+            policy = self.policy.of_cell(number)
+            self.cells[number] = Cell(self.settings, policy, self.group, self.standbys.pop(number), self.watch)
+            self._show("active")
+
+    def _turn_standbys(self, seconds: float) -> None:
+        for standby in self.standbys.values():
+            standby.turn(seconds)
+        self._turned_at = time.monotonic()
+
+    def _standby(self, cell: int) -> Standby:
+        return Standby(self.settings, cell, self.watch)
+
+    def _assigned(self, group: Consumer, partitions: Iterable[TopicPartition]) -> None:
+        self.owned |= {partition.partition for partition in partitions}
+
+    def _revoked(self, group: Consumer, partitions: Iterable[TopicPartition]) -> None:
+        for number in {partition.partition for partition in partitions}:
+            self.owned.discard(number)
+            cell = self.cells.pop(number, None)
+            if cell is not None:
+                logger.warning("the cell goes to another coordinator", cell=number)
+                cell.close()
+                self.standbys[number] = self._standby(number)
+        if not self.cells:
+            self._show("standby")
+
+    def _show(self, state: str) -> None:
+        metrics.set_state(metrics.COORDINATOR_STATE, state)
+        logger.info(f"coordinator {state}", cells=sorted(self.cells))
+
+    def close(self) -> None:
+        """Leave the group at once, so that a standby need not wait for the session to end."""
+        self.group.close()
+        for cell in self.cells.values():
+            cell.close()
+        for standby in self.standbys.values():
+            standby.close()

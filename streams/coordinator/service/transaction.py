@@ -1,0 +1,117 @@
+"""One Kafka transaction a turn: records and input offsets become visible together, or not at all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from streams.coordinator.records import Outgoing
+
+DEADLINE_S = 30.0
+"""How long a step of a transaction is tried again before its result counts as unknown."""
+
+ANY_PARTITION = -1
+"""librdkafka's RD_KAFKA_PARTITION_UA: its partitioner chooses by key."""
+
+REFUSALS = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_RECORD)
+
+
+class Aborted(Exception):
+    """The transaction was rolled back whole; the same work may be tried again."""
+
+
+class Refused(Exception):
+    """Rolled back, since one of the records can never be written (too large, invalid)."""
+
+
+class Lost(Exception):
+    """Fenced, fatal, or an unknown result: memory no longer knows what the log holds. The process must end."""
+
+
+@dataclass
+class Transactions:
+    """The transactional producer of one cell. Not thread-safe: one turn at a time.
+
+    The three kinds of error are librdkafka's: retriable (the same call again), abortable, and all others.
+    """
+
+    producer: Producer
+    prefix: str = ""
+    deadline: float = DEADLINE_S
+    _errors: list[KafkaError] = field(default_factory=list)
+
+    def begin_life(self) -> None:
+        """Fence whoever held this cell before, and wait for what it left open. Raises `Lost`."""
+        self._patiently(self.producer.init_transactions)
+
+    def commit(self, records: Iterable[Outgoing], offsets: list[TopicPartition], group: Any) -> None:
+        """Write all of it. `group`: the consumer group's metadata as of now. Raises `Aborted`, `Refused`, `Lost`."""
+        self._errors.clear()
+        try:
+            self.producer.begin_transaction()
+        except KafkaException as error:
+            raise Lost(str(error)) from error
+        try:
+            for record in records:
+                self._produce(record)
+            if offsets:
+                self._patiently(lambda seconds: self.producer.send_offsets_to_transaction(offsets, group, seconds))
+            self._patiently(self.producer.commit_transaction)
+        except _Abortable as error:
+            self._abort()
+            if any(seen.code() in REFUSALS for seen in [*self._errors, error.error]):
+                raise Refused(str(error.error)) from error
+            raise Aborted(str(error.error)) from error
+        except Exception:
+            # Not the broker's doing: a record could not be made. What was produced so far must not stay open.
+            self._abort()
+            raise
+
+    def _produce(self, record: Outgoing) -> None:
+        partition = ANY_PARTITION if record.partition is None else record.partition
+        while True:
+            try:
+                self.producer.produce(
+                    record.topic.named(self.prefix), record.value, record.key, partition,
+                    on_delivery=self._delivered, headers=[*record.headers],
+                )  # fmt: skip
+            except BufferError:
+                self.producer.poll(0.1)
+            except KafkaException as error:
+                raise _Abortable(error.args[0]) from error
+            else:
+                return
+
+    def _delivered(self, error: KafkaError | None, message: object) -> None:
+        if error is not None:
+            self._errors.append(error)
+
+    def _patiently(self, call: Callable[[float], object]) -> None:
+        end = time.monotonic() + self.deadline
+        while True:
+            try:
+                call(5.0)
+            except KafkaException as error:
+                cause: KafkaError = error.args[0]
+                if cause.txn_requires_abort():
+                    raise _Abortable(cause) from error
+                if not cause.retriable() or time.monotonic() > end:
+                    raise Lost(str(cause)) from error
+            else:
+                return
+
+    def _abort(self) -> None:
+        try:
+            self._patiently(self.producer.abort_transaction)
+        except _Abortable as error:
+            raise Lost(str(error.error)) from error
+
+
+class _Abortable(Exception):
+    def __init__(self, error: KafkaError) -> None:
+        self.error = error
+        super().__init__(str(error))

@@ -1,0 +1,188 @@
+"""The compute child: owns the device, loads the stages, runs one task after another, and ends with its parent.
+
+Nothing here knows Kafka. The main thread computes; a second one reads the pipe, so that a cancel is seen between any
+two steps, and ends the process when the pipe ends: the parent is gone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock, Thread
+
+import structlog
+
+from schemas.bundle import MANIFEST_NAME, BundleManifest
+from schemas.errors import Cancelled, ErrorKind, InputLost, Preempted, report_of
+from schemas.stage import Stage
+from stages import loading
+from stages.contract import StageRunner
+from stages.execute import execute
+from stages.store import ArtifactStore
+from streams import log
+from streams.settings import Settings
+from streams.worker import preload
+from streams.worker.context import ChildContext
+from streams.worker.messages import (
+    Broken,
+    FailedWith,
+    FromChild,
+    Interrupt,
+    Interrupted,
+    Interruption,
+    LostInput,
+    Measured,
+    Run,
+    Stop,
+    Succeeded,
+    TaskEnd,
+    ToChild,
+    Warm,
+)
+
+LOG_LINES_KEPT = 20
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass
+class Child:
+    """The state of a running child. `send` may be called from the computing and the checkpointing thread."""
+
+    settings: Settings
+    stages: tuple[Stage, ...]
+    pipe: Connection
+    tasks: SimpleQueue[Run | Stop] = field(default_factory=SimpleQueue)
+    interruptions: dict[int, Interruption] = field(default_factory=dict)
+    runners: dict[tuple[Stage, str], StageRunner] = field(default_factory=dict)
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES_KEPT))
+    _sending: Lock = field(default_factory=Lock)
+
+    def send(self, message: FromChild) -> None:
+        with self._sending:
+            self.pipe.send(message)
+
+    def listen(self) -> None:
+        """Read the pipe until it ends, which means that the parent has: then there is nobody to work for."""
+        while True:
+            try:
+                message: ToChild = self.pipe.recv()
+            except (EOFError, OSError):
+                os._exit(1)
+            if isinstance(message, Interrupt):
+                self.interruptions[message.lease] = message.how
+            else:
+                self.tasks.put(message)
+
+    def load(self) -> None:
+        for folder in self.settings.bundles.split(os.pathsep):
+            manifest = BundleManifest.read((Path(folder) / MANIFEST_NAME).read_bytes())
+            for stage in self.stages:
+                start = time.monotonic()
+                self.runners[stage, manifest.model] = loading.load_stage(
+                    stage, Path(folder), self.settings.device, self.settings.threads,
+                    self.settings.checkpoint_interval_s,
+                )  # fmt: skip
+                seconds = time.monotonic() - start
+                self.send(Measured("latentline_model_load_seconds", seconds, {"model": manifest.model}))
+        self.send(Warm(tuple(f"{stage}/{model}" for stage, model in self.runners), self.bit_class()))
+
+    def bit_class(self) -> str:
+        computing = [stage for stage in self.stages if stage is not Stage.MUX]
+        return loading.bit_class(computing[0], self.settings.device, self.settings.threads) if computing else ""
+
+    def run(self) -> None:
+        store = store_of(self.settings)
+        while isinstance(order := self.tasks.get(), Run):
+            with log.of_job(
+                order.task.job, order.task.stage, order.task.attempt, order.traceparent, lease=order.task.lease
+            ):
+                ended = self.perform(order, store)
+            self.interruptions.pop(order.task.lease, None)
+            self.send(ended)
+            if isinstance(ended, FailedWith) and ended.error.kind is ErrorKind.RESOURCE:
+                # Its memory is in an unknown state: the next child starts clean.
+                return
+
+    def perform(self, order: Run, store: ArtifactStore) -> TaskEnd:
+        """One task to its end. Whatever it raises becomes a message; only a fault of the process escapes."""
+        task, start = order.task, time.monotonic()
+        bit_class = loading.bit_class(task.stage, self.settings.device, self.settings.threads)
+        context = ChildContext(task.lease, store.checkpoints(task, bit_class), self.interruptions, self.send)
+        try:
+            context.raise_if_interrupted()
+            runner = self.runners[task.stage, task.recipe.model]
+            result = execute(task, runner, store, context, bit_class)
+        except Cancelled:
+            return Interrupted(task.lease, time.monotonic() - start, "cancel", context.durable_step)
+        except Preempted:
+            return Interrupted(task.lease, time.monotonic() - start, "preempt", context.durable_step)
+        except InputLost as error:
+            return LostInput(task.lease, time.monotonic() - start, error.stage, error.key, error.etag, str(error))
+        except Exception as error:
+            logger.exception("the task failed")
+            return FailedWith(task.lease, time.monotonic() - start, report_of(error), tuple(self.lines))
+        logger.info("the task is done", seconds=round(result.seconds, 3), reused=result.reused)
+        return Succeeded(task.lease, time.monotonic() - start, result)
+
+
+def main(settings: Settings, stages: tuple[Stage, ...], pipe: Connection) -> None:
+    """Entry point of the child, right after the fork."""
+    # Ctrl-C reaches the whole terminal; only the parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    log.configure(settings, "-".join(stages))
+    child = Child(settings, stages, pipe)
+    logging.getLogger().addHandler(KeptLines(child.lines))
+    problem = preload.problem(stages)
+    if problem:
+        child.send(Broken(problem))
+        return
+    Thread(target=child.listen, name="pipe", daemon=True).start()
+    with device_lock(settings):
+        try:
+            child.load()
+        except Exception as error:
+            logger.exception("the stages could not be loaded")
+            child.send(Broken(f"{type(error).__name__}: {error}"))
+            return
+        with suppress(BrokenPipeError):
+            child.run()
+
+
+@contextmanager
+def device_lock(settings: Settings) -> Iterator[None]:
+    """Waits until no earlier child of this worker holds the device: one may outlive its parent by a moment."""
+    folder = settings.data_dir / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{settings.worker_name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+class KeptLines(logging.Handler):
+    """Keeps the last lines, which travel with a failure as evidence."""
+
+    def __init__(self, lines: deque[str]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.msg.get("event") if isinstance(record.msg, dict) else record.getMessage()
+        self._lines.append(f"{record.levelname.lower()} {record.name}: {str(text)[:300]}")
+
+
+def store_of(settings: Settings) -> ArtifactStore:
+    return ArtifactStore.connect(
+        settings.store_endpoint, settings.store_access_key, settings.store_secret_key.get_secret_value(),
+        settings.store_bucket, secure=settings.store_secure, region=settings.store_region,
+    )  # fmt: skip

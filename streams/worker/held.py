@@ -1,0 +1,90 @@
+"""The leases that a worker holds, from the task that was read to the outcome that the broker has. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from schemas.events import HeldLease, HeldState, Task
+from streams.worker.messages import Interruption
+
+
+class Phase(StrEnum):
+    """What the lease waits for: its Started to be delivered; a warm child; the child's end; its outcome's delivery."""
+
+    ANNOUNCED = "announced"
+    COUNTED = "counted"
+    RUNNING = "running"
+    ENDING = "ending"
+
+
+@dataclass(frozen=True)
+class Held:
+    task: Task
+    traceparent: str | None = None
+    phase: Phase = Phase.ANNOUNCED
+    interruption: Interruption | None = None
+    step: int | None = None
+    steps: int | None = None
+    step_seconds: float | None = None
+    checkpoint_step: int | None = None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """By the pace of its latest step; None for work that says nothing of its steps."""
+        if self.step is None or self.steps is None or self.step_seconds is None:
+            return None
+        return (self.steps - self.step) * self.step_seconds
+
+    def listed(self) -> HeldLease:
+        state = HeldState.ENDING if self.phase is Phase.ENDING else HeldState.RUNNING
+        return HeldLease(
+            lease=self.task.lease, job=self.task.job, stage=self.task.stage, state=state, step=self.step,
+            checkpoint_step=self.checkpoint_step,
+        )  # fmt: skip
+
+
+class HeldLeases:
+    """By lease number. A lease stays listed until its outcome is delivered (protocol rule 4)."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, Held] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __contains__(self, lease: int) -> bool:
+        return lease in self._held
+
+    def get(self, lease: int) -> Held | None:
+        return self._held.get(lease)
+
+    def take(self, task: Task, traceparent: str | None) -> Held:
+        held = self._held[task.lease] = Held(task, traceparent)
+        return held
+
+    def change(self, lease: int, **changes: object) -> Held | None:
+        """The lease with fields changed; None, and nothing done, for one that is not held."""
+        held = self._held.get(lease)
+        if held is None:
+            return None
+        self._held[lease] = replace(held, **changes)  # type: ignore[arg-type]
+        return self._held[lease]
+
+    def delivered(self, lease: int) -> None:
+        self._held.pop(lease, None)
+
+    def of_phase(self, *phases: Phase) -> list[Held]:
+        return [held for held in self._held.values() if held.phase in phases]
+
+    def listed(self) -> tuple[HeldLease, ...]:
+        return tuple(held.listed() for held in self._held.values())
+
+
+def fields_of(task: Task, worker: str) -> dict[str, Any]:
+    """What every outcome says of its lease."""
+    return {
+        "incarnation": task.incarnation, "worker": worker, "lease": task.lease, "job": task.job, "stage": task.stage,
+        "key": task.key,
+    }  # fmt: skip

@@ -1,0 +1,294 @@
+"""The stream process of a stage worker: one loop that takes events off one queue and never computes or blocks.
+
+Inbox, reporter, compute child and surroundings each have their own thread and put what happens into the queue; all
+state is changed here, by one thread, an event at a time.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+import uuid
+
+import structlog
+
+from schemas import envelope
+from schemas.envelope import UnreadableEvent
+from schemas.errors import ErrorKind, ErrorReport
+from schemas.events import CancelTask, Drain, Failed, Heartbeat, Outcome, Task
+from schemas.stage import Stage
+from streams import metrics
+from streams.clients import ErrorWatch, FatalClientError
+from streams.settings import Settings
+from streams.worker import outcomes
+from streams.worker.child import store_of
+from streams.worker.compute import ChildGone, Compute, Said
+from streams.worker.held import Held, HeldLeases, Phase
+from streams.worker.inbox import InboxBroken, Inboxes, Letter
+from streams.worker.messages import (
+    Broken,
+    Checkpointed,
+    Ended,
+    FailedWith,
+    FromChild,
+    Interrupt,
+    Interruption,
+    Measured,
+    Run,
+    Stepped,
+    Warm,
+)
+from streams.worker.reporter import Delivered, Reporter, Undeliverable
+from streams.worker.surroundings import GOOD, Surroundings
+
+LEAVING_MARGIN_S = 10.0
+"""After the grace period: time for checkpoints and last outcomes to get out."""
+
+log = structlog.get_logger(__name__)
+
+
+class WorkerBroken(Exception):
+    """This life cannot go on; the process ends non-zero and the supervisor starts another."""
+
+
+class Worker:
+    """`run` returns when the worker has left in order. Raises `FatalClientError`, `WorkerBroken`, `KafkaException`."""
+
+    def __init__(self, settings: Settings, stages: tuple[Stage, ...], models: tuple[str, ...]) -> None:
+        self.settings, self.stages, self.models = settings, stages, models
+        self.name, self.started_at = settings.worker_name, time.time()
+        self.incarnation = f"{self.name}.{uuid.uuid4().hex[:12]}"
+        self.events: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self.held = HeldLeases()
+        self.warm: Warm | None = None
+        self.draining_until: float | None = None
+        self._told_to_leave = False
+        self._beat_at = 0.0
+        self._recycling = False
+        self._watch = ErrorWatch()
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        self.compute = Compute(self.settings, self.stages, self.events.put)
+        self.compute.start()
+        self.surroundings = Surroundings(
+            self.settings.data_dir, store_of(self.settings).is_reachable, lambda condition: self.events.put(self.beat)
+        )
+        self.reporter = Reporter(self.settings, self._watch, self.events.put)
+        self.inboxes = Inboxes(self.settings, self.stages, self.incarnation, self._watch, self.events.put)
+        log.info("worker announced", incarnation=self.incarnation, stages=self.stages)
+        try:
+            while not self._may_leave():
+                self._turn()
+            self._leave()
+        finally:
+            self.inboxes.close()
+            self.compute.stop()
+            self.surroundings.close()
+            self.reporter.close()
+
+    def drain(self) -> None:
+        """Take no new task, finish or hand over what is held, then leave. May be called from a signal handler."""
+        self.events.put(self._begin_draining)
+
+    def reason(self) -> str | None:
+        """Why this worker is not ready, or None."""
+        return None if self.condition == GOOD else self.condition
+
+    @property
+    def condition(self) -> str:
+        return "starting" if self.warm is None else self.surroundings.condition
+
+    def _turn(self) -> None:
+        self._watch.check()
+        now = time.monotonic()
+        if now >= self._beat_at:
+            self.beat()
+        if self.draining_until is not None:
+            self._press_to_leave(now)
+        try:
+            event = self.events.get(timeout=0.1 if self.draining_until else max(self._beat_at - now, 0.001))
+        except queue.Empty:
+            return
+        self._handle(event)
+
+    def _handle(self, event: object) -> None:
+        if isinstance(event, Letter):
+            self._read(event)
+        elif isinstance(event, Delivered):
+            self._delivered(event)
+        elif isinstance(event, Said):
+            if event.generation == self.compute.generation:
+                self._heard(event.message)
+        elif isinstance(event, ChildGone):
+            self._child_gone(event)
+        elif isinstance(event, InboxBroken | Undeliverable):
+            raise FatalClientError(event.why)
+        elif callable(event):
+            event()
+
+    # -- heartbeats ----------------------------------------------------------------------------------------------
+
+    def beat(self, leaving: bool = False) -> None:
+        condition = self.condition
+        slots = self.settings.slots if condition == GOOD else 0
+        self._beat_at = time.monotonic() + self.settings.heartbeat_interval_s
+        beat = Heartbeat(
+            incarnation=self.incarnation, worker=self.name, node=self.settings.node_name, started_at=self.started_at,
+            inboxes=self.inboxes.listed(), slots=slots, leases=self.held.listed(), bundles=self.models,
+            loaded=self.warm.loaded if self.warm else (), bit_class=self.warm.bit_class if self.warm else "",
+            draining=self.draining_until is not None, leaving=leaving, condition=condition,
+        )  # fmt: skip
+        self.reporter.heartbeat(beat)
+        busy = "busy" if len(self.held) else condition
+        metrics.set_state(metrics.WORKER_STATE, "draining" if beat.draining else busy)
+
+    # -- tasks and commands --------------------------------------------------------------------------------------
+
+    def _read(self, letter: Letter) -> None:
+        self.inboxes.note_read(letter)
+        if letter.address.incarnation != self.incarnation:
+            return
+        try:
+            event, attributes = envelope.read(letter.value, letter.headers)
+        except UnreadableEvent as error:
+            return self._refuse(letter, error)
+        if isinstance(event, Task):
+            self._take(event, attributes.traceparent)
+        elif isinstance(event, CancelTask):
+            self._interrupt(event.lease, "cancel")
+        elif isinstance(event, Drain):
+            log.warning("told to leave", why=event.reason, at_once=event.at_once)
+            self._begin_draining(0.0 if event.at_once else None)
+
+    def _refuse(self, letter: Letter, error: UnreadableEvent) -> None:
+        """A task of a newer release, say: reported by its headers, never dropped."""
+        address = letter.address
+        log.error("a record of the inbox cannot be read", lease=address.lease, why=str(error))
+        if address.lease and address.job:
+            report = ErrorReport(kind=ErrorKind.BUG, code="unreadable_task", message=str(error)[:2000])
+            failed = Failed(
+                incarnation=self.incarnation, worker=self.name, lease=address.lease, job=address.job,
+                stage=letter.stage, key=address.key, error=report,
+            )  # fmt: skip
+            self.reporter.outcome(failed, None)
+
+    def _take(self, task: Task, traceparent: str | None) -> None:
+        if task.lease in self.held:
+            return
+        held = self.held.take(task, traceparent)
+        if self.draining_until is not None:
+            self._end(held, outcomes.interrupted(held, self.name, "preempt"))
+        else:
+            self.reporter.outcome(outcomes.started(held, self.name), traceparent)
+
+    def _interrupt(self, lease: int, how: Interruption) -> None:
+        held = self.held.get(lease)
+        if held is None or held.phase is Phase.ENDING or held.interruption is not None:
+            return
+        held = self.held.change(lease, interruption=how) or held
+        if held.phase is Phase.RUNNING:
+            self.compute.send(Interrupt(lease, how))
+        elif held.phase is Phase.COUNTED:
+            self._end(held, outcomes.interrupted(held, self.name, how))
+
+    def _delivered(self, event: Delivered) -> None:
+        if not event.started:
+            self.held.delivered(event.lease)
+            return
+        # Only now may the child have it: a job that kills the machine at once has been counted (protocol rule 5).
+        held = self.held.get(event.lease)
+        if held is None or held.phase is not Phase.ANNOUNCED:
+            return
+        held = self.held.change(event.lease, phase=Phase.COUNTED) or held
+        if held.interruption is not None:
+            self._end(held, outcomes.interrupted(held, self.name, held.interruption))
+        elif self.warm is not None:
+            self._begin(held)
+
+    def _begin(self, held: Held) -> None:
+        self.held.change(held.task.lease, phase=Phase.RUNNING)
+        self.compute.send(Run(held.task, held.traceparent))
+
+    def _end(self, held: Held, outcome: Outcome) -> None:
+        self.held.change(held.task.lease, phase=Phase.ENDING)
+        self.reporter.outcome(outcome, held.traceparent)
+
+    # -- the child -----------------------------------------------------------------------------------------------
+
+    def _heard(self, message: FromChild) -> None:
+        if isinstance(message, Warm):
+            self.warm = message
+            log.info("the compute child is warm", loaded=message.loaded, pid=self.compute.pid)
+            for held in self.held.of_phase(Phase.COUNTED):
+                self._begin(held)
+            self.beat()
+        elif isinstance(message, Broken):
+            raise WorkerBroken(message.why)
+        elif isinstance(message, Measured):
+            metrics.record(message.name, message.amount, dict(message.labels))
+        elif isinstance(message, Stepped):
+            self._stepped(message)
+        elif isinstance(message, Checkpointed):
+            self.held.change(message.lease, checkpoint_step=message.step)
+        else:
+            self._ended(message)
+
+    def _stepped(self, message: Stepped) -> None:
+        held = self.held.change(message.lease, step=message.step, steps=message.steps, step_seconds=message.seconds)
+        if held is not None:
+            self.reporter.progress(outcomes.progress_of(held, message))
+            if message.seconds is not None:
+                metrics.STEP_SECONDS.labels(held.task.recipe.model).observe(message.seconds)
+
+    def _ended(self, message: Ended) -> None:
+        held = self.held.get(message.lease)
+        if held is None:
+            return
+        self._recycling = isinstance(message, FailedWith) and message.error.kind is ErrorKind.RESOURCE
+        outcomes.measure(held, message)
+        self._end(held, outcomes.outcome_of(held, self.name, message))
+
+    def _child_gone(self, event: ChildGone) -> None:
+        """What it was at has failed; what it had not begun yet goes to the next child."""
+        self.warm = None
+        running = self.held.of_phase(Phase.RUNNING)
+        begun = 0 if self._recycling else 1
+        for held in running[:begun]:
+            log.error("the compute child is gone", how=event.how, job=held.task.job, lease=held.task.lease)
+            self._end(held, outcomes.child_died(held, self.name, event.how))
+        for held in running[begun:]:
+            self.held.change(held.task.lease, phase=Phase.COUNTED)
+        metrics.CHILD_RESTARTS.labels("out_of_memory" if self._recycling else "died").inc()
+        self._recycling = False
+        self.compute.start()
+        self.beat()
+
+    # -- leaving -------------------------------------------------------------------------------------------------
+
+    def _begin_draining(self, grace: float | None = None) -> None:
+        if self.draining_until is not None:
+            return
+        grace = self.settings.drain_grace_s if grace is None else grace
+        self.draining_until = time.monotonic() + grace
+        log.info("draining", held=len(self.held), grace_s=grace)
+        self.beat()
+
+    def _press_to_leave(self, now: float) -> None:
+        """What does not fit into what is left of the grace period is checkpointed and handed over."""
+        left = (self.draining_until or now) - now
+        for held in self.held.of_phase(Phase.ANNOUNCED, Phase.COUNTED, Phase.RUNNING):
+            needed = held.seconds_left
+            if left <= 0 or (needed is not None and needed > left):
+                self._interrupt(held.task.lease, "preempt")
+
+    def _may_leave(self) -> bool:
+        if self.draining_until is None:
+            return False
+        return not len(self.held) or time.monotonic() > self.draining_until + LEAVING_MARGIN_S
+
+    def _leave(self) -> None:
+        self.beat(leaving=True)
+        delivered = self.reporter.flush(5.0)
+        log.info("left", delivered=delivered, held=len(self.held))

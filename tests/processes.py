@@ -1,0 +1,180 @@
+"""The line's own processes, started by tests: each a real OS process of one `Settings`, killed at the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from confluent_kafka import KafkaError, Producer
+
+from infra.local import ports
+from infra.local.services import THREADING
+from schemas import envelope
+from schemas.base import Frozen
+from schemas.events import CancelRequested, PromptSubmitted
+from schemas.job import JobState
+from schemas.keys import job_id
+from streams import clients
+from streams.settings import Settings
+from streams.topics import PROMPTS, Topic
+from tests.support import eventually
+
+QUICK = {"heartbeat_interval_s": 0.5, "worker_lost_after_s": 4.0, "unread_lease_after_s": 3.0, "drain_grace_s": 5.0}
+"""Seconds where production has more: tests wait for them."""
+
+
+class Service:
+    """One process. Its log goes to a file that a failed test can show."""
+
+    def __init__(self, settings: Settings, name: str, *arguments: str) -> None:
+        self.name, self.arguments = name, arguments
+        [port] = ports.choose([0])
+        self.settings = settings.model_copy(update={"metrics_port": port, "worker_name": name})
+        self.log_file: Path = settings.data_dir / f"{name}.log"
+        self.log_file.parent.mkdir(parents=True, exist_ok=True)
+        self.popen: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Service:
+        shown = self.settings.model_dump(mode="json", exclude={"store_secret_key"})
+        secret = {"LATENTLINE_STORE_SECRET_KEY": self.settings.store_secret_key.get_secret_value()}
+        environment = {f"LATENTLINE_{name.upper()}": str(value) for name, value in shown.items()} | secret
+        out: IO[bytes] = self.log_file.open("ab")
+        self.popen = subprocess.Popen(
+            [sys.executable, "-m", "latentline", *self.arguments], stdout=out, stderr=out,
+            env={**os.environ, **THREADING, **environment, "LATENTLINE_LOG_FORMAT": "json"},
+        )  # fmt: skip
+        out.close()
+        return self
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.settings.metrics_port}{path}"
+
+    @property
+    def is_ready(self) -> bool:
+        assert self.popen is not None
+        assert self.popen.poll() is None, f"{self.name} ended with {self.popen.returncode}:\n{self.tail()}"
+        try:
+            with urlopen(self.url("/healthz"), timeout=5) as answer:
+                return bool(answer.status == 200)
+        except (URLError, OSError):
+            return False
+
+    def wait_ready(self, seconds: float = 90.0) -> Service:
+        eventually(lambda: self.is_ready, seconds)
+        return self
+
+    def send_signal(self, number: int) -> None:
+        assert self.popen is not None
+        self.popen.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL, as an out-of-memory killer or a power cut would."""
+        self.send_signal(signal.SIGKILL)
+        self.wait()
+
+    def wait(self, seconds: float = 60.0) -> int:
+        assert self.popen is not None
+        return self.popen.wait(seconds)
+
+    def tail(self, lines: int = 30) -> str:
+        return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-lines:])
+
+
+@contextmanager
+def services(settings: Settings, **arguments: str) -> Iterator[dict[str, Service]]:
+    """Started and ready: `services(line, coordinator="coordinator", denoise="worker denoise")`, by name."""
+    running = {name: Service(settings, name, *words.split()) for name, words in arguments.items()}
+    try:
+        for service in running.values():
+            service.start()
+        for service in running.values():
+            service.wait_ready()
+        yield running
+    finally:
+        for service in running.values():
+            if service.popen is not None and service.popen.poll() is None:
+                service.kill()
+
+
+WHOLE_LINE = {
+    "coordinator": "coordinator",
+    "encode": "worker encode",
+    "denoise": "worker denoise",
+    "decode": "worker decode",
+    "mux": "worker mux",
+}
+
+
+class Upstream:
+    """What an upstream service does: puts events into `prompts`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._prefix = settings.topic_prefix
+        self._producer: Producer = clients.producer(clients.PRODUCER, settings)
+
+    def submit(self, prompt: str = "a red square moving right on a blue background", **fields: object) -> str:
+        """The id of the job."""
+        asked = PromptSubmitted.model_validate({"prompt": prompt, "idempotency_key": uuid.uuid4().hex} | fields)
+        self.send(asked)
+        return job_id(asked.tenant, asked.idempotency_key or "")
+
+    def cancel(self, job: str, tenant: str = "default") -> None:
+        self.send(CancelRequested(job=job, tenant=tenant))
+
+    def send(self, event: Frozen) -> None:
+        value, headers = envelope.write(event, id=uuid.uuid4().hex, source="test", time=1.8e9)
+        self.send_raw(value, headers)
+
+    def send_raw(self, value: bytes | None, headers: envelope.Headers, topic: Topic = PROMPTS) -> None:
+        errors: list[KafkaError] = []
+        self._producer.produce(
+            topic.named(self._prefix), value, "default", headers=[*headers],
+            on_delivery=lambda error, _: errors.append(error) if error else None,
+        )  # fmt: skip
+        assert self._producer.flush(30) == 0
+        assert errors == []
+
+
+class Tail:
+    """Everything that is committed in a topic so far, read again and again from where it was left."""
+
+    def __init__(self, settings: Settings, topic: Topic) -> None:
+        self._consumer = clients.consumer(clients.READER, settings, enable_partition_eof=False)
+        self._consumer.subscribe([topic.named(settings.topic_prefix)])
+        self.raw: list[tuple[bytes | None, bytes | None, envelope.Headers]] = []
+        """Key, value and headers."""
+
+    def poll(self) -> list[tuple[bytes | None, bytes | None, envelope.Headers]]:
+        while (message := self._consumer.poll(0.1)) is not None:
+            clients.raise_for(message.error())
+            self.raw.append((message.key(), message.value(), clients.headers_of(message)))
+        return self.raw
+
+    def events(self) -> list[Frozen]:
+        return [envelope.read(value, headers)[0] for _, value, headers in self.poll() if value is not None]
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+@contextmanager
+def tail(settings: Settings, topic: Topic) -> Iterator[Tail]:
+    reader = Tail(settings, topic)
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def states_of(events: list[Frozen]) -> dict[str, JobState]:
+    """The newest state of each job."""
+    return {event.job: event for event in events if isinstance(event, JobState)}
