@@ -22,20 +22,24 @@ _numbers = itertools.count()
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Kafka and MinIO alone, no services."""
     stack = Stack(Path(tmp_path_factory.mktemp("stack")))
-    stack.up(services=(), any_ports=True)
+    stack.up(services=(), any_ports=True, stays=False)
     yield stack
     stack.down(wipe=True)
 
 
 @pytest.fixture
 def line(stack: Stack, tmp_path: Path) -> Settings:
+    return new_line(stack, tmp_path / "data")
+
+
+def new_line(stack: Stack, data: Path) -> Settings:
     """Settings of a fresh line on the shared broker and store: own topic prefix, own bucket."""
     from minio import Minio
 
     environment = stack.environment()
     prefix = f"t{os.getpid()}-{next(_numbers)}."
     settings = Settings(
-        data_dir=tmp_path / "data",
+        data_dir=data,
         kafka_bootstrap=environment["LATENTLINE_KAFKA_BOOTSTRAP"],
         topic_prefix=prefix,
         store_endpoint=environment["LATENTLINE_STORE_ENDPOINT"],

@@ -14,10 +14,11 @@ from typing import IO
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, Producer, TopicPartition
 
 from infra.local import ports
 from infra.local.services import THREADING
+from infra.local.topics import partitions
 from schemas import envelope
 from schemas.base import Frozen
 from schemas.events import CancelRequested, PromptSubmitted
@@ -149,12 +150,13 @@ class Tail:
 
     def __init__(self, settings: Settings, topic: Topic) -> None:
         self._consumer = clients.consumer(clients.READER, settings, enable_partition_eof=False)
-        self._consumer.subscribe([topic.named(settings.topic_prefix)])
+        name, count = topic.named(settings.topic_prefix), partitions(topic, settings.cells)
+        self._consumer.assign([TopicPartition(name, partition, OFFSET_BEGINNING) for partition in range(count)])
         self.raw: list[tuple[bytes | None, bytes | None, envelope.Headers]] = []
         """Key, value and headers."""
 
     def poll(self) -> list[tuple[bytes | None, bytes | None, envelope.Headers]]:
-        while (message := self._consumer.poll(0.1)) is not None:
+        while (message := self._consumer.poll(0.05)) is not None:
             clients.raise_for(message.error())
             self.raw.append((message.key(), message.value(), clients.headers_of(message)))
         return self.raw

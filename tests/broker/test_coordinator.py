@@ -1,0 +1,282 @@
+"""The coordinator on the real broker: one transaction a turn, one writer a cell, poison found, one completion a job."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from schemas.bundle import read_bundles
+from schemas.events import Completion, JobCompleted, JobFailed
+from schemas.job import JobState, JobStatus
+from streams import clients
+from streams.coordinator import core
+from streams.coordinator.policy import Policy
+from streams.coordinator.service.main import Coordinator
+from streams.coordinator.service.transaction import Lost
+from streams.settings import Settings
+from streams.topics import COMPLETIONS, DLQ, JOBS, PROMPTS, REPORTS
+from tests.broker.workers import PlayedWorker
+from tests.processes import QUICK, Service, Tail, Upstream, states_of, tail
+from tests.support import eventually
+
+pytestmark = pytest.mark.broker
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def quick(line: Settings) -> Settings:
+    return line.model_copy(update=QUICK | {"bundles": str(PROJECT / "bundles" / "tiny")})
+
+
+@pytest.fixture
+def upstream(quick: Settings) -> Upstream:
+    return Upstream(quick)
+
+
+@pytest.fixture
+def worker(quick: Settings) -> Iterator[PlayedWorker]:
+    worker = PlayedWorker(quick)
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def completions(quick: Settings) -> Iterator[Tail]:
+    with tail(quick, COMPLETIONS) as completions:
+        yield completions
+
+
+@pytest.fixture
+def jobs(quick: Settings) -> Iterator[Tail]:
+    with tail(quick, JOBS) as jobs:
+        yield jobs
+
+
+@contextmanager
+def coordinating(settings: Settings) -> Iterator[Coordinator]:
+    """The real service in a thread of this process, so that a fault can be put between it and its client."""
+    policy = Policy.of(settings, read_bundles(settings.bundles), "in-process")
+    coordinator = Coordinator(settings, policy)
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            coordinator.run()
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name="coordinator")
+    thread.start()
+    coordinator.failures = failures  # type: ignore[attr-defined]
+    try:
+        eventually(lambda: coordinator.cells or failures)
+        yield coordinator
+    finally:
+        coordinator.stop()
+        thread.join(60)
+        coordinator.close()
+
+
+def one_end(completions: Tail, job: str) -> Completion:
+    ends = [event for event in completions.events() if isinstance(event, Completion) and event.job == job]
+    assert len(ends) <= 1
+    return ends[0] if ends else None  # type: ignore[return-value]
+
+
+def finish(worker: PlayedWorker, completions: Tail, job: str) -> Completion:
+    def ended() -> Completion:
+        worker.work()
+        return one_end(completions, job)
+
+    return eventually(ended, 60)
+
+
+def test_a_job_ends_once_and_offsets_move_with_its_results(
+    quick: Settings, upstream: Upstream, worker: PlayedWorker, completions: Tail
+) -> None:
+    with coordinating(quick) as coordinator:
+        job = upstream.submit()
+        assert isinstance(finish(worker, completions, job), JobCompleted)
+        offsets = coordinator.group.committed([TopicPartition(PROMPTS.named(quick.topic_prefix), 0)], timeout=30)
+        assert offsets[0].offset == 1
+    with coordinating(quick):
+        second = upstream.submit()
+        assert isinstance(finish(worker, completions, second), JobCompleted)
+    assert isinstance(one_end(completions, job), JobCompleted)
+
+
+def test_nothing_is_placed_before_heartbeats_of_its_own_time_have_been_read(
+    quick: Settings, upstream: Upstream, worker: PlayedWorker
+) -> None:
+    worker.beat()
+    upstream.submit()
+    with coordinating(quick) as coordinator:
+        [cell] = coordinator.cells.values()
+        assert cell.ledger.is_held
+        assert worker.tasks() == []
+        eventually(worker.tasks)
+        assert not cell.ledger.is_held
+
+
+def test_an_aborted_transaction_leaves_no_trace_and_is_done_again(
+    quick: Settings, upstream: Upstream, worker: PlayedWorker, completions: Tail, jobs: Tail
+) -> None:
+    with coordinating(quick) as coordinator:
+        [cell] = coordinator.cells.values()
+        real = cell.transactions.producer
+        cell.transactions.producer = FailingCommits(real, failures=3)  # type: ignore[assignment]
+        job = upstream.submit()
+        assert isinstance(finish(worker, completions, job), JobCompleted)
+        versions = [state.version for state in jobs.events() if isinstance(state, JobState) and state.job == job]
+        assert versions == sorted(set(versions))
+        assert cell.transactions.producer.failures == 0  # type: ignore[attr-defined]
+
+
+class FailingCommits:
+    """The real producer, some of whose commits fail so that the transaction must be aborted."""
+
+    def __init__(self, producer: Any, failures: int) -> None:
+        self._producer, self.failures = producer, failures
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)
+
+    def commit_transaction(self, timeout: float) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise KafkaException(KafkaError(KafkaError._INCONSISTENT, "injected", txn_requires_abort=True))
+        self._producer.commit_transaction(timeout)
+
+
+def test_an_unknown_commit_result_ends_the_process(quick: Settings, upstream: Upstream) -> None:
+    with coordinating(quick) as coordinator:
+        [cell] = coordinator.cells.values()
+        cell.transactions.deadline = 0.0
+        cell.transactions.producer = UnknownCommits(cell.transactions.producer)  # type: ignore[assignment]
+        upstream.submit()
+        failures: list[BaseException] = coordinator.failures  # type: ignore[attr-defined]
+        eventually(lambda: failures)
+        assert isinstance(failures[0], Lost)
+
+
+class UnknownCommits(FailingCommits):
+    def __init__(self, producer: Any) -> None:
+        super().__init__(producer, 0)
+
+    def commit_transaction(self, timeout: float) -> None:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "injected", retriable=True))
+
+
+def test_a_newer_coordinator_fences_the_older(quick: Settings, upstream: Upstream) -> None:
+    with coordinating(quick) as coordinator:
+        name = f"{quick.topic_prefix}latentline.cell-0"
+        newer = clients.producer(clients.TRANSACTIONAL, quick, transactional_id=name)
+        newer.init_transactions(30)
+        failures: list[BaseException] = coordinator.failures  # type: ignore[attr-defined]
+        upstream.submit()
+        eventually(lambda: failures)
+        assert isinstance(failures[0], Lost | clients.FatalClientError)
+
+
+def test_a_poison_event_is_found_in_its_batch_and_the_others_are_served(
+    quick: Settings, upstream: Upstream, jobs: Tail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = core.take
+
+    def poisoned(ledger: Any, policy: Any, record: core.Record, now: float) -> Any:
+        if b"poison" in (record.value or b""):
+            raise ZeroDivisionError("poison")
+        return take(ledger, policy, record, now)
+
+    monkeypatch.setattr(core, "take", poisoned)
+    prompts = ["a red square moving left on a blue background"] * 5
+    ids = [upstream.submit(prompt) for prompt in [*prompts[:2], "a poison prompt", *prompts[2:]]]
+    with coordinating(quick), tail(quick, DLQ) as letters:
+        eventually(lambda: len(states_of(jobs.events())) == 5)
+        assert states_of(jobs.events()).keys() == {*ids} - {ids[2]}
+        [(_, value, headers)] = eventually(letters.poll)
+        assert b"a poison prompt" in (value or b"")
+        assert dict(headers)["dlq_reason"] == b"poison_event"
+        assert dict(headers)["dlq_origin"] == b"prompts/0/2"
+
+
+def test_an_outcome_that_cannot_be_read_fails_its_lease(
+    quick: Settings, upstream: Upstream, worker: PlayedWorker, jobs: Tail
+) -> None:
+    with coordinating(quick):
+        job = upstream.submit()
+        [task] = eventually(worker.tasks)
+        worker.start(task)
+        headers = [("ce_id", b"1"), ("ce_type", b"latentline.done.v9"), ("ce_lease", str(task.lease).encode()),
+                   ("ce_job", job.encode()), ("ce_incarnation", worker.incarnation.encode())]  # fmt: skip
+        worker.ended.add(task.lease)
+        worker.say_raw(b"{}", headers, worker.incarnation)
+        state = eventually(lambda: (state := states_of(jobs.events())[job]).attempts and state)
+        assert state.attempts[0].outcome == "failed"
+        assert state.attempts[0].error is not None
+        assert state.attempts[0].error.code == "unreadable_outcome"
+        assert state.status is not JobStatus.FAILED
+
+
+def test_a_silent_worker_loses_its_lease_to_another(quick: Settings, upstream: Upstream, completions: Tail) -> None:
+    silent, heard = PlayedWorker(quick, "silent"), PlayedWorker(quick, "heard", slots=0)
+    with coordinating(quick):
+        job = upstream.submit()
+        [task] = eventually(silent.tasks)
+        silent.start(task)
+        heard.slots = 4
+        assert isinstance(finish(heard, completions, job), JobCompleted)
+        silent.finish(task)
+        assert isinstance(one_end(completions, job), JobCompleted)
+    silent.close()
+    heard.close()
+
+
+def test_a_standby_takes_over_from_a_killed_coordinator(
+    quick: Settings, upstream: Upstream, worker: PlayedWorker, completions: Tail
+) -> None:
+    first = Service(quick, "coordinator", "coordinator").start().wait_ready()
+    standby = Service(quick, "standby", "coordinator").start().wait_ready()
+    job = upstream.submit()
+    [task] = eventually(worker.tasks, 60)
+    worker.start(task)
+    first.kill()
+    worker.finish(task)
+    assert isinstance(finish(worker, completions, job), JobCompleted)
+    late = upstream.submit()
+    assert isinstance(finish(worker, completions, late), JobCompleted)
+    standby.send_signal(15)
+    assert standby.wait() == 0
+
+
+def test_it_ends_with_zero_when_told_to(quick: Settings) -> None:
+    coordinator = Service(quick, "coordinator", "coordinator").start().wait_ready()
+    coordinator.send_signal(15)
+    assert coordinator.wait() == 0
+
+
+def test_a_replayed_partition_changes_nothing(
+    quick: Settings, upstream: Upstream, worker: PlayedWorker, completions: Tail
+) -> None:
+    """Committed offsets are lost: every prompt comes again, and stubs make each a no-op."""
+    with coordinating(quick):
+        job = upstream.submit()
+        assert isinstance(finish(worker, completions, job), JobCompleted)
+    topics = (PROMPTS, REPORTS)
+    reset = clients.consumer(clients.TOOL, quick, group_id=f"{quick.topic_prefix}latentline.coordinator")
+    reset.commit(
+        offsets=[TopicPartition(topic.named(quick.topic_prefix), 0, 0) for topic in topics], asynchronous=False
+    )
+    reset.close()
+    with coordinating(quick):
+        second = upstream.submit()
+        assert isinstance(finish(worker, completions, second), JobCompleted)
+    assert isinstance(one_end(completions, job), JobCompleted)
+    assert not [event for event in completions.events() if isinstance(event, JobFailed)]
