@@ -6,7 +6,9 @@ from enum import StrEnum
 from typing import Any, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 
 class OpenEnum(StrEnum):
@@ -19,11 +21,19 @@ class OpenEnum(StrEnum):
     def _missing_(cls, value: object) -> Self:
         return cls("unknown")
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Any text, since a reader takes any; today's values are examples."""
+        return {"type": "string", "examples": [value.value for value in cls]}
+
 
 class Frozen(BaseModel):
-    """An immutable value. Building one forbids unknown fields; `read` ignores them."""
+    """An immutable value. Building one forbids unknown fields; `read` ignores them.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    NaN and infinity are refused: JSON has neither, so they would come back as null.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
     def read(cls, data: bytes | dict[str, Any]) -> Self:

@@ -10,6 +10,7 @@ LatentlineError
 │   ├── Cancelled          the job ends as cancelled
 │   └── Preempted          the work goes on elsewhere from its checkpoint
 └── Bug                  twice, then failed and dead-lettered (also every exception outside this tree)
+    └── UnreadableTask, UnreadableOutcome, UnwantedOutput, NoVideo, PoisonJob   verdicts on records and jobs
 """
 
 from __future__ import annotations
@@ -60,6 +61,23 @@ RETRIES: dict[ErrorKind, Retry] = {
 }
 
 
+DEAD_LETTER_REASONS = {
+    "empty": "the record has no value",
+    "not_json": "the value is not JSON",
+    "not_an_event": "a structured CloudEvent that is no JSON object",
+    "missing_header": "a header that every event needs is missing",
+    "unknown_specversion": "not CloudEvents 1.0",
+    "unknown_type": "an event type that this version does not know",
+    "invalid_field": "a field is missing or wrong",
+    "id_conflict": "this id was accepted before with another body",
+    "unexpected_event": "a readable event in a topic where it does not belong",
+    "unknown_job": "a cancel for a job that this tenant does not have",
+    "too_large": "what it led to does not fit into a record",
+    "poison_event": "taking it in fails every time",
+}
+"""Why a record is in `dlq`. A job that ended there has the code of its error as its reason instead."""
+
+
 class ErrorReport(Frozen):
     """An error as it travels in outcomes, job states and completions."""
 
@@ -87,16 +105,22 @@ class LatentlineError(Exception):
 
 
 class Transient(LatentlineError):
+    """Something is away for a moment."""
+
     kind = ErrorKind.TRANSIENT
     code = "temporarily_unavailable"
 
 
 class StoreUnavailable(Transient):
+    """The artifact store does not answer: not the job's fault, so no attempt is spent."""
+
     kind = ErrorKind.INFRASTRUCTURE
     code = "store_unavailable"
 
 
 class ResourceExhausted(LatentlineError):
+    """The device ran out of memory or was lost: another worker may have more."""
+
     kind = ErrorKind.RESOURCE
     code = "gpu_out_of_memory"
 
@@ -142,15 +166,49 @@ class Interrupted(LatentlineError):
 
 
 class Cancelled(Interrupted):
+    """The job ends as cancelled."""
+
     code = "cancelled"
 
 
 class Preempted(Interrupted):
+    """The work goes on elsewhere from its checkpoint."""
+
     code = "preempted"
 
 
 class Bug(LatentlineError):
     """A fault of ours, or an exception outside the tree."""
+
+
+class UnreadableTask(Bug):
+    """A worker cannot decode a task that is addressed to it, as when it is older than the coordinator."""
+
+    code = "unreadable_task"
+
+
+class UnreadableOutcome(Bug):
+    """A worker's outcome cannot be decoded; its lease is known from the headers."""
+
+    code = "unreadable_outcome"
+
+
+class UnwantedOutput(Bug):
+    """A worker answered with an output that the job does not ask for."""
+
+    code = "unwanted_output"
+
+
+class NoVideo(Bug):
+    """The last stage ended without a video."""
+
+    code = "no_video"
+
+
+class PoisonJob(Bug):
+    """Every worker that started the stage died with it: it is not tried again."""
+
+    code = "poison_job"
 
 
 def report_of(error: BaseException) -> ErrorReport:
@@ -161,5 +219,6 @@ def report_of(error: BaseException) -> ErrorReport:
 
 
 def shorten(value: object, longest: int = 80) -> str:
-    text = repr(value) if isinstance(value, str) else str(value)
+    """Text is quoted, and cut before that: a prompt may be megabytes."""
+    text = repr(value[: longest + 1]) if isinstance(value, str) else str(value)
     return text if len(text) <= longest else text[: longest - 1] + "…"

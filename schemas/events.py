@@ -17,6 +17,7 @@ from schemas.recipe import Recipe
 from schemas.stage import Stage
 
 Metadata = Annotated[dict[str, Annotated[str, Field(max_length=512)]], Field(max_length=16)]
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # of any size, yet one that JSON libraries carry
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@-]*$")]
 
 
@@ -33,12 +34,12 @@ class PromptSubmitted(Frozen):
     negative_prompt: str | None = None
     size: str | None = Field(None, description="WIDTHxHEIGHT in pixels", examples=["832x480"])
     seconds: float | None = Field(None, description="nearest valid frame count to seconds x fps + 1")
-    num_frames: int | None = Field(None, description="wins over seconds")
-    fps: int | None = None
-    num_inference_steps: int | None = None
+    num_frames: Whole | None = Field(None, description="wins over seconds")
+    fps: Whole | None = None
+    num_inference_steps: Whole | None = None
     guidance_scale: float | None = None
     scheduler: str | None = Field(None, max_length=64)
-    seed: int | None = Field(None, description="unset: derived from the job id")
+    seed: Whole | None = Field(None, description="unset: derived from the job id")
     priority: int = Field(0, ge=-100, le=100, description="higher runs first")
     metadata: Metadata = {}
 
@@ -131,7 +132,7 @@ class Drain(Frozen):
 
 
 class Outcome(Frozen):
-    """What became of a lease. `redone_seconds`: compute that an earlier attempt had already paid for."""
+    """What became of a lease."""
 
     incarnation: str
     worker: str
@@ -142,10 +143,12 @@ class Outcome(Frozen):
 
 
 class Started(Outcome):
-    pass
+    """The worker has begun; the lease is its to lose."""
 
 
 class Done(Outcome):
+    """The stage's output exists: `artifact` is the manifest that was accepted, ours or an earlier one."""
+
     artifact: ArtifactRef
     objects: tuple[ObjectRef, ...] = Field((), description="the objects of the accepted manifest")
     seconds: float = Field(ge=0, description="compute seconds of this lease")
@@ -156,17 +159,23 @@ class Done(Outcome):
 
 
 class Failed(Outcome):
+    """The attempt failed; its error says whether and where the stage runs again."""
+
     error: ErrorReport
     seconds: float = Field(0.0, ge=0)
     log_tail: tuple[str, ...] = Field((), max_length=50)
 
 
 class Preempted(Outcome):
+    """The worker gives the lease back unfinished; the work goes on elsewhere from its checkpoint."""
+
     step: int | None = Field(None, description="last step that a durable checkpoint holds")
     seconds: float = Field(0.0, ge=0)
 
 
 class TaskCancelled(Outcome):
+    """The worker has stopped as it was told to."""
+
     seconds: float = Field(0.0, ge=0)
 
 
@@ -276,6 +285,8 @@ class Completion(Frozen):
 
 
 class JobCompleted(Completion):
+    """The video is in the store."""
+
     video: ObjectRef
     poster: ObjectRef | None = None
     seconds: float = Field(description="duration of the video")
@@ -283,11 +294,15 @@ class JobCompleted(Completion):
 
 
 class JobFailed(Completion):
+    """No video: `error` says why, and what would be valid."""
+
     error: ErrorReport
     stage: Stage | None = None
 
 
 class JobCancelled(Completion):
+    """No video: somebody asked for the job to stop."""
+
     reason: str
     stage: Stage | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import unicodedata
 from typing import TypeVar
 
@@ -38,7 +39,7 @@ def recipe_of(asked: PromptSubmitted, job: str, bundles: dict[str, BundleManifes
         num_frames=checked_frames(asked, fps, limits, defaults.num_frames),
         fps=fps,
         num_inference_steps=in_range("num_inference_steps", steps, 1, limits.max_inference_steps),
-        guidance_scale=in_range("guidance_scale", guidance, 0.0, limits.max_guidance_scale),
+        guidance_scale=in_range("guidance_scale", guidance, 0.0, limits.max_guidance_scale) + 0.0,  # -0.0 is 0.0
         scheduler=checked_choice("scheduler", asked.scheduler or defaults.scheduler, limits.schedulers),
         flow_shift=defaults.flow_shift,
         max_sequence_length=limits.max_sequence_length,
@@ -71,13 +72,11 @@ def clean_text(field: str, text: str, limits: Limits, required: bool = False) ->
 
 
 def checked_size(size: str, limits: Limits) -> tuple[int, int]:
-    """Width and height of `WIDTHxHEIGHT`. Both become even sides for H.264 since the multiple is even."""
-    width_text, _, height_text = size.lower().partition("x")
-    if not (width_text.isascii() and width_text.isdigit() and height_text.isascii() and height_text.isdigit()):
+    """Width and height of `WIDTHxHEIGHT`, both even for H.264. Raises `InvalidJob`."""
+    sides = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})", size.lower())
+    if sides is None:
         raise InvalidJob("size", size, "must be WIDTHxHEIGHT in pixels, such as 832x480")
-    if len(size) > 11:
-        raise InvalidJob("size", size, f"must have at most {limits.max_pixels} pixels", nearest_size(1, 1, limits))
-    width, height = int(width_text), int(height_text)
+    width, height = int(sides[1]), int(sides[2])
     problem = size_problem(width, height, limits)
     if problem:
         raise InvalidJob("size", size, problem, nearest_size(width, height, limits))
@@ -106,40 +105,42 @@ def nearest_size(width: int, height: int, limits: Limits) -> str:
     least = -(-limits.min_side // multiple) * multiple
     scale = min(1.0, (limits.max_pixels / (max(width, 1) * max(height, 1))) ** 0.5)
     sides = [max(least, round(side * scale / multiple) * multiple) for side in (width, height)]
-    while sides[0] * sides[1] > limits.max_pixels and max(sides) > least:
-        sides[sides.index(max(sides))] -= multiple
-    return f"{sides[0]}x{sides[1]}"
+    longest = max(least, limits.max_pixels // min(sides) // multiple * multiple)
+    return "x".join(str(min(side, longest)) for side in sides)
 
 
 def checked_frames(asked: PromptSubmitted, fps: int, limits: Limits, default: int) -> int:
     """Frames asked for directly, or the nearest valid count to `seconds` x fps + 1, or the default."""
     if asked.num_frames is not None:
-        return valid_frames("num_frames", asked.num_frames, asked.num_frames, limits)
+        return valid_frames(asked.num_frames, limits)
     if asked.seconds is None:
         return default
-    step = limits.frame_step
-    wanted = asked.seconds * fps + 1
-    if not 0 < asked.seconds < 1e6:
-        raise InvalidJob("seconds", asked.seconds, "must be above 0", f"{longest_seconds(fps, limits):g}")
-    frames = max(round((wanted - 1) / step), 1) * step + 1
-    if frames > limits.max_frames:
-        longest = longest_seconds(fps, limits)
-        raise InvalidJob("seconds", asked.seconds, f"at most {longest:g} s at {fps} fps", f"{longest:g}")
+    return frames_of(asked.seconds, fps, limits)
+
+
+def frames_of(seconds: float, fps: int, limits: Limits) -> int:
+    """The valid frame count nearest to `seconds` x fps + 1. Raises `InvalidJob` beyond the limit."""
+    step, most = limits.frame_step, most_frames(limits)
+    longest = (most - 1) / fps
+    if not seconds > 0:
+        raise InvalidJob("seconds", seconds, "must be above 0", f"{step / fps:g}")
+    frames = round(min(seconds, longest + step) * fps / step) * step + 1
+    if frames > most:
+        raise InvalidJob("seconds", seconds, f"at most {longest:g} s at {fps} fps", f"{longest:g}")
     return frames
 
 
-def longest_seconds(fps: int, limits: Limits) -> float:
-    most = (limits.max_frames - 1) // limits.frame_step * limits.frame_step
-    return most / fps
+def valid_frames(frames: int, limits: Limits) -> int:
+    """Raises `InvalidJob` unless `frames` is a count that the model makes."""
+    step, most = limits.frame_step, most_frames(limits)
+    nearest = min(max((frames - 1 + step // 2) // step, 0) * step + 1, most)
+    if frames != nearest:
+        raise InvalidJob("num_frames", frames, f"must be {step}k + 1 and at most {most}", nearest)
+    return frames
 
 
-def valid_frames(field: str, value: object, frames: int, limits: Limits) -> int:
-    step = limits.frame_step
-    most = (limits.max_frames - 1) // step * step + 1
-    if frames % step == 1 % step and 1 <= frames <= most:
-        return frames
-    nearest = min(max(round((frames - 1) / step), 0) * step + 1, most)
-    raise InvalidJob(field, value, f"must be {step}k + 1 and at most {most}", nearest)
+def most_frames(limits: Limits) -> int:
+    return (limits.max_frames - 1) // limits.frame_step * limits.frame_step + 1
 
 
 def in_range(field: str, value: Number, low: Number, high: Number) -> Number:

@@ -6,6 +6,7 @@ coordinator ends the lease of an outcome that it cannot decode. The headers are 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -20,6 +21,9 @@ ATTRIBUTES = {
     "key": "stagekey",
 }
 """Field of an event to extension attribute: lower-case letters only, as CloudEvents asks."""
+
+
+LEASE_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True)
@@ -48,4 +52,4 @@ def address_of(headers: Iterable[tuple[str, bytes | None]] | None) -> Address:
     texts = {name: (value or b"").decode(errors="replace") for name, value in headers or ()}
     found = {field: texts.get(f"ce_{attribute}", "") for field, attribute in ATTRIBUTES.items()}
     lease = found.pop("lease")
-    return Address(**found, lease=int(lease) if lease.isascii() and lease.isdigit() else 0)
+    return Address(**found, lease=int(lease) if LEASE_NUMBER.fullmatch(lease) else 0)

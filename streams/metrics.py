@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from schemas.errors import ErrorKind, ErrorReport
+from schemas.errors import DEAD_LETTER_REASONS, ErrorKind, ErrorReport
 from schemas.stage import STAGES
 
 Kind = Literal["counter", "gauge", "histogram"]
@@ -156,12 +156,12 @@ FAULT = Label("fault", ("none", "client", "server", "policy"))
 STAGE_OUTCOME = Label("outcome", ("done", "reused", "failed", "preempted", "cancelled", "input_lost"))
 RETRY_REASON = Label("reason", (
     "temporarily_unavailable", "store_unavailable", "gpu_out_of_memory", "compute_child_died", "input_lost",
-    "internal_error", "unwanted_output", "worker_lost", "voided", "preempted", "cancelled", OTHER,
+    "internal_error", "unwanted_output", "unreadable_task", "unreadable_outcome", "worker_lost", "voided", "preempted", "cancelled", OTHER,
 ))  # fmt: skip
 WASTE_REASON = Label("reason", ("failed", "worker_lost", "void_lease", "unwanted", "cancelled", "redone", OTHER))
 DEAD_LETTER_REASON = Label("reason", (
-    "not_json", "empty", "not_an_event", "missing_header", "unknown_type", "unknown_specversion", "invalid_field",
-    "unexpected_event", "id_conflict", "unknown_job", "too_large", "poison_event", "suspect", "internal_error", OTHER,
+    *DEAD_LETTER_REASONS, "poison_job", "internal_error", "unreadable_task", "unreadable_outcome", "unwanted_output",
+    "no_video", OTHER,
 ))  # fmt: skip
 DUPLICATE = Label("where", ("prompt", "cancel", "outcome", "artifact", "usage", OTHER))
 OPERATION = Label("operation", ("get", "put", "put_if_absent", "put_if_match", "stat", "delete", "list"))

@@ -5,30 +5,37 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from schemas import events
+from schemas.base import Frozen
+from schemas.job import JobState
+
 DAY_MS = 24 * 3600 * 1000
 HOUR_MS = 3600 * 1000
 LARGEST_PROMPT_BYTES = 1024 * 1024
 
 Cleanup = Literal["delete", "compact"]
+Direction = Literal["receive", "send"]
 
 
 @dataclass(frozen=True)
 class Topic:
     """One row of the table.
 
-    `partitions` is the local default. Topics with `per_cell` have one partition a cell and are written by
-    explicit partition number, since client libraries hash keys differently.
+    `carries` are the event types of its records. `partitions` is the local default. Topics with `per_cell` have one
+    partition a cell and are written by explicit partition number, since client libraries hash keys differently.
+    `public` says what the line does with a topic that others may use; None: internal.
     """
 
     name: str
     key: str
-    carries: str
+    carries: tuple[type[Frozen], ...]
+    about: str
     partitions: int = 1
     per_cell: bool = False
     cleanup: Cleanup = "delete"
     retention_ms: int = DAY_MS
     max_message_bytes: int = LARGEST_PROMPT_BYTES
-    public: bool = False
+    public: Direction | None = None
 
     def named(self, prefix: str = "") -> str:
         return f"{prefix}{self.name}"
@@ -43,29 +50,36 @@ class Topic:
         return config
 
 
-PROMPTS = Topic(
-    "prompts",
-    "tenant",
-    "PromptSubmitted, CancelRequested",
-    per_cell=True,
-    retention_ms=7 * DAY_MS,
-    public=True,
-)
-TASKS_ENCODE = Topic("tasks.encode", "incarnation", "Task, CancelTask, Drain: addressed", partitions=16)
-TASKS_DENOISE = Topic("tasks.denoise", "incarnation", "Task, CancelTask, Drain: addressed", partitions=16)
-TASKS_DECODE = Topic("tasks.decode", "incarnation", "Task, CancelTask, Drain: addressed", partitions=16)
-TASKS_MUX = Topic("tasks.mux", "incarnation", "Task, CancelTask, Drain: addressed", partitions=16)
-REPORTS = Topic("reports", "incarnation", "outcomes, heartbeats, the coordinator's ticks", per_cell=True)
-PROGRESS = Topic("progress", "job", "StepProgress: best effort", per_cell=True, retention_ms=HOUR_MS)
-JOBS = Topic("jobs", "job", "JobState: the truth, written only by the coordinator", per_cell=True, cleanup="compact")
-POLICY = Topic("policy", "kind/key", "the coordinator's other state", per_cell=True, cleanup="compact")
-COMPLETIONS = Topic(
-    "completions", "tenant", "JobCompleted, JobFailed, JobCancelled: exactly one a job",
-    partitions=4, retention_ms=7 * DAY_MS, public=True,
+ADDRESSED = (events.Task, events.CancelTask, events.Drain)
+REPORTED = (
+    events.Started, events.Done, events.Failed, events.Preempted, events.TaskCancelled, events.InputMissing,
+    events.Heartbeat, events.Tick,
 )  # fmt: skip
-USAGE = Topic("usage", "tenant", "UsageWindow: windowed usage from the views", retention_ms=30 * DAY_MS, public=True)
+ENDS = (events.JobCompleted, events.JobFailed, events.JobCancelled)
+
+PROMPTS = Topic(
+    "prompts", "tenant", (events.PromptSubmitted, events.CancelRequested), "what upstream services ask for",
+    per_cell=True, retention_ms=7 * DAY_MS, public="receive",
+)  # fmt: skip
+TASKS_ENCODE = Topic("tasks.encode", "incarnation", ADDRESSED, "inboxes of encode workers", partitions=16)
+TASKS_DENOISE = Topic("tasks.denoise", "incarnation", ADDRESSED, "inboxes of denoise workers", partitions=16)
+TASKS_DECODE = Topic("tasks.decode", "incarnation", ADDRESSED, "inboxes of decode workers", partitions=16)
+TASKS_MUX = Topic("tasks.mux", "incarnation", ADDRESSED, "inboxes of mux workers", partitions=16)
+REPORTS = Topic("reports", "incarnation", REPORTED, "outcomes, heartbeats, the coordinator's ticks", per_cell=True)
+PROGRESS = Topic(
+    "progress", "job", (events.StepProgress,), "steps done; best effort", per_cell=True, retention_ms=HOUR_MS
+)
+JOBS = Topic("jobs", "job", (JobState,), "the truth, written only by the coordinator", per_cell=True, cleanup="compact")
+POLICY = Topic("policy", "kind/key", (), "the coordinator's other state", per_cell=True, cleanup="compact")
+COMPLETIONS = Topic(
+    "completions", "tenant", ENDS, "exactly one a job, for `read_committed` readers",
+    partitions=4, retention_ms=7 * DAY_MS, public="send",
+)  # fmt: skip
+USAGE = Topic(
+    "usage", "tenant", (events.UsageWindow,), "windowed usage from the views", retention_ms=30 * DAY_MS, public="send"
+)
 DLQ = Topic(
-    "dlq", "job or none", "original bytes and headers, with reason and origin",
+    "dlq", "job or none", (), "original bytes and headers, with reason and origin",
     retention_ms=30 * DAY_MS, max_message_bytes=LARGEST_PROMPT_BYTES + 64 * 1024,
 )  # fmt: skip
 

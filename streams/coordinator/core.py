@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from schemas import envelope
 from schemas.base import Frozen
 from schemas.envelope import Envelope, Headers, UnreadableEvent
-from schemas.errors import ErrorKind, ErrorReport
+from schemas.errors import UnreadableOutcome
 from schemas.events import CancelRequested, Heartbeat, Outcome, PromptSubmitted, Tick
 from streams.addressing import address_of
 from streams.coordinator import intake, membership, outcomes
@@ -77,5 +77,5 @@ def bury(ledger: Ledger, policy: Policy, record: Record, reason: str, message: s
     state = ledger.jobs.get(address.job)
     if record.topic == PROMPTS.name or state is None or state.lease is None or state.lease.number != address.lease:
         return effects
-    error = ErrorReport(kind=ErrorKind.BUG, code="unreadable_outcome", message=f"{reason}: {message}"[:2000])
-    return [*effects, *outcomes.failed(ledger, policy, state, error, now)]
+    error = UnreadableOutcome(f"{reason}: {message}")
+    return [*effects, *outcomes.failed(ledger, policy, state, error.report(), now)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas.errors import ErrorKind, ErrorReport
+from schemas.errors import ErrorReport
 from schemas.events import ArtifactRef, Done
 from schemas.job import Attempt, JobState, JobStatus, Lease, StageState
 from schemas.recipe import Recipe
@@ -109,9 +109,3 @@ def new_job(job: str, tenant: str, body_digest: str, now: float, **fields: Any) 
         accepted_at=now, updated_at=now, **fields,
     )  # fmt: skip
 
-
-POISON = ErrorReport(
-    kind=ErrorKind.BUG,
-    code="poison_job",
-    message="every worker that started this stage died with it; it is not tried again",
-)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+from schemas.errors import PoisonJob
 from schemas.events import CancelTask, Drain, Heartbeat, HeldLease, HeldState, Tick
 from schemas.job import JobState, JobStatus, Lease
 from streams.coordinator import ending
@@ -149,7 +150,8 @@ def lost(ledger: Ledger, policy: Policy, state: JobState, now: float, outcome: s
         state = transitions.change_stage(state, stage, suspicions=record.suspicions + 1)
         if record.suspicions + 1 >= policy.suspicion_limit:
             evidence = tuple(f"lease {a.lease} on {a.worker}: {a.outcome}" for a in state.attempts if a.stage == stage)
-            return ending.fail(ledger, state, transitions.POISON, now, evidence)
+            poison = PoisonJob("every worker that started this stage died with it; it is not tried again")
+            return ending.fail(ledger, state, poison.report(), now, evidence)
     ledger.put(transitions.wait_for(state, stage, now), now)
     return [Count("retry", (stage, "worker_lost")), Count("wasted", ("worker_lost",), spent)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from schemas.errors import ErrorKind, ErrorReport
+from schemas.errors import ErrorKind, ErrorReport, NoVideo, UnwantedOutput
 from schemas.events import Done, Failed, InputMissing, Outcome, Preempted, Started, TaskCancelled
 from schemas.job import JobState
 from streams.coordinator import ending, retry
@@ -60,16 +60,14 @@ def drop_done(ledger: Ledger, policy: Policy, state: JobState, outcome: Done, no
     effects: list[Effect] = [Count("duplicate", ("outcome",)), *wasted("unwanted", outcome)]
     if state.lease is None or state.lease.number != outcome.lease:
         return effects
-    message = "the worker answered with an output that the job does not ask for"
-    error = ErrorReport(kind=ErrorKind.BUG, code="unwanted_output", message=message)
-    return [*effects, *failed(ledger, policy, state, error, now, outcome.seconds)]
+    error = UnwantedOutput("the worker answered with an output that the job does not ask for")
+    return [*effects, *failed(ledger, policy, state, error.report(), now, outcome.seconds)]
 
 
 def finish(ledger: Ledger, policy: Policy, state: JobState, outcome: Done, now: float) -> list[Effect]:
     objects = {ref.name: ref for ref in outcome.objects}
     if "video" not in objects:
-        error = ErrorReport(kind=ErrorKind.BUG, code="no_video", message="the last stage gave no video")
-        return ending.fail(ledger, state, error, now)
+        return ending.fail(ledger, state, NoVideo("the last stage gave no video").report(), now)
     return ending.complete(ledger, state, objects["video"], objects.get("poster"), policy.bucket, now)
 
 

@@ -14,7 +14,7 @@ import structlog
 
 from schemas import envelope
 from schemas.envelope import UnreadableEvent
-from schemas.errors import ErrorKind, ErrorReport
+from schemas.errors import ErrorKind, UnreadableTask
 from schemas.events import CancelTask, Drain, Failed, Heartbeat, Outcome, Task
 from schemas.stage import Stage
 from streams import metrics
@@ -167,10 +167,9 @@ class Worker:
         address = letter.address
         log.error("a record of the inbox cannot be read", lease=address.lease, why=str(error))
         if address.lease and address.job:
-            report = ErrorReport(kind=ErrorKind.BUG, code="unreadable_task", message=str(error)[:2000])
             failed = Failed(
                 incarnation=self.incarnation, worker=self.name, lease=address.lease, job=address.job,
-                stage=letter.stage, key=address.key, error=report,
+                stage=letter.stage, key=address.key, error=UnreadableTask(str(error)).report(),
             )  # fmt: skip
             self.reporter.outcome(failed, None)
 

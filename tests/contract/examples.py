@@ -1,0 +1,112 @@
+"""One event of every type with every field set: what the golden files hold.
+
+The name of an example is its golden file: the event type, then `.2`, `.3`, ... for later revisions of that type.
+"""
+
+from __future__ import annotations
+
+from schemas import events
+from schemas.base import Frozen
+from schemas.errors import ErrorKind, ErrorReport
+from schemas.job import Attempt, JobState, JobStatus, Lease, StageState
+from schemas.recipe import Encoding, Recipe
+from schemas.stage import Stage
+
+NOW = 1767225600.5
+JOB = "video_00112233445566778899aabbccddeeff"
+KEY = "5e" * 32
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+RECIPE = Recipe(
+    model="tiny", revision="ab" * 32, prompt="ein roter Kreis bewegt sich, 🔴 →", negative_prompt="blurry", seed=42,
+    width=64, height=48, num_frames=17, fps=8, num_inference_steps=12, guidance_scale=3.0, scheduler="unipc",
+    flow_shift=3.0, max_sequence_length=16,
+    encoding=Encoding(codec="libx264", preset="fast", crf=20, gop_size=24, threads=1),
+)  # fmt: skip
+ERROR = ErrorReport(
+    kind=ErrorKind.INVALID_JOB, code="invalid_value", message="num_frames = 16: must be 4k + 1",
+    field="num_frames", value="16", limit="must be 4k + 1 and at most 161", nearest="17",
+)  # fmt: skip
+ARTIFACT = events.ArtifactRef(
+    stage=Stage.DENOISE, key=KEY, manifest_key=f"artifacts/denoise/{KEY}/manifest.json", etag="e1"
+)
+VIDEO = events.ObjectRef(name="video", key="videos/a.mp4", size=12345, sha256="cd" * 32, media_type="video/mp4")
+POSTER = events.ObjectRef(name="poster", key="videos/a.webp", size=678, sha256="ef" * 32, media_type="image/webp")
+OUTCOME = {"incarnation": "w1-7f", "worker": "w1", "lease": 7, "job": JOB, "stage": Stage.DENOISE, "key": KEY}
+END = {
+    "job": JOB, "tenant": "acme", "accepted_at": NOW, "ended_at": NOW + 9, "recipe": RECIPE,
+    "metadata": {"order": "17"},
+    "stages": (
+        events.StageSummary(
+            stage=Stage.DENOISE, attempts=2, wait_seconds=0.5, seconds=4.25, wasted_seconds=1.5, worker="w1",
+            reused=True, resumed_from_step=6, timings={"compute": 4.0},
+        ),
+    ),
+}  # fmt: skip
+
+FIRST: tuple[Frozen, ...] = (
+    events.PromptSubmitted(
+        prompt="ein roter Kreis bewegt sich, 🔴 →", tenant="acme", idempotency_key="order-17", model="tiny",
+        negative_prompt="blurry", size="64x48", seconds=2.0, num_frames=17, fps=8, num_inference_steps=12,
+        guidance_scale=3.0, scheduler="unipc", seed=42, priority=5, metadata={"order": "17"},
+    ),
+    events.CancelRequested(job=JOB, tenant="acme", reason="changed my mind"),
+    events.Task(
+        incarnation="w1-7f", lease=7, job=JOB, tenant="acme", stage=Stage.DENOISE, key=KEY, recipe=RECIPE, attempt=2,
+        upstream=ARTIFACT, condemned_etag="e0", metadata={"order": "17"},
+    ),
+    events.CancelTask(incarnation="w1-7f", lease=7, reason="asked by the user"),
+    events.Drain(incarnation="w1-7f", reason="a newer life of this worker runs", at_once=True),
+    events.Started.model_validate(OUTCOME),
+    events.Done.model_validate(OUTCOME | {
+        "artifact": ARTIFACT, "objects": (VIDEO,), "seconds": 4.25, "reused": True, "resumed_from_step": 6,
+        "timings": {"compute": 4.0}, "facts": {"frames": 17, "ratio": 0.5, "codec": "h264", "whole": True},
+    }),
+    events.Failed.model_validate(OUTCOME | {"error": ERROR, "seconds": 1.5, "log_tail": ("one", "two")}),
+    events.Preempted.model_validate(OUTCOME | {"step": 6, "seconds": 1.5}),
+    events.TaskCancelled.model_validate(OUTCOME | {"seconds": 1.5}),
+    events.InputMissing.model_validate(
+        OUTCOME | {"upstream_stage": Stage.ENCODE, "upstream_key": KEY, "etag": "e1", "why": "the digest differs"}
+    ),
+    events.Heartbeat(
+        incarnation="w1-7f", worker="w1", node="gpu-3", started_at=NOW, slots=1, bundles=("tiny",),
+        inboxes=(events.Inbox(stage=Stage.DENOISE, partition=3, echo=7),),
+        leases=(events.HeldLease(
+            lease=7, job=JOB, stage=Stage.DENOISE, state=events.HeldState.PARKED, step=6, checkpoint_step=4
+        ),),
+        loaded=("denoise/tiny",), bit_class="cpu/2", draining=True, leaving=True, condition="store_unreachable",
+    ),
+    events.Tick(cell=0, coordinator="c1", number=99, after_gap=True),
+    events.StepProgress(job=JOB, tenant="acme", stage=Stage.DENOISE, lease=7, step=6, steps=12, step_seconds=0.25),
+    events.JobCompleted.model_validate(
+        END | {"video": VIDEO, "poster": POSTER, "seconds": 2.125, "bucket": "latentline"}
+    ),
+    events.JobFailed.model_validate(END | {"error": ERROR, "stage": Stage.DENOISE}),
+    events.JobCancelled.model_validate(END | {"reason": "changed my mind", "stage": Stage.DENOISE}),
+    events.UsageWindow(
+        tenant="acme", window_start=NOW, window_seconds=3600.0, jobs={"completed": 3}, video_seconds=6.375,
+        compute_seconds={"denoise": 12.5},
+    ),
+    JobState(
+        job=JOB, tenant="acme", version=9, status=JobStatus.RUNNING, body_digest="12" * 32, accepted_at=NOW,
+        updated_at=NOW + 3, ended_at=NOW + 9, priority=5, recipe=RECIPE, stage=Stage.DENOISE,
+        stages={Stage.DENOISE: StageState(
+            key=KEY, waiting_since=NOW, not_before=NOW + 1, dispatches=2, failures=1, setbacks=1, suspicions=1,
+            artifact=ARTIFACT, condemned_etag="e0", seconds=4.25, wasted_seconds=1.5, wait_seconds=0.5, worker="w1",
+            reused=True, resumed_from_step=6, timings={"compute": 4.0},
+        )},
+        lease=Lease(
+            number=7, incarnation="w1-7f", worker="w1", stage=Stage.DENOISE, partition=3, dispatched_at=NOW,
+            started_at=NOW + 1,
+        ),
+        attempts=(Attempt(
+            stage=Stage.DENOISE, lease=6, worker="w2", outcome="failed", dispatched_at=NOW, ended_at=NOW + 1,
+            seconds=1.5, error=ERROR,
+        ),),
+        cancel_reason="changed my mind", error=ERROR, video=VIDEO, poster=POSTER, metadata={"order": "17"},
+        traceparent=TRACE,
+    ),
+)  # fmt: skip
+
+LATER: dict[str, Frozen] = {}
+"""Examples with fields that an event type got later, by the name of their golden file."""

@@ -1,0 +1,76 @@
+"""What property tests draw from: bundles, limits, prompts, JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from schemas.bundle import BundleManifest, Components, Defaults, Geometry, Limits
+from schemas.limits import even_multiple
+
+# The same examples in every run: a test that fails by luck in somebody else's change helps nobody.
+settings.register_profile("line", derandomize=True, deadline=None)
+settings.load_profile("line")
+
+LIMITS = Limits(
+    size_multiple=16, min_side=32, max_pixels=256 * 256, frame_step=4, max_frames=161, max_sequence_length=16,
+    max_prompt_characters=400, max_inference_steps=1000, max_guidance_scale=20.0, max_fps=60,
+    schedulers=("unipc", "flow-match-euler"),
+)  # fmt: skip
+
+
+def bundle_of(limits: Limits = LIMITS, model: str = "tiny") -> BundleManifest:
+    """A bundle with those limits and defaults within them."""
+    side = -(-limits.min_side // even_multiple(limits)) * even_multiple(limits)
+    return BundleManifest(
+        model=model, family="wan", revision="r1", components=Components(encode="e1", denoise="n1", decode="d1"),
+        geometry=Geometry(latent_channels=8, vae_scale_factor_spatial=8, vae_scale_factor_temporal=4), limits=limits,
+        defaults=Defaults(
+            width=side, height=side, num_frames=limits.frame_step + 1, fps=1, num_inference_steps=1,
+            guidance_scale=1.0, negative_prompt="", scheduler=limits.schedulers[0], flow_shift=3.0,
+        ),
+    )  # fmt: skip
+
+
+@st.composite
+def limits(draw: st.DrawFn) -> Limits:
+    """Limits under which at least one size and one video exist."""
+    multiple, least, step = draw(st.integers(1, 32)), draw(st.integers(1, 100)), draw(st.integers(1, 8))
+    drawn = LIMITS.model_copy(update={"size_multiple": multiple, "min_side": least, "frame_step": step})
+    side = bundle_of(drawn).defaults.width
+    return drawn.model_copy(update={
+        "max_pixels": side * side + draw(st.integers(0, 3_000_000)),
+        "max_frames": step + 1 + draw(st.integers(0, 2000)),
+        "max_fps": draw(st.integers(1, 240)),
+    })  # fmt: skip
+
+
+texts = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=60).filter(lambda text: bool(text.split()))
+"""Prompts that may be asked for: any script, emoji, unusual spaces; no control characters."""
+
+
+@st.composite
+def fields(draw: st.DrawFn) -> dict[str, Any]:
+    """Fields of a prompt that `LIMITS` allows, each of them set or not."""
+    sides = st.integers(2, 16).map(lambda count: count * 16)
+    values = {
+        "negative_prompt": st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=60),
+        "size": st.tuples(sides, sides).map(lambda size: f"{size[0]}x{size[1]}"),
+        "num_frames": st.integers(0, 40).map(lambda count: 4 * count + 1),
+        "fps": st.integers(1, 60),
+        "num_inference_steps": st.integers(1, 1000),
+        "guidance_scale": st.floats(0.0, 20.0) | st.integers(0, 20),
+        "scheduler": st.sampled_from(LIMITS.schedulers),
+        "seed": st.integers(0, 2**32 - 1),
+    }
+    return {"prompt": draw(texts), **draw(st.fixed_dictionaries({}, optional=values))}
+
+
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=10,
+)  # fmt: skip
