@@ -2,43 +2,155 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import signal
 
+import numpy as np
 import pytest
+from minio import Minio
 
-from schemas.events import Completion, JobCompleted
+from gpu_runner.tiny.captions import parse_caption
+from gpu_runner.tiny.judge import judge
+from schemas.events import JobCancelled, JobCompleted, ObjectRef, StepProgress
+from schemas.stage import STAGES, Stage
+from stages.video import decode, probe
 from streams.settings import Settings
-from streams.topics import COMPLETIONS
-from tests.processes import QUICK, WHOLE_LINE, Service, Tail, Upstream, services, tail
+from streams.topics import PROGRESS
+from tests.e2e.conftest import Line
+from tests.processes import Tail, tail
 from tests.support import eventually
 
 pytestmark = pytest.mark.broker
 
-
-@pytest.fixture
-def quick(line: Settings) -> Settings:
-    return line.model_copy(update=QUICK | {"threads": 1})
+SLOW = {"num_inference_steps": 200}
+"""A denoise of some seconds: long enough to do something in its middle."""
 
 
-@pytest.fixture
-def running(quick: Settings) -> Iterator[dict[str, Service]]:
-    with services(quick, **WHOLE_LINE) as running:
-        yield running
+def download(settings: Settings, ref: ObjectRef) -> bytes:
+    client = Minio(
+        endpoint=settings.store_endpoint, access_key=settings.store_access_key,
+        secret_key=settings.store_secret_key.get_secret_value(), secure=False,
+    )  # fmt: skip
+    answer = client.get_object(bucket_name=settings.store_bucket, object_name=ref.key)
+    try:
+        return bytes(answer.read())
+    finally:
+        answer.close()
+        answer.release_conn()
 
 
-@pytest.fixture
-def completions(quick: Settings) -> Iterator[Tail]:
-    with tail(quick, COMPLETIONS) as completions:
-        yield completions
-
-
-def ends(completions: Tail, count: int, seconds: float = 60) -> list[Completion]:
-    events = eventually(lambda: len(found := completions.events()) >= count and found, seconds)
-    return [event for event in events if isinstance(event, Completion)]
-
-
-def test_a_prompt_becomes_a_video(quick: Settings, running: dict[str, Service], completions: Tail) -> None:
-    job = Upstream(quick).submit()
-    [end] = ends(completions, 1)
+def completed(line: Line, job: str) -> JobCompleted:
+    end = line.wait_for(job)[job]
     assert isinstance(end, JobCompleted)
-    assert end.job == job
+    return end
+
+
+@pytest.mark.parametrize(
+    "prompt", ["a red square moving right on a blue background", "a green circle moving up on a black background"]
+)
+def test_the_video_shows_what_the_prompt_says(line_of_all: Line, prompt: str) -> None:
+    end = completed(line_of_all, line_of_all.upstream.submit(prompt, seed=5))
+    video = download(line_of_all.settings, end.video)
+    found = probe(video)
+    assert (found.frames, found.fps, found.codec) == (17, 8.0, "h264")
+    verdict = judge(np.stack(list(decode(video))), parse_caption(prompt))
+    assert verdict.all_correct, verdict
+    assert [stage.stage for stage in end.stages] == list(STAGES)
+    assert all(stage.attempts == 1 and not stage.reused for stage in end.stages)
+
+
+def test_the_same_recipe_again_computes_nothing_and_gives_the_same_video(line_of_all: Line) -> None:
+    prompt = {"prompt": "a white circle moving left on a red background", "seed": 77}
+    first, again = (completed(line_of_all, line_of_all.upstream.submit(**prompt)) for _ in range(2))  # type: ignore[arg-type]
+    assert [stage.reused for stage in again.stages] == [True, True, True, False]
+    frames = [list(decode(download(line_of_all.settings, end.video))) for end in (first, again)]
+    assert np.array_equal(*frames)
+
+
+def test_steps_are_told_while_it_denoises(line_of_all: Line) -> None:
+    with tail(line_of_all.settings, PROGRESS) as progress:
+        job = line_of_all.upstream.submit(num_inference_steps=30, seed=1)
+        completed(line_of_all, job)
+        assert denoised(progress, job) == list(range(1, 31))
+
+
+def denoised(progress: Tail, job: str) -> list[int]:
+    """The denoise steps of a job that were told so far."""
+    events = (event for event in progress.events() if isinstance(event, StepProgress))
+    return [event.step for event in events if event.job == job and event.stage is Stage.DENOISE]
+
+
+def wait_for_step(line: Line, job: str, least: int = 3) -> None:
+    """Until the denoise of a job is under way."""
+    with tail(line.settings, PROGRESS) as progress:
+        eventually(lambda: max(denoised(progress, job), default=0) >= least, 60)
+
+
+def test_cancel_stops_a_running_denoise(line_of_all: Line) -> None:
+    job = line_of_all.upstream.submit(seed=2, **SLOW)
+    wait_for_step(line_of_all, job)
+    line_of_all.upstream.cancel(job)
+    end = line_of_all.wait_for(job)[job]
+    assert isinstance(end, JobCancelled)
+    assert end.stage is Stage.DENOISE
+
+
+def test_a_terminated_worker_hands_its_denoise_over_at_a_checkpoint(line_of_all: Line) -> None:
+    job = line_of_all.upstream.submit(seed=3, num_inference_steps=400)
+    wait_for_step(line_of_all, job)
+    denoise = line_of_all.services["denoise"]
+    denoise.send_signal(signal.SIGTERM)
+    assert denoise.wait() == 0
+    line_of_all.revive("denoise")
+    end = completed(line_of_all, job)
+    summary = next(stage for stage in end.stages if stage.stage is Stage.DENOISE)
+    assert summary.attempts == 2
+    assert summary.resumed_from_step
+    state = line_of_all.state(job)
+    assert state is not None
+    assert [a.outcome for a in state.attempts if a.stage is Stage.DENOISE] == ["preempted", "done"]
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_killing_any_worker_loses_no_job(line_of_all: Line, name: str) -> None:
+    jobs = [line_of_all.upstream.submit(seed=100 + number, num_inference_steps=40) for number in range(3)]
+    eventually(lambda: (state := line_of_all.state(jobs[0])) and state.stage is not None and state.stage >= Stage(name))
+    line_of_all.services[name].kill()
+    line_of_all.revive(name)
+    for end in line_of_all.wait_for(*jobs).values():
+        assert isinstance(end, JobCompleted)
+
+
+def test_killing_the_compute_child_costs_an_attempt_and_nothing_else(line_of_all: Line) -> None:
+    job = line_of_all.upstream.submit(seed=4, **SLOW)
+    wait_for_step(line_of_all, job)
+    kill_child(line_of_all, "denoise")
+    end = completed(line_of_all, job)
+    state = line_of_all.state(job)
+    assert state is not None
+    failed = [attempt for attempt in state.attempts if attempt.outcome == "failed"]
+    assert [attempt.error.code for attempt in failed if attempt.error] == ["compute_child_died"]
+    assert "SIGKILL" in (failed[0].error.message if failed[0].error else "")
+    assert end.stages[1].attempts == 2
+
+
+def kill_child(line: Line, name: str) -> None:
+    """SIGKILL the process that computes, below the forkserver of a worker."""
+    import psutil
+
+    popen = line.services[name].popen
+    assert popen is not None
+    below = psutil.Process(popen.pid).children(recursive=True)
+    [computing] = [process for process in below if process.ppid() != popen.pid]
+    computing.kill()
+
+
+def test_a_killed_worker_takes_its_child_with_it(line_of_all: Line) -> None:
+    import psutil
+
+    mux = line_of_all.services["mux"]
+    assert mux.popen is not None
+    children = psutil.Process(mux.popen.pid).children(recursive=True)
+    assert len(children) >= 2
+    mux.kill()
+    eventually(lambda: not any(child.is_running() and child.status() != "zombie" for child in children))
+    line_of_all.revive("mux")
