@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from schemas.envelope import Headers
 from streams.settings import Settings
+from streams.topics import LARGEST_VALUE_BYTES
 
 Setting = tuple[Any, str]
 """A value and the reason for it."""
@@ -37,7 +38,10 @@ PRODUCER: dict[str, Setting] = COMMON | {
         "transaction calls fall back to this after CONCURRENT_TRANSACTIONS; 100 is the floor otherwise",
     ),
     "retry.backoff.max.ms": (500, "no storm while the broker is away"),
-    "message.max.bytes": (2 * 1024 * 1024, "dead letters carry the largest prompt plus headers"),
+    "message.max.bytes": (
+        LARGEST_VALUE_BYTES + 128 * 1024,
+        "dead letters carry the largest value plus headers, measured before compression",
+    ),
 }
 
 REPORTER: dict[str, Setting] = PRODUCER | {

@@ -12,6 +12,8 @@ from schemas.job import JobState
 DAY_MS = 24 * 3600 * 1000
 HOUR_MS = 3600 * 1000
 LARGEST_PROMPT_BYTES = 1024 * 1024
+LARGEST_VALUE_BYTES = 8 * 1024 * 1024
+"""A broker measures a record compressed: one that it took within the limit above may be many times as large."""
 
 Cleanup = Literal["delete", "compact"]
 Direction = Literal["receive", "send"]
@@ -80,7 +82,7 @@ USAGE = Topic(
 )
 DLQ = Topic(
     "dlq", "job or none", (), "original bytes and headers, with reason and origin",
-    retention_ms=30 * DAY_MS, max_message_bytes=LARGEST_PROMPT_BYTES + 64 * 1024,
+    retention_ms=30 * DAY_MS, max_message_bytes=LARGEST_VALUE_BYTES + 64 * 1024,
 )  # fmt: skip
 
 TASKS = {"encode": TASKS_ENCODE, "denoise": TASKS_DENOISE, "decode": TASKS_DECODE, "mux": TASKS_MUX}

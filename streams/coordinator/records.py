@@ -15,9 +15,6 @@ from streams.addressing import extensions_of
 from streams.coordinator.effects import Complete, DeadLetter, Effect, Send
 from streams.topics import Topic
 
-DEAD_LETTER_ROOM = 64 * 1024
-"""What the headers of a dead letter may take of the topic's limit, bytes."""
-
 
 LARGEST_STATE_BYTES = 256 * 1024
 
@@ -72,7 +69,7 @@ class Writer:
 
     def _dead_letter(self, letter: DeadLetter) -> Outgoing:
         """The original headers come first, ours after them: what a redrive strips is everything named `dlq_`."""
-        largest = topics.DLQ.max_message_bytes - DEAD_LETTER_ROOM
+        largest = topics.LARGEST_VALUE_BYTES
         value = letter.value if letter.value is None else letter.value[:largest]
         about = {
             "dlq_reason": letter.reason,

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event, Thread
 
-from confluent_kafka import Message, TopicPartition
+import stamina
+from confluent_kafka import KafkaException, Message, TopicPartition
 
 from schemas.envelope import Headers
 from schemas.events import Inbox
@@ -50,7 +51,7 @@ class Inboxes:
         self, settings: Settings, stages: tuple[Stage, ...], incarnation: str, watch: ErrorWatch,
         events: Callable[[Letter | InboxBroken], None],
     ) -> None:  # fmt: skip
-        """Raises `KafkaException` when the broker does not tell the end of a partition."""
+        """Raises `KafkaException` when the broker does not tell the end of a partition in time."""
         self._events = events
         self._stages = {TASKS[stage].named(settings.topic_prefix): stage for stage in stages}
         self._consumer = clients.consumer(clients.INBOX, settings, watch)
@@ -61,6 +62,7 @@ class Inboxes:
         self._thread = Thread(target=self._read, name="inbox", daemon=True)
         self._thread.start()
 
+    @stamina.retry(on=KafkaException, attempts=None, timeout=30.0)
     def _end_of(self, topic: str, partition: int) -> TopicPartition:
         _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=WATERMARK_TIMEOUT_S)
         return TopicPartition(topic, partition, end)

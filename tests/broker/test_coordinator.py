@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -218,7 +218,8 @@ def test_an_outcome_that_cannot_be_read_fails_its_lease(
                    ("ce_job", job.encode()), ("ce_incarnation", worker.incarnation.encode())]  # fmt: skip
         worker.ended.add(task.lease)
         worker.say_raw(b"{}", headers, worker.incarnation)
-        state = eventually(lambda: (state := states_of(jobs.events())[job]).attempts and state)
+        eventually(lambda: states_of(jobs.events())[job].attempts)
+        state = states_of(jobs.events())[job]
         assert state.attempts[0].outcome == "failed"
         assert state.attempts[0].error is not None
         assert state.attempts[0].error.code == "unreadable_outcome"

@@ -1,4 +1,4 @@
-"""The whole line, for real: a coordinator and four stage processes on real Kafka and real MinIO, with the shipped model."""
+"""The whole line: a coordinator and four stage processes on real Kafka and real MinIO, with the shipped model."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.support import eventually
 
 pytestmark = pytest.mark.broker
 
-SLOW = {"num_inference_steps": 200}
-"""A denoise of some seconds: long enough to do something in its middle."""
+SLOW = 200
+"""Steps of a denoise of some seconds: long enough to do something in its middle."""
 
 
 def download(settings: Settings, ref: ObjectRef) -> bytes:
@@ -52,18 +52,20 @@ def test_the_video_shows_what_the_prompt_says(line_of_all: Line, prompt: str) ->
     video = download(line_of_all.settings, end.video)
     found = probe(video)
     assert (found.frames, found.fps, found.codec) == (17, 8.0, "h264")
-    verdict = judge(np.stack(list(decode(video))), parse_caption(prompt))
+    caption = parse_caption(prompt)
+    assert caption is not None
+    verdict = judge(np.stack(list(decode(video))), caption)
     assert verdict.all_correct, verdict
     assert [stage.stage for stage in end.stages] == list(STAGES)
     assert all(stage.attempts == 1 and not stage.reused for stage in end.stages)
 
 
 def test_the_same_recipe_again_computes_nothing_and_gives_the_same_video(line_of_all: Line) -> None:
-    prompt = {"prompt": "a white circle moving left on a red background", "seed": 77}
-    first, again = (completed(line_of_all, line_of_all.upstream.submit(**prompt)) for _ in range(2))  # type: ignore[arg-type]
+    prompt = "a white circle moving left on a red background"
+    first, again = (completed(line_of_all, line_of_all.upstream.submit(prompt, seed=77)) for _ in range(2))
     assert [stage.reused for stage in again.stages] == [True, True, True, False]
-    frames = [list(decode(download(line_of_all.settings, end.video))) for end in (first, again)]
-    assert np.array_equal(*frames)
+    one, other = (np.stack(list(decode(download(line_of_all.settings, end.video)))) for end in (first, again))
+    assert np.array_equal(one, other)
 
 
 def test_steps_are_told_while_it_denoises(line_of_all: Line) -> None:
@@ -86,7 +88,7 @@ def wait_for_step(line: Line, job: str, least: int = 3) -> None:
 
 
 def test_cancel_stops_a_running_denoise(line_of_all: Line) -> None:
-    job = line_of_all.upstream.submit(seed=2, **SLOW)
+    job = line_of_all.upstream.submit(seed=2, num_inference_steps=SLOW)
     wait_for_step(line_of_all, job)
     line_of_all.upstream.cancel(job)
     end = line_of_all.wait_for(job)[job]
@@ -121,7 +123,7 @@ def test_killing_any_worker_loses_no_job(line_of_all: Line, name: str) -> None:
 
 
 def test_killing_the_compute_child_costs_an_attempt_and_nothing_else(line_of_all: Line) -> None:
-    job = line_of_all.upstream.submit(seed=4, **SLOW)
+    job = line_of_all.upstream.submit(seed=4, num_inference_steps=SLOW)
     wait_for_step(line_of_all, job)
     kill_child(line_of_all, "denoise")
     end = completed(line_of_all, job)

@@ -1,0 +1,159 @@
+"""What upstream services get wrong: the line stays up, and every record ends in `dlq` or in one completion."""
+
+from __future__ import annotations
+
+import uuid
+
+import orjson
+import pytest
+
+from schemas import envelope
+from schemas.errors import ErrorKind
+from schemas.events import JobCompleted, JobFailed, PromptSubmitted
+from schemas.keys import job_id
+from tests.e2e.conftest import Line
+from tests.support import eventually
+
+pytestmark = pytest.mark.broker
+
+GOOD = "a red square moving right on a blue background"
+TYPE = envelope.type_of(PromptSubmitted)
+
+
+def headers(id: str, type: str = TYPE, **more: str) -> envelope.Headers:
+    named = {"ce_specversion": "1.0", "ce_id": id, "ce_source": "test", "ce_type": type} | more
+    return [(name, text.encode()) for name, text in named.items()]
+
+
+def letter(line: Line, needle: bytes) -> dict[str, bytes]:
+    """Headers of the dead letter whose value is exactly `needle`."""
+
+    def found() -> dict[str, bytes] | None:
+        return next((dict(headers) for _, value, headers in line.letters.poll() if value == needle), None)
+
+    return eventually(found)
+
+
+def serves(line: Line) -> None:
+    """The line is up: the next prompt becomes a video."""
+    job = line.upstream.submit(GOOD, seed=5)
+    assert isinstance(line.wait_for(job)[job], JobCompleted)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"{no json " + uuid.uuid4().bytes.hex().encode(), b"not_json"),
+        (b'{"tenant":"acme"}', b"invalid_field"),
+        (b'{"prompt":5}', b"invalid_field"),
+        (b'{"prompt":"x","seed":"many"}', b"invalid_field"),
+        (b'{"prompt":"x","tenant":"../../etc"}', b"invalid_field"),
+        (b'["a","list"]', b"invalid_field"),
+    ],
+)
+def test_what_is_no_prompt_event_is_dead_lettered_as_it_came(line_of_all: Line, body: bytes, reason: bytes) -> None:
+    sent = headers(uuid.uuid4().hex, ce_note="kept")
+    line_of_all.upstream.send_raw(body, sent)
+    found = letter(line_of_all, body)
+    assert found["dlq_reason"] == reason
+    assert found["dlq_origin"].startswith(b"prompts/0/")
+    assert found["dlq_message"]
+    assert found.items() >= dict(sent).items()
+    serves(line_of_all)
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        ([], b"missing_header"),
+        (headers("1", "latentline.prompt_submitted.v2"), b"unknown_type"),
+        (headers("1", "latentline.heartbeat.v1"), b"invalid_field"),
+        (headers("1", ce_specversion="2.0"), b"unknown_specversion"),
+    ],
+)
+def test_headers_that_say_nothing_we_know(line_of_all: Line, sent: envelope.Headers, reason: bytes) -> None:
+    body = orjson.dumps({"prompt": GOOD, "idempotency_key": uuid.uuid4().hex})
+    line_of_all.upstream.send_raw(body, sent)
+    assert letter(line_of_all, body)["dlq_reason"] == reason
+    serves(line_of_all)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "nearest"),
+    [
+        ({"model": "tinny"}, "model", "tiny"),
+        ({"size": "63x64"}, "size", "64x64"),
+        ({"size": "999999x999999"}, "size", None),
+        ({"num_frames": 18}, "num_frames", "17"),
+        ({"seconds": 1e9}, "seconds", None),
+        ({"fps": 0}, "fps", "1"),
+        ({"num_inference_steps": 0}, "num_inference_steps", "1"),
+        ({"guidance_scale": -3}, "guidance_scale", "0.0"),
+        ({"seed": -1}, "seed", "0"),
+        ({"scheduler": "unipcc"}, "scheduler", "unipc"),
+        ({"prompt": ""}, "prompt", None),
+        ({"prompt": "a red\x07square"}, "prompt", None),
+        ({"prompt": "red " * 500}, "prompt", None),
+        ({"prompt": "x" * 2_000_000}, "prompt", None),
+        ({"prompt": "red square " * 20}, "prompt", None),
+    ],
+)
+def test_an_impossible_prompt_ends_in_one_failure_that_helps(
+    line_of_all: Line, fields: dict[str, object], field: str, nearest: str | None
+) -> None:
+    job = line_of_all.upstream.submit(**{"prompt": GOOD} | fields)  # type: ignore[arg-type]
+    end = line_of_all.wait_for(job)[job]
+    assert isinstance(end, JobFailed)
+    error = end.error
+    assert (error.kind, error.field) == (ErrorKind.INVALID_JOB, field)
+    assert error.value is not None
+    assert len(error.message) < 500
+    assert nearest is None or error.nearest == nearest
+
+
+def test_emoji_and_odd_spaces_are_text_like_any_other(line_of_all: Line) -> None:
+    job = line_of_all.upstream.submit("  a red   square 🎬 moving right\ton a blue background ", seed=5)
+    end = line_of_all.wait_for(job)[job]
+    assert isinstance(end, JobCompleted)
+    assert end.recipe is not None
+    assert end.recipe.prompt == "a red square 🎬 moving right on a blue background"
+
+
+def test_fields_of_a_newer_version_are_ignored(line_of_all: Line) -> None:
+    key = uuid.uuid4().hex
+    line_of_all.upstream.send_raw(
+        orjson.dumps({"prompt": GOOD, "seed": 5, "idempotency_key": key, "hologram": True}), headers(key)
+    )
+    job = job_id("default", key)
+    assert isinstance(line_of_all.wait_for(job)[job], JobCompleted)
+
+
+def test_the_same_id_again_is_a_no_op_and_with_another_body_a_conflict(line_of_all: Line) -> None:
+    key = uuid.uuid4().hex
+    bodies = [orjson.dumps({"prompt": GOOD, "seed": seed, "idempotency_key": key}) for seed in (5, 5, 6)]
+    for body in bodies:
+        line_of_all.upstream.send_raw(body, headers(uuid.uuid4().hex))
+    job = job_id("default", key)
+    end = line_of_all.wait_for(job)[job]
+    assert isinstance(end, JobCompleted)
+    assert end.recipe is not None
+    assert end.recipe.seed == 5
+    assert letter(line_of_all, bodies[2])["dlq_reason"] == b"id_conflict"
+    assert not any(value == bodies[0] for _, value, _ in line_of_all.letters.poll())
+    serves(line_of_all)
+    assert len(line_of_all.ends(job)) == 1
+
+
+def test_two_megabytes_that_are_no_event_are_kept_whole(line_of_all: Line) -> None:
+    body = b"not json at all " * 131072
+    line_of_all.upstream.send_raw(body, headers(uuid.uuid4().hex))
+    assert letter(line_of_all, body)["dlq_reason"] == b"not_json"
+    serves(line_of_all)
+
+
+def test_a_cancel_of_an_unknown_job_is_dead_lettered(line_of_all: Line) -> None:
+    line_of_all.upstream.cancel("video_" + "0" * 32)
+    eventually(
+        lambda: any(dict(headers).get("dlq_reason") == b"unknown_job" for *_, headers in line_of_all.letters.poll())
+    )
+    serves(line_of_all)
