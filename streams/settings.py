@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     heartbeat_interval_s: float = Field(3.0, gt=0, description="seconds between heartbeats")
     worker_lost_after_s: float = Field(8.0, gt=0, description="heartbeat age at which a worker is gone")
     unread_lease_after_s: float = Field(5.0, gt=0, description="age at which a lease above the echo is voided")
+    step_deadline_s: float = Field(
+        120.0, gt=0, description="seconds without a step after which the compute child is replaced, at the least"
+    )
     checkpoint_interval_s: float = Field(2.0, gt=0, description="seconds of denoise work between checkpoints")
     drain_grace_s: float = Field(20.0, ge=0, description="seconds a terminating worker may still work")
     max_attempts: int = Field(3, ge=1, description="attempts of a stage that cost an attempt")

@@ -9,6 +9,9 @@ from typing import Any
 from schemas.events import HeldLease, HeldState, Task
 from streams.worker.messages import Interruption
 
+STUCK_STEPS = 20
+"""A step that takes so many times as long as the one before it hangs."""
+
 
 class Phase(StrEnum):
     """What the lease waits for: its Started to be delivered; a warm child; the child's end; its outcome's delivery."""
@@ -29,6 +32,14 @@ class Held:
     steps: int | None = None
     step_seconds: float | None = None
     checkpoint_step: int | None = None
+    moved_at: float = 0.0
+    """When the child last gave a sign of work on it, monotonic seconds."""
+
+    def is_stuck(self, now: float, least: float) -> bool:
+        """Whether it has been silent for longer than its own pace explains, and for at least `least` seconds."""
+        return self.phase is Phase.RUNNING and now - self.moved_at > max(
+            least, STUCK_STEPS * (self.step_seconds or 0.0)
+        )
 
     @property
     def seconds_left(self) -> float | None:

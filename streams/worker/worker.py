@@ -64,7 +64,7 @@ class Worker:
         self.draining_until: float | None = None
         self._told_to_leave = False
         self._beat_at = 0.0
-        self._recycling = False
+        self._recycling = self._hanging = False
         self._watch = ErrorWatch()
 
     # -- life ----------------------------------------------------------------------------------------------------
@@ -107,6 +107,7 @@ class Worker:
             self.beat()
         if self.draining_until is not None:
             self._press_to_leave(now)
+        self._stop_hanging_child(now)
         try:
             event = self.events.get(timeout=0.1 if self.draining_until else max(self._beat_at - now, 0.001))
         except queue.Empty:
@@ -207,7 +208,7 @@ class Worker:
             self._begin(held)
 
     def _begin(self, held: Held) -> None:
-        self.held.change(held.task.lease, phase=Phase.RUNNING)
+        self.held.change(held.task.lease, phase=Phase.RUNNING, moved_at=time.monotonic())
         self.compute.send(Run(held.task, held.traceparent))
 
     def _end(self, held: Held, outcome: Outcome) -> None:
@@ -235,16 +236,30 @@ class Worker:
             self._ended(message)
 
     def _stepped(self, message: Stepped) -> None:
-        held = self.held.change(message.lease, step=message.step, steps=message.steps, step_seconds=message.seconds)
+        held = self.held.change(
+            message.lease, step=message.step, steps=message.steps, step_seconds=message.seconds,
+            moved_at=time.monotonic(),
+        )  # fmt: skip
         if held is not None:
             self.reporter.progress(outcomes.progress_of(held, message))
             if message.seconds is not None:
                 metrics.STEP_SECONDS.labels(held.task.recipe.model).observe(message.seconds)
 
+    def _stop_hanging_child(self, now: float) -> None:
+        """Kill a child that does not move; what it was at is tried again, here or elsewhere."""
+        at_work = self.held.of_phase(Phase.RUNNING)[:1]
+        if self._hanging or not any(held.is_stuck(now, self.settings.step_deadline_s) for held in at_work):
+            return
+        self._hanging = True
+        log.error("the compute child hangs and is replaced", pid=self.compute.pid, job=at_work[0].task.job)
+        self.compute.kill()
+
     def _ended(self, message: Ended) -> None:
         held = self.held.get(message.lease)
         if held is None:
             return
+        for next_up in self.held.of_phase(Phase.RUNNING):
+            self.held.change(next_up.task.lease, moved_at=time.monotonic())
         self._recycling = isinstance(message, FailedWith) and message.error.kind is ErrorKind.RESOURCE
         outcomes.measure(held, message)
         self._end(held, outcomes.outcome_of(held, self.name, message))
@@ -256,11 +271,17 @@ class Worker:
         begun = 0 if self._recycling else 1
         for held in running[:begun]:
             log.error("the compute child is gone", how=event.how, job=held.task.job, lease=held.task.lease)
-            self._end(held, outcomes.child_died(held, self.name, event.how))
+            how = (
+                f"stopped since it had hung for {time.monotonic() - held.moved_at:.0f} s"
+                if self._hanging
+                else event.how
+            )
+            self._end(held, outcomes.child_died(held, self.name, how))
         for held in running[begun:]:
             self.held.change(held.task.lease, phase=Phase.COUNTED)
-        metrics.CHILD_RESTARTS.labels("out_of_memory" if self._recycling else "died").inc()
-        self._recycling = False
+        reason = "out_of_memory" if self._recycling else "deadline" if self._hanging else "died"
+        metrics.CHILD_RESTARTS.labels(reason).inc()
+        self._recycling = self._hanging = False
         self.compute.start()
         self.beat()
 

@@ -125,7 +125,7 @@ def test_killing_any_worker_loses_no_job(line_of_all: Line, name: str) -> None:
 def test_killing_the_compute_child_costs_an_attempt_and_nothing_else(line_of_all: Line) -> None:
     job = line_of_all.upstream.submit(seed=4, num_inference_steps=SLOW)
     wait_for_step(line_of_all, job)
-    kill_child(line_of_all, "denoise")
+    signal_child(line_of_all, "denoise", signal.SIGKILL)
     end = completed(line_of_all, job)
     state = line_of_all.state(job)
     assert state is not None
@@ -135,15 +135,27 @@ def test_killing_the_compute_child_costs_an_attempt_and_nothing_else(line_of_all
     assert end.stages[1].attempts == 2
 
 
-def kill_child(line: Line, name: str) -> None:
-    """SIGKILL the process that computes, below the forkserver of a worker."""
+def test_a_step_that_hangs_is_ended_by_its_deadline(line_of_all: Line) -> None:
+    job = line_of_all.upstream.submit(seed=6, num_inference_steps=SLOW)
+    wait_for_step(line_of_all, job)
+    signal_child(line_of_all, "denoise", signal.SIGSTOP)
+    end = completed(line_of_all, job)
+    state = line_of_all.state(job)
+    assert state is not None
+    [failed] = [attempt.error for attempt in state.attempts if attempt.outcome == "failed" and attempt.error]
+    assert "hung" in failed.message
+    assert end.stages[1].resumed_from_step is None or end.stages[1].resumed_from_step > 0
+
+
+def signal_child(line: Line, name: str, number: int) -> None:
+    """Signal the process that computes, below the forkserver of a worker."""
     import psutil
 
     popen = line.services[name].popen
     assert popen is not None
     below = psutil.Process(popen.pid).children(recursive=True)
     [computing] = [process for process in below if process.ppid() != popen.pid]
-    computing.kill()
+    computing.send_signal(number)
 
 
 def test_a_killed_worker_takes_its_child_with_it(line_of_all: Line) -> None:
