@@ -23,7 +23,7 @@ from streams.settings import Settings
 REDACTED = "***"
 SECRET_NAME = re.compile(r"secret|passw|authorization|credential|access_key|api_key|(^|_)token$", re.IGNORECASE)
 CHATTY = ("aiokafka", "faust", "mode", "urllib3", "asyncio")
-"""Libraries whose debug lines hide ours."""
+"""Libraries whose everyday lines hide ours: from these only warnings and worse."""
 
 
 def configure(settings: Settings, service: str) -> None:
@@ -59,7 +59,7 @@ def configure(settings: Settings, service: str) -> None:
     root.setLevel(settings.log_level.upper())
     logging.captureWarnings(True)
     for name in CHATTY:
-        logging.getLogger(name).setLevel(max(root.level, logging.INFO))
+        logging.getLogger(name).setLevel(max(root.level, logging.WARNING))
 
 
 def _formatter(shared: list[Processor], redact: Processor, human: bool) -> logging.Formatter:

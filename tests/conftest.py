@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
-from infra.local import topics
-from infra.local.minio import apply_bucket
+from infra.local import bucket, topics
+from infra.local.plan import settings_in
 from infra.local.stack import Stack
 from streams.settings import Settings
 
@@ -34,23 +33,9 @@ def line(stack: Stack, tmp_path: Path) -> Settings:
 
 def new_line(stack: Stack, data: Path) -> Settings:
     """Settings of a fresh line on the shared broker and store: own topic prefix, own bucket."""
-    from minio import Minio
-
-    environment = stack.environment()
     prefix = f"t{os.getpid()}-{next(_numbers)}."
-    settings = Settings(
-        data_dir=data,
-        kafka_bootstrap=environment["LATENTLINE_KAFKA_BOOTSTRAP"],
-        topic_prefix=prefix,
-        store_endpoint=environment["LATENTLINE_STORE_ENDPOINT"],
-        store_access_key=environment["LATENTLINE_STORE_ACCESS_KEY"],
-        store_secret_key=SecretStr(environment["LATENTLINE_STORE_SECRET_KEY"]),
-        store_bucket=prefix.rstrip(".").lower(),
-    )
+    own = {"data_dir": data, "topic_prefix": prefix, "store_bucket": prefix.rstrip(".").lower()}
+    settings = settings_in(stack.environment(), Settings()).model_copy(update=own)
     topics.apply(settings.kafka_bootstrap, prefix)
-    client = Minio(
-        endpoint=settings.store_endpoint, access_key=settings.store_access_key,
-        secret_key=settings.store_secret_key.get_secret_value(), secure=False,
-    )  # fmt: skip
-    apply_bucket(client, settings.store_bucket)
+    bucket.apply(bucket.connect(settings), settings.store_bucket)
     return settings

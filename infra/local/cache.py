@@ -27,14 +27,21 @@ def cache_folder() -> Path:
 
 
 @contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """One process at a time is inside, the others wait. The kernel lets go of it when a process dies."""
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
 def filling(target: Path) -> Iterator[Path | None]:
     """Yield an empty folder that becomes `target` when the block ends well, or None where `target` exists.
 
     One process fills at a time, the others wait, and what exists is whole: an interrupted fill leaves nothing.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with (target.parent / f".{target.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(target.parent / f".{target.name}.lock"):
         if target.exists():
             yield None
             return

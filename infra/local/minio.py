@@ -1,4 +1,4 @@
-"""Real MinIO on one node, its bucket, and the lifecycle rules that are only the safety net."""
+"""Real MinIO on one node."""
 
 from __future__ import annotations
 
@@ -7,16 +7,9 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from minio import Minio
-from minio.commonconfig import ENABLED, Filter
-from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
-
 from infra.local.minio_binary import minio_binary
 from infra.local.ports import HOST, wait_until
-from infra.local.process import Process
-
-ARTIFACT_DAYS = 14
-"""Longer than any job's deadline: a live job never loses an intermediate to this rule."""
+from infra.local.process import Process, tail
 
 
 @dataclass(frozen=True)
@@ -36,7 +29,9 @@ class Credentials:
 
 
 class MinioServer:
-    def __init__(self, data: Path, log: Path, port: int, console_port: int, credentials: Credentials) -> None:
+    def __init__(
+        self, data: Path, log: Path, mark: str, port: int, console_port: int, credentials: Credentials
+    ) -> None:
         self.data, self.port, self.credentials = data, port, credentials
         argv = [
             str(minio_binary()), "server", str(data), "--quiet",
@@ -48,7 +43,7 @@ class MinioServer:
             "MINIO_UPDATE": "off",
             "MINIO_CALLHOME_ENABLE": "off",
         }
-        self.process = Process("minio", argv, log, environment)
+        self.process = Process("minio", argv, log, mark, environment)
 
     @property
     def endpoint(self) -> str:
@@ -67,18 +62,4 @@ class MinioServer:
     def wait(self, seconds: float = 60.0) -> None:
         """Until it serves. Raises `RuntimeError` with the end of its log."""
         if not wait_until(lambda: self.is_live() or not self.process.is_running, seconds) or not self.is_live():
-            raise RuntimeError(f"MinIO did not start within {seconds:.0f} s:\n{self.process.tail()}")
-
-
-def apply_bucket(client: Minio, bucket: str) -> None:
-    """Make the bucket and set its lifecycle rules; both may be there already.
-
-    MinIO ends torn multipart uploads by itself after a day and refuses a rule for it.
-    """
-    if not client.bucket_exists(bucket_name=bucket):
-        client.make_bucket(bucket_name=bucket)
-    expire = Rule(
-        ENABLED, rule_id="artifacts-safety-net", rule_filter=Filter(prefix="artifacts/"),
-        expiration=Expiration(days=ARTIFACT_DAYS),
-    )  # fmt: skip
-    client.set_bucket_lifecycle(bucket_name=bucket, config=LifecycleConfig([expire]))
+            raise RuntimeError(f"MinIO did not start within {seconds:.0f} s:\n{tail(self.process.log)}")

@@ -3,79 +3,110 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
-import orjson
+from pydantic import TypeAdapter, ValidationError
 
 from infra.local import ports
 from infra.local.minio import Credentials
-from infra.local.services import (
-    CONSOLE_PORT,
-    CONTROLLER_PORT,
-    KAFKA_PORT,
-    SERVICES,
-    STORE_PORT,
-    THREADING,
-    VIEWS_PORT,
-    Service,
-)
+from infra.local.services import SERVER_PORTS, SERVICES, THREADING, Service
+from streams.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Ports and services of one stack. `services` maps a service's name to its port."""
+    """Ports and services of one stack. `ports` has the servers' and each service's; a restart keeps them."""
 
     data: Path
-    kafka_port: int
-    controller_port: int
-    store_port: int
-    console_port: int
-    views_port: int
-    services: dict[str, int]
+    ports: dict[str, int]
+    services: tuple[Service, ...]
+    tied_to: int | None = None
+    """Process with whose end the stack ends; None for one that stays."""
 
     @classmethod
-    def draw(cls, data: Path, services: tuple[Service, ...] = SERVICES, any_ports: bool = False) -> Plan:
-        """Choose ports: the usual ones where free (with `any_ports` never those), else others."""
-        usual = [KAFKA_PORT, CONTROLLER_PORT, STORE_PORT, CONSOLE_PORT, VIEWS_PORT, *(s.port for s in services)]
-        kafka, controller, store, console, views, *rest = ports.choose([0] * len(usual) if any_ports else usual)
-        names = {service.name: port for service, port in zip(services, rest, strict=True)}
-        return cls(data.resolve(), kafka, controller, store, console, views, names)
+    def draw(
+        cls, data: Path, services: tuple[Service, ...] = SERVICES, any_ports: bool = False,
+        taken: Iterable[int] = (), tied_to: int | None = None,
+    ) -> Self:  # fmt: skip
+        """Choose ports: those of the last time, else the usual ones (never with `any_ports`), where free."""
+        usual = SERVER_PORTS | {service.name: service.port for service in services}
+        last = cls.of_last_time(data)
+        wanted = {name: last.get(name, 0 if any_ports else port) for name, port in usual.items()}
+        chosen = dict(zip(wanted, ports.choose(wanted.values(), taken), strict=True))
+        placed = tuple(replace(service, port=chosen[service.name]) for service in services)
+        return cls(data.resolve(), chosen, placed, tied_to)
 
     @classmethod
-    def load(cls, data: Path) -> Plan:
-        values = orjson.loads((data / "plan.json").read_bytes())
-        return cls(**values | {"data": Path(values["data"])})
+    def of_last_time(cls, data: Path) -> dict[str, int]:
+        try:
+            return cls.load(data).ports
+        except (OSError, ValidationError):
+            return {}
+
+    @classmethod
+    def load(cls, data: Path) -> Self:
+        """Raises `OSError` where there is none, `ValidationError` for one of another release."""
+        return TypeAdapter(cls).validate_json((data / "plan.json").read_bytes())
 
     def save(self) -> None:
         self.data.mkdir(parents=True, exist_ok=True)
-        (self.data / "plan.json").write_bytes(orjson.dumps(asdict(self) | {"data": str(self.data)}))
+        (self.data / "plan.json").write_bytes(TypeAdapter(type(self)).dump_json(self))
 
     @property
     def credentials(self) -> Credentials:
         return Credentials.of(self.data / "credentials")
 
+    @property
+    def temporary(self) -> Path:
+        """What is in there lives no longer than the stack runs."""
+        return self.data / "temporary"
+
+    def log(self, name: str) -> Path:
+        return self.data / "logs" / f"{name}.log"
+
     def environment(self) -> dict[str, str]:
         """The settings that every client of this stack needs."""
+        line, keys = Settings(), self.credentials
         return {
             "LATENTLINE_DATA_DIR": str(self.data),
-            "LATENTLINE_KAFKA_BOOTSTRAP": f"{ports.HOST}:{self.kafka_port}",
-            "LATENTLINE_STORE_ENDPOINT": f"{ports.HOST}:{self.store_port}",
-            "LATENTLINE_STORE_ACCESS_KEY": self.credentials.access_key,
-            "LATENTLINE_STORE_SECRET_KEY": self.credentials.secret_key,
-            "LATENTLINE_VIEWS_PORT": str(self.views_port),
+            "LATENTLINE_KAFKA_BOOTSTRAP": f"{ports.HOST}:{self.ports['kafka']}",
+            "LATENTLINE_TOPIC_PREFIX": line.topic_prefix,
+            "LATENTLINE_CELLS": str(line.cells),
+            "LATENTLINE_STORE_ENDPOINT": f"{ports.HOST}:{self.ports['minio']}",
+            "LATENTLINE_STORE_ACCESS_KEY": keys.access_key,
+            "LATENTLINE_STORE_SECRET_KEY": keys.secret_key,
+            "LATENTLINE_STORE_BUCKET": line.store_bucket,
+            "LATENTLINE_VIEWS_PORT": str(self.ports["views-pages"]),
             "LATENTLINE_BUNDLES": os.environ.get("LATENTLINE_BUNDLES", str(PROJECT / "bundles" / "tiny")),
         }
 
     def service_environment(self, service: Service) -> dict[str, str]:
-        port = self.services[service.name]
-        more = {"LATENTLINE_METRICS_PORT": str(port), "LATENTLINE_LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1"}
-        return self.environment() | THREADING | more | {"LATENTLINE_WORKER_NAME": service.name}
+        own = {
+            "LATENTLINE_METRICS_PORT": str(service.port),
+            "LATENTLINE_WORKER_NAME": service.name,
+            "LATENTLINE_LOG_FORMAT": "json",
+            "PYTHONUNBUFFERED": "1",
+        }
+        return self.environment() | THREADING | own
+
+    def health(self) -> dict[str, str]:
+        """Where each service says whether it is ready."""
+        return {service.name: f"http://{ports.HOST}:{service.port}/healthz" for service in self.services}
 
     def scrape_targets(self) -> list[dict[str, object]]:
         """Prometheus' file_sd format: one entry a service."""
         return [
-            {"targets": [f"{ports.HOST}:{port}"], "labels": {"service": name}} for name, port in self.services.items()
+            {"targets": [f"{ports.HOST}:{service.port}"], "labels": {"service": service.name}}
+            for service in self.services
         ]
+
+
+def settings_in(environment: Mapping[str, str], others: Settings) -> Settings:
+    """The settings that an `environment()` names, and the `others` for what it does not."""
+    named = {name.removeprefix("LATENTLINE_").lower(): value for name, value in environment.items()}
+    return Settings.model_validate(others.model_dump() | named)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 HOST = "127.0.0.1"
+ANY = range(20_000, 32_000)
+"""Below the ports that kernels lend to outgoing connections: none of those can take a restarted service's port."""
 
 
 def is_free(port: int) -> bool:
@@ -20,21 +23,18 @@ def is_free(port: int) -> bool:
     return True
 
 
-def choose(preferred: list[int]) -> list[int]:
-    """One free port for each preferred one: itself where free, else another; all different."""
-    chosen: list[int] = []
+def choose(preferred: Iterable[int], taken: Iterable[int] = ()) -> list[int]:
+    """One free port for each preferred one: itself where it can be had, else another; all different, none `taken`."""
+    chosen, refused = [], set(taken)
     for port in preferred:
-        chosen.append(port if port and port not in chosen and is_free(port) else _any_free(chosen))
+        chosen.append(port if port and port not in refused and is_free(port) else _any_free(refused))
+        refused.add(chosen[-1])
     return chosen
 
 
-def _any_free(taken: list[int]) -> int:
-    while True:
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            port = int(probe.getsockname()[1])
-        if port not in taken:
-            return port
+def _any_free(refused: set[int]) -> int:
+    candidates = (port for port in random.sample(ANY, len(ANY)) if port not in refused and is_free(port))
+    return next(candidates)
 
 
 def answers(port: int) -> bool:

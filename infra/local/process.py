@@ -1,31 +1,24 @@
-"""One OS process of the stack: own log file, own process group, never outlives the process that started it."""
+"""One OS process of the stack: own log file, own session, and nothing of it left once it has been cleared."""
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _die_with_parent() -> None:
-    """Linux kills this process when the thread that started it ends (prctl(2))."""
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+from infra.local.guard import MARK, kill_marked
 
 
 @dataclass
 class Process:
-    """Started from the main thread of its keeper, since the death signal follows the starting thread."""
+    """`mark`: by which it and its descendants are found; none other on this machine may have it."""
 
     name: str
     argv: list[str]
     log: Path
+    mark: str
     environment: dict[str, str] = field(default_factory=dict)
     _popen: subprocess.Popen[bytes] | None = None
 
@@ -33,8 +26,8 @@ class Process:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._popen = subprocess.Popen(
-                self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **self.environment},
-                start_new_session=True, preexec_fn=_die_with_parent,  # noqa: PLW1509  (the keeper has one thread)
+                self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                env={**os.environ, **self.environment, MARK: self.mark},
             )  # fmt: skip
 
     @property
@@ -50,24 +43,31 @@ class Process:
     def is_running(self) -> bool:
         return self._popen is not None and self._popen.poll() is None
 
-    def stop(self, grace: float) -> None:
-        """SIGTERM, at most `grace` seconds, then SIGKILL to its whole process group."""
-        if self._popen is None:
-            return
-        if self.is_running:
+    def terminate(self) -> None:
+        """SIGTERM, if it runs. Returns at once."""
+        if self._popen is not None and self.is_running:
             self._popen.terminate()
+
+    def stop(self, grace: float) -> None:
+        """SIGTERM, at most `grace` seconds, then SIGKILL to it and its descendants."""
+        if self._popen is not None:
+            self.terminate()
             with suppress(subprocess.TimeoutExpired):
                 self._popen.wait(grace)
-        self._kill_group()
-        self._popen.wait()
+            self.clear()
 
-    def _kill_group(self) -> None:
-        assert self._popen is not None
-        with suppress(ProcessLookupError):
-            os.killpg(self._popen.pid, signal.SIGKILL)
+    def clear(self) -> None:
+        """Kill what is left of it and of its descendants."""
+        if self._popen is not None:
+            kill_marked(self.mark)
+            self._popen.wait()
+            self._popen = None
 
-    def tail(self, lines: int = 15) -> str:
-        """The end of its log, for the person who reads why it failed."""
-        if not self.log.exists():
-            return ""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+def tail(log: Path, lines: int = 15) -> str:
+    """The end of a log, for the person who reads why something failed."""
+    if not log.exists():
+        return ""
+    with log.open("rb") as file:
+        file.seek(max(log.stat().st_size - 64 * 1024, 0))
+        return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])

@@ -3,32 +3,51 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from schemas.stage import STAGES
+
+FIRST_PORT = 9101
 
 
 @dataclass(frozen=True)
 class Service:
-    """A process of the line: `latentline ARGUMENTS`, with /metrics and /healthz on its port."""
+    """A process of the line: `python -m MODULE ARGUMENTS`, with /metrics and /healthz on its port."""
 
     name: str
     arguments: tuple[str, ...]
-    port: int
+    port: int = 0
+    module: str = "latentline"
 
     @property
     def argv(self) -> list[str]:
-        return [sys.executable, "-m", "latentline", *self.arguments]
+        return [sys.executable, "-m", self.module, *self.arguments]
 
 
-SERVICES = (
-    Service("coordinator", ("coordinator",), 9101),
-    Service("encode", ("worker", "encode"), 9102),
-    Service("denoise", ("worker", "denoise"), 9103),
-    Service("decode", ("worker", "decode"), 9104),
-    Service("mux", ("worker", "mux"), 9105),
-    Service("views", ("views",), 9106),
-)
+def services(workers: Mapping[str, int] | None = None) -> tuple[Service, ...]:
+    """Coordinator, workers and views, in the order in which they start.
 
-KAFKA_PORT, CONTROLLER_PORT, STORE_PORT, CONSOLE_PORT, VIEWS_PORT = 9092, 9093, 9000, 9001, 8084
+    `workers`: how many by what they serve, one stage or several (`{"denoise": 2, "decode,mux": 1}`). A stage
+    that it does not name has one worker.
+    """
+    counts: dict[str, int] = {**dict.fromkeys(STAGES, 1), **(workers or {})}
+    commands: dict[str, tuple[str, ...]] = {"coordinator": ("coordinator",)}
+    for served, count in counts.items():
+        name = served.replace(",", "-")
+        commands |= {_numbered(name, number): ("worker", str(served)) for number in range(1, count + 1)}
+    commands["views"] = ("views",)
+    return tuple(Service(name, command, FIRST_PORT + place) for place, (name, command) in enumerate(commands.items()))
+
+
+def _numbered(name: str, number: int) -> str:
+    return str(name) if number == 1 else f"{name}-{number}"
+
+
+SERVICES = services()
+
+SERVER_PORTS = {"kafka": 9092, "kafka-controller": 9093, "minio": 9000, "minio-console": 9001, "views-pages": 8084}
+"""Ports that no service's health is served at."""
 
 THREADING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "5000", "TOKENIZERS_PARALLELISM": "false"}
 """Several torch processes share the cores of one machine: spinning threads would starve the others."""

@@ -15,10 +15,16 @@ from typing import Any
 
 import orjson
 
-from infra.local.keeper import is_healthy
+from infra.local.cache import cache_folder, locked
+from infra.local.health import unready
 from infra.local.plan import PROJECT, Plan
 from infra.local.ports import wait_until
+from infra.local.process import tail
+from infra.local.running import KEEPER, is_keeper, plans
 from infra.local.services import SERVICES, Service
+
+Say = Callable[[str], None]
+HOPELESS_RESTARTS = 4
 
 _keepers: dict[int, subprocess.Popen[bytes]] = {}
 """Keepers that this process started, so that it can collect them when they end."""
@@ -35,12 +41,16 @@ class Stack:
     data: Path
 
     def status(self) -> dict[str, Any]:
-        """What the keeper last said; `{"state": "down"}` when none runs."""
+        """What the keeper last said; its `state` is `down` when none runs."""
+        said = self._said()
+        return said if said and is_keeper(said["keeper"], self.data) else said | {"state": "down", "pids": {}}
+
+    def _said(self) -> dict[str, Any]:
         try:
-            status: dict[str, Any] = orjson.loads((self.data / "stack.json").read_bytes())
+            said: dict[str, Any] = orjson.loads((self.data / "stack.json").read_bytes())
         except (OSError, orjson.JSONDecodeError):
-            return {"state": "down"}
-        return status if _is_keeper(status["keeper"], self.data) else status | {"state": "down", "pids": {}}
+            return {}
+        return said
 
     @property
     def is_running(self) -> bool:
@@ -54,62 +64,102 @@ class Stack:
         environment: dict[str, str] = status["environment"]
         return environment
 
+    # -- up --------------------------------------------------------------------------------------------------------
+
     def up(
         self, services: tuple[Service, ...] = SERVICES, any_ports: bool = False, seconds: float = 120.0,
-        say: Callable[[str], None] = lambda line: None,
+        stays: bool = True, say: Say = lambda line: None,
     ) -> None:  # fmt: skip
-        """Start what does not run yet; returns when all are healthy. Raises `StackError`."""
-        if self.is_running:
-            return
-        (self.data / "logs").mkdir(parents=True, exist_ok=True)
-        Plan.draw(self.data, services, any_ports).save()
-        (self.data / "stack.json").unlink(missing_ok=True)
-        log = (self.data / "logs" / "keeper.log").open("ab")
-        keeper = subprocess.Popen(
-            [sys.executable, "-m", "infra.local.keeper", str(self.data.resolve())],
-            cwd=PROJECT, start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-        )  # fmt: skip
-        log.close()
-        _keepers[keeper.pid] = keeper
-        deadline = time.monotonic() + seconds
-        say("starting Kafka and MinIO")
-        wait_until(lambda: self.status()["state"] == "running" or keeper.poll() is not None, seconds)
-        if not self.is_running:
-            raise StackError(self._failure())
-        self._wait_healthy(deadline, say)
+        """Start it unless it runs; returns when all of it is healthy. Raises `StackError`.
 
-    def _wait_healthy(self, deadline: float, say: Callable[[str], None]) -> None:
+        `any_ports` keeps clear of the usual ports. One that does not stay ends with the process that calls this.
+        """
+        deadline = time.monotonic() + seconds
+        # One start at a time on this machine: the next one sees the ports that this one has taken.
+        with locked(cache_folder() / "starting.lock"):
+            if self.status()["state"] == "down":
+                self._draw(services, any_ports, stays)
+                self._launch()
+        say("starting Kafka and MinIO")
+        # A keeper that has failed says so and then ends.
+        wait_until(lambda: self.status()["state"] not in ("starting", "failed"), seconds)
+        if not self.is_running:
+            raise StackError(self._failure(seconds))
         for name, url in self.status()["health"].items():
             say(f"waiting for {name}")
-            if not wait_until(lambda url=url: is_healthy(url), max(deadline - time.monotonic(), 0.1), 0.1):  # type: ignore[misc]
-                raise StackError(f"{name} is not healthy yet; its log: {self.data / 'logs' / f'{name}.log'}")
+            self._wait_ready(name, url, deadline)
 
-    def _failure(self) -> str:
-        try:
-            message = orjson.loads((self.data / "stack.json").read_bytes())["message"]
-        except (OSError, orjson.JSONDecodeError):
-            message = "no word from it"
-        return f"the stack did not start: {message}\nIts logs: {self.data / 'logs'}"
+    def _draw(self, services: tuple[Service, ...], any_ports: bool, stays: bool) -> None:
+        if self.data.exists() and any(self.data.iterdir()) and not self._is_ours:
+            raise StackError(
+                f"{self.data} is not empty and holds no stack: name another folder in LATENTLINE_DATA_DIR, or empty it"
+            )
+        taken = {port for plan in plans() for port in plan.ports.values()}
+        Plan.draw(self.data, services, any_ports, taken, None if stays else os.getpid()).save()
+
+    @property
+    def _is_ours(self) -> bool:
+        return (self.data / "plan.json").exists()
+
+    def _launch(self) -> None:
+        (self.data / "logs").mkdir(exist_ok=True)
+        (self.data / "stack.json").unlink(missing_ok=True)
+        with (self.data / "logs" / "keeper.log").open("ab") as log:
+            keeper = subprocess.Popen(
+                [sys.executable, "-m", KEEPER, str(self.data.resolve())],
+                cwd=PROJECT, start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        _keepers[keeper.pid] = keeper
+        wait_until(lambda: bool(self._said()) or keeper.poll() is not None, 30.0)
+
+    def _failure(self, seconds: float) -> str:
+        logs = self.data / "logs"
+        if self.status()["state"] == "starting":
+            return f"the stack is still starting after {seconds:g} s: `latentline up` waits on. Its logs: {logs}"
+        why = self._said().get("message") or tail(logs / "keeper.log") or "no word from it"
+        return f"the stack did not start: {why}\nIts logs: {logs}"
+
+    def _wait_ready(self, name: str, url: str, deadline: float) -> None:
+        """Raises `StackError` when this one is not ready in time, or when any is seen to fail again and again."""
+        left = max(deadline - time.monotonic(), 0.1)
+        wait_until(lambda: unready(url) is None or self._hopeless() is not None, left, 0.1)
+        why, failed = unready(url), self._hopeless()
+        if failed is not None:
+            raise StackError(self._not_ready(*failed))
+        if why is not None:
+            raise StackError(self._not_ready(name, why))
+
+    def _hopeless(self) -> tuple[str, str] | None:
+        """A service that will not become ready, and what it did instead."""
+        status = self.status()
+        for name in status["health"]:
+            code, restarts = status["last_exit"].get(name), status["restarts"].get(name, 0)
+            if name not in status["pids"] and (code == 0 or restarts >= HOPELESS_RESTARTS):
+                return name, f"it ended with exit code {code}, restarted {restarts} times"
+        return None
+
+    def _not_ready(self, name: str, why: str) -> str:
+        log = self.data / "logs" / f"{name}.log"
+        return f"{name} is not ready: {why}\n{tail(log)}\nIts log: {log}\nThe rest runs on; `latentline down` stops it."
+
+    # -- down ------------------------------------------------------------------------------------------------------
 
     def down(self, wipe: bool = False, seconds: float = 90.0) -> None:
-        """Stop everything in order; data stays unless `wipe`."""
+        """Stop everything in order; data stays unless `wipe`. Raises `StackError`."""
         status = self.status()
         if status["state"] != "down":
-            keeper = status["keeper"]
-            os.kill(keeper, signal.SIGTERM)
-            if not wait_until(lambda: not _is_keeper(keeper, self.data), seconds):
-                os.kill(keeper, signal.SIGKILL)
-            if keeper in _keepers:
-                _keepers.pop(keeper).wait()
-        if wipe:
-            shutil.rmtree(self.data, ignore_errors=True)
+            self._end(status["keeper"], seconds)
+        if wipe and self.data.exists():
+            self._wipe()
 
+    def _end(self, keeper: int, seconds: float) -> None:
+        os.kill(keeper, signal.SIGTERM)
+        if not wait_until(lambda: not is_keeper(keeper, self.data), seconds):
+            os.kill(keeper, signal.SIGKILL)
+        if keeper in _keepers:
+            _keepers.pop(keeper).wait()
 
-def _is_keeper(pid: int, data: Path) -> bool:
-    """Whether that process is the keeper of this folder: pids are used again after a crash or a reboot."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    return stat[0] != "Z" and b"infra.local.keeper" in argv and str(data.resolve()).encode() in argv
+    def _wipe(self) -> None:
+        if any(self.data.iterdir()) and not self._is_ours:
+            raise StackError(f"{self.data} holds no stack: nothing was removed")
+        shutil.rmtree(self.data)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (
@@ -12,10 +14,13 @@ from confluent_kafka.admin import (
     ConfigEntry,
     ConfigResource,
     ConfigSource,
+    NewPartitions,
     NewTopic,
     ResourceType,
 )
 
+from infra.local.ports import wait_until
+from streams.clients import librdkafka_logger
 from streams.topics import TOPICS, Topic
 
 TIMEOUT = 15.0
@@ -28,31 +33,53 @@ class Difference:
     wanted: str
     found: str
 
+    @property
+    def can_be_applied(self) -> bool:
+        return self.what != "partitions" or int(self.found) < int(self.wanted)
+
     def __str__(self) -> str:
         return f"{self.topic}: {self.what} is {self.found}, the table says {self.wanted}"
 
 
 def admin(bootstrap: str) -> AdminClient:
-    return AdminClient({"bootstrap.servers": bootstrap})
+    return AdminClient({"bootstrap.servers": bootstrap}, logger=librdkafka_logger())
 
 
 def apply(bootstrap: str, prefix: str = "", cells: int = 1, topics: Sequence[Topic] = TOPICS) -> None:
-    """Create what is missing and correct what differs. Raises `KafkaException`."""
+    """Create what is missing and correct what differs; partitions are only ever added. Raises `KafkaException`.
+
+    A broker acknowledges a change before it shows it to clients: this returns once it does.
+    """
     client = admin(bootstrap)
+    found = client.list_topics(timeout=TIMEOUT).topics
+    _create(client, [topic for topic in topics if topic.named(prefix) not in found], prefix, cells)
+    present = [topic for topic in topics if topic.named(prefix) in found]
+    few = [t for t in present if len(found[t.named(prefix)].partitions) < partitions(t, cells)]
+    if few:
+        more = [NewPartitions(topic.named(prefix), partitions(topic, cells)) for topic in few]
+        _wait(client.create_partitions(more, operation_timeout=TIMEOUT))
+    if present and check(bootstrap, prefix, cells, present):
+        _wait(client.incremental_alter_configs([_resource(topic, prefix) for topic in present]))
+    wait_until(lambda: not any(one.can_be_applied for one in check(bootstrap, prefix, cells, topics)), TIMEOUT)
+
+
+def _create(client: AdminClient, topics: Sequence[Topic], prefix: str, cells: int) -> None:
+    """With the broker's own replication factor. Another process may be doing the same."""
     new = [
-        NewTopic(t.named(prefix), num_partitions=partitions(t, cells), replication_factor=1, config=t.config())
-        for t in topics
+        NewTopic(topic.named(prefix), partitions(topic, cells), replication_factor=-1, config=topic.config())
+        for topic in topics
     ]
-    for future in client.create_topics(new, operation_timeout=TIMEOUT).values():
+    if new:
+        _wait(client.create_topics(new, operation_timeout=TIMEOUT), KafkaError.TOPIC_ALREADY_EXISTS)
+
+
+def _wait(futures: Mapping[Any, Future[Any]], but: int | None = None) -> None:
+    for future in futures.values():
         try:
             future.result(TIMEOUT)
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            if error.args[0].code() != but:
                 raise
-    if check(bootstrap, prefix, cells, topics):
-        resources = [_resource(topic, prefix) for topic in topics]
-        for changed in client.incremental_alter_configs(resources).values():
-            changed.result(TIMEOUT)
 
 
 def _resource(topic: Topic, prefix: str) -> ConfigResource:

@@ -41,7 +41,7 @@ from streams.worker.messages import (
 from streams.worker.reporter import Delivered, Reporter, Undeliverable
 from streams.worker.surroundings import GOOD, Surroundings
 
-LEAVING_MARGIN_S = 10.0
+LEAVING_MARGIN_S = 4.0
 """After the grace period: time for checkpoints and last outcomes to get out."""
 
 log = structlog.get_logger(__name__)

@@ -1,0 +1,48 @@
+"""A process under watch: started when it is due, started again with back-off when it dies."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from infra.local.process import Process
+
+FIRST_DELAY, LONGEST_DELAY, STEADY_SECONDS = 0.5, 30.0, 60.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Kept:
+    process: Process
+    leaves_with: int | None = 0
+    """Exit code with which it has left on purpose and stays away; None: it has no purpose but to run."""
+    restarts: int = 0
+    last_exit: int | None = None
+    delay: float = FIRST_DELAY
+    started_at: float = 0.0
+    start_at: float | None = 0.0
+    """When it is due; None while it runs or has left."""
+
+    def turn(self, now: float) -> bool:
+        """Whether anything changed. `now`: monotonic seconds."""
+        if self.start_at is not None and now >= self.start_at:
+            self.process.start()
+            self.started_at, self.start_at = now, None
+            return True
+        if self.start_at is None and self.process.exit_code is not None:
+            self._ended(now)
+            return True
+        return False
+
+    def _ended(self, now: float) -> None:
+        self.last_exit = self.process.exit_code
+        self.process.clear()
+        if self.last_exit == self.leaves_with:
+            log.info("%s has left", self.process.name)
+            return
+        if now - self.started_at > STEADY_SECONDS:
+            self.delay = FIRST_DELAY
+        log.warning("%s ended with %s, starts again in %g s", self.process.name, self.last_exit, self.delay)
+        self.start_at, self.restarts = now + self.delay, self.restarts + 1
+        self.delay = min(self.delay * 2, LONGEST_DELAY)

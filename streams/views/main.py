@@ -1,0 +1,49 @@
+"""The views service: `run_views` until SIGTERM, SIGINT or a fault."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from functools import partial
+
+import structlog
+
+from streams import health, log
+from streams.settings import Settings
+from streams.settings import settings as process_settings
+from streams.views.app import Views, make_app
+from streams.views.progress import Progress
+
+logger = structlog.get_logger(__name__)
+
+
+def run_views(settings: Settings) -> int:
+    """Keep the views until told to stop (0), or until they fail or stop taking in records (1).
+
+    The supervisor starts a failed one again, which rebuilds from the sources.
+    """
+    log.configure(settings, "views")
+    views = Views()
+    progress = Progress(settings, views.taken)
+    with health.serve(settings, progress.reason), progress:
+        return asyncio.run(_serve(settings, views, progress))
+
+
+async def _serve(settings: Settings, views: Views, progress: Progress) -> int:
+    app = make_app(settings, views, progress)
+    loop, told, stuck = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    progress.on_stuck = partial(loop.call_soon_threadsafe, stuck.set)
+    try:
+        await app.start()
+        await app.wait_first(told.wait(), stuck.wait())
+    except Exception:
+        logger.exception("the views failed")
+    finally:
+        await app.stop()
+    return 0 if told.is_set() and not stuck.is_set() else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_views(process_settings()))

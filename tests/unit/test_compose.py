@@ -1,0 +1,152 @@
+"""compose.yaml against the compose specification's own schema, and against what `latentline up` starts."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import orjson
+import pytest
+import yaml
+
+from infra.local import kafka, keeper, minio_binary
+from infra.local.minio import Credentials, MinioServer
+from infra.local.plan import PROJECT
+from infra.local.services import SERVER_PORTS, SERVICES, THREADING, Service
+from streams.settings import Settings
+
+FOLDER = PROJECT / "infra" / "compose"
+COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
+CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
+VERSION = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
+PINNED = re.compile(r"^[a-z0-9/.-]+:[a-z-]*v?\d+\.\d+(\.\d+)?[a-z0-9.-]*$")
+
+
+def published(container: dict[str, Any]) -> set[int]:
+    """Host ports; the container's own must be the same, and only this host may reach them."""
+    found = set()
+    for text in container.get("ports", ()):
+        host, outside, inside = text.split(":")
+        assert (host, outside) == ("127.0.0.1", inside)
+        found.add(int(inside))
+    return found
+
+
+def build_stages(dockerfile: Path) -> dict[str, str]:
+    """Name of each build stage to what it is made from."""
+    froms = re.findall(r"^FROM (\S+)(?: AS (\S+))?$", dockerfile.read_text(), re.MULTILINE)
+    return {name or "": base for base, name in froms}
+
+
+def test_it_is_valid_compose() -> None:
+    schema = resources.files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json"
+    jsonschema.validate(COMPOSE, orjson.loads(schema.read_bytes()))
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
+def test_a_service_is_the_one_of_the_local_stack(service: Service) -> None:
+    container = CONTAINERS[service.name]
+    environment = container["environment"]
+    assert tuple(container["command"]) == service.arguments
+    assert environment["LATENTLINE_METRICS_PORT"] == str(service.port)
+    assert environment["LATENTLINE_WORKER_NAME"] == service.name
+    assert service.port in published(container)
+    assert environment.items() >= THREADING.items()
+    assert container["stop_grace_period"] == f"{keeper.STOP_GRACE:g}s"
+
+
+def test_nothing_else_runs_but_servers_init_services_and_observers() -> None:
+    own = {service.name for service in SERVICES}
+    core = own | {"kafka", "minio", "topics", "bucket"}
+    profiles = {name: tuple(container["profiles"]) for name, container in CONTAINERS.items()}
+    assert profiles == dict.fromkeys(core, ("core",)) | dict.fromkeys(("prometheus", "grafana"), ("obs",))
+
+
+def test_every_variable_is_a_setting_and_its_value_one_that_the_setting_takes() -> None:
+    for name, container in CONTAINERS.items():
+        given = {key: value for key, value in container.get("environment", {}).items() if key.startswith("LATENTLINE_")}
+        fields = {key.removeprefix("LATENTLINE_").lower(): value for key, value in given.items()}
+        assert fields.keys() <= Settings.model_fields.keys(), name
+        Settings.model_validate(fields)
+
+
+def test_broker_settings_are_those_of_the_local_broker() -> None:
+    local = dict(line.split("=", 1) for line in kafka.properties(Path("/data"), 9092, 9093).splitlines())
+    here = CONTAINERS["kafka"]["environment"]
+    of_the_place = {"listeners", "advertised.listeners", "controller.quorum.voters", "log.dirs"}
+    differing = {name: value for name, value in local.items() if here.get(_variable(name)) != value}
+    assert differing.keys() <= of_the_place
+    assert all(_variable(name) in here for name in of_the_place)
+    assert here["KAFKA_HEAP_OPTS"].split() == kafka.HEAP
+    assert CONTAINERS["kafka"]["image"] == f"apache/kafka:{kafka.VERSION}"
+
+
+def _variable(name: str) -> str:
+    return "KAFKA_" + name.upper().replace(".", "_")
+
+
+def test_the_store_is_the_local_one() -> None:
+    stages = build_stages(FOLDER / "minio.Dockerfile")
+    text = (FOLDER / "minio.Dockerfile").read_text()
+    assert f"ARG VERSION={minio_binary.VERSION}\n" in text
+    assert f"{minio_binary.MODULE}@${{VERSION}}" in text
+    assert stages["build"] == f"golang:{minio_binary.GO_WHEEL.partition('==')[2]}-alpine"
+    local = MinioServer(Path("/d"), Path("/l"), "", 9000, 9001, Credentials("latentline", "secret")).process.environment
+    here = CONTAINERS["minio"]["environment"]
+    assert here.keys() == local.keys()
+    assert {name for name, value in local.items() if here[name] != value} == {"MINIO_ROOT_PASSWORD"}
+    assert here["MINIO_ROOT_PASSWORD"] == CONTAINERS["bucket"]["environment"]["LATENTLINE_STORE_SECRET_KEY"]
+
+
+def test_the_usual_ports_and_no_port_twice() -> None:
+    ports = [port for container in CONTAINERS.values() for port in published(container)]
+    assert len(ports) == len(set(ports))
+    assert set(SERVER_PORTS.values()) - {SERVER_PORTS["kafka-controller"]} <= set(ports)
+
+
+def test_every_tag_is_pinned() -> None:
+    stages = build_stages(FOLDER / "Dockerfile") | build_stages(FOLDER / "minio.Dockerfile")
+    bases = [base for base in stages.values() if base not in stages]
+    images = [container["image"] for container in CONTAINERS.values()]
+    assert [image for image in (*images, *bases) if not PINNED.match(image)] == []
+    assert {image for image in images if image.startswith("latentline")} == {
+        f"latentline{part}:{VERSION}" for part in ("", "-runner", "-views", "-minio")
+    }
+
+
+def test_what_is_built_mounted_and_waited_for_is_there() -> None:
+    for container in CONTAINERS.values():
+        if "build" in container:
+            context = (FOLDER / container["build"]["context"]).resolve()
+            dockerfile = context / container["build"]["dockerfile"]
+            assert container["build"].get("target", "") in build_stages(dockerfile)
+        for source in (volume.split(":")[0] for volume in container.get("volumes", ())):
+            assert (FOLDER / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
+        assert set(container.get("depends_on", ())) <= CONTAINERS.keys()
+    copied = re.findall(r"^COPY (?!--)(.+) \S+$", (FOLDER / "Dockerfile").read_text(), re.MULTILINE)
+    kept = {line[1:] for line in (FOLDER / "Dockerfile.dockerignore").read_text().split() if line.startswith("!")}
+    for source in " ".join(copied).split():
+        assert (PROJECT / source).exists()
+        assert source.partition("/")[0] in kept
+
+
+def test_each_image_carries_what_its_services_import() -> None:
+    """The extras of pyproject.toml: torch for the workers alone, Faust for the views alone."""
+    targets = {service.name: CONTAINERS[service.name]["build"]["target"] for service in SERVICES}
+    workers = {service.name for service in SERVICES if service.arguments[0] == "worker"}
+    assert targets == dict.fromkeys(workers, "runner") | {"coordinator": "line", "views": "views"}
+    installs = dict(
+        re.findall(r"^FROM line AS (\w+)\nRUN .*\.\[(\w+)\]", (FOLDER / "Dockerfile").read_text(), re.MULTILINE)
+    )
+    assert installs == {"runner": "runner", "views": "views"}
+
+
+def test_prometheus_scrapes_every_service() -> None:
+    (job,) = yaml.safe_load((FOLDER / "prometheus.yml").read_text())["scrape_configs"]
+    scraped = {entry["labels"]["service"]: entry["targets"] for entry in job["static_configs"]}
+    assert job["job_name"] == "latentline"
+    assert scraped == {service.name: [f"{service.name}:{service.port}"] for service in SERVICES}
