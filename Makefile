@@ -6,7 +6,7 @@ UV := .build/uv/bin/uv
 STEP := sh infra/step.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-deps lint format lock train-tiny judge-tiny clean
+.PHONY: help setup demo up down test test-deps lint format lock train-tiny judge-tiny clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | sort | awk -F'\t' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -21,11 +21,21 @@ $(UV):
 .build/ready: requirements.lock pyproject.toml | $(UV)
 	@$(PYTHON) -m infra.local.minio_binary > .build/minio.log 2>&1 & echo $$! > .build/minio.pid
 	@test -x $(BIN)/python || $(STEP) "virtual environment" $(UV) venv --quiet --python $(PYTHON) $(VENV)
-	@$(STEP) "Python packages" $(UV) pip sync --quiet --require-hashes requirements.lock --python $(VENV)
+# Compiled now: where Python may not write bytecode, every process would compile torch and diffusers anew.
+	@$(STEP) "Python packages" $(UV) pip sync --quiet --require-hashes --compile-bytecode requirements.lock --python $(VENV)
 	@$(STEP) "this project" $(UV) pip install --quiet --no-deps --python $(VENV) --editable .
 	@$(STEP) "Kafka's jars" $(BIN)/python -m infra.local.kafka
 	@$(STEP) "MinIO's binary (built in the background)" $(BIN)/python -m infra.local.minio_binary
 	@touch $@
+
+demo: setup ## prompts in, videos out: starts a line, runs it, stops it (or uses the one that is up here)
+	@$(BIN)/python -m latentline demo
+
+up: setup ## start a line on this machine; it stays
+	@$(BIN)/python -m latentline up
+
+down: setup ## stop it; its data stays
+	@$(BIN)/python -m latentline down
 
 test: setup ## all tests, on a real broker and store that they start themselves
 	@$(BIN)/python -m pytest
