@@ -59,7 +59,7 @@ train-tiny: setup ## train the tiny model again (about an hour on 2 cores)
 	@OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=5000 $(BIN)/python -m gpu_runner.tiny.train --out bundles/tiny
 
 judge-tiny: setup ## score the tiny model through the line's own stages
-	@$(BIN)/python -m gpu_runner.tiny.evaluate --bundle bundles/tiny
+	@$(BIN)/python -m stages.evaluate --bundle bundles/tiny
 
 clean: ## remove everything that can be made again
 	@rm -rf $(VENV) .build out .mypy_cache .ruff_cache .pytest_cache .hypothesis

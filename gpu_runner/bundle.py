@@ -23,7 +23,7 @@ class Bundle:
     def open(cls, place: Path) -> Bundle:
         """The bundle whose `latentline.json` is in `place`. Raises `FileNotFoundError`."""
         manifest = BundleManifest.read((place / MANIFEST_NAME).read_bytes())
-        return cls(resolve(place, manifest), manifest)
+        return cls(resolve(place, manifest.source, manifest.source_revision), manifest)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -51,12 +51,18 @@ def named_dtype(name: str) -> torch.dtype:
     return dtype
 
 
-def resolve(place: Path, manifest: BundleManifest) -> Path:
-    """`.` is the folder itself, another local folder is taken as it is, else the hub's cache is asked."""
-    local = (place / manifest.source).resolve()
+def resolve(place: Path, source: str, revision: str | None = None) -> Path:
+    """The folder with `model_index.json`: `.` is `place` itself, another local folder is taken as it is, else
+    `source` is a repository of the hub, and its files come from the hub's cache or are downloaded into it.
+
+    Raises `FileNotFoundError` for a folder that is no model, what the hub's client raises for a repository.
+    """
+    local = (place / source).resolve()
     if (local / "model_index.json").exists():
         return local
+    if local.exists():
+        raise FileNotFoundError(f"{local} has no model_index.json: it is no model in diffusers' layout")
     from huggingface_hub import snapshot_download
 
     patterns = ["*.json", "*.txt", "*.model", "*.safetensors"]
-    return Path(snapshot_download(manifest.source, revision=manifest.source_revision, allow_patterns=patterns))
+    return Path(snapshot_download(source, revision=revision, allow_patterns=patterns))

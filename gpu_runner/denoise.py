@@ -16,6 +16,8 @@ from gpu_runner.families.base import Family, Tensors
 from gpu_runner.schedulers import restore_scheduler, scheduler_state
 from schemas.recipe import Recipe
 
+SCHEDULER_PREFIX = "scheduler."
+
 
 @dataclass(frozen=True)
 class SolverState:
@@ -51,33 +53,31 @@ class Denoise:
         self.scheduler = family.scheduler(recipe)
         self.steps = len(self.scheduler.timesteps)
         self.index = 0
-        self.latents = family.noise(recipe)
+        self.carried = family.start(recipe)
 
     @property
     def done(self) -> bool:
         return self.index >= self.steps
 
-    @torch.no_grad()
+    @property
+    def latents(self) -> torch.Tensor:
+        """What decode reads; the result once the run is `done`."""
+        return self.family.latents(self.recipe, self.carried)
+
     def step(self) -> None:
-        output = self.family.predict(self.recipe, self.scheduler, self.index, self.latents, self.embeds)
-        moment = self.scheduler.timesteps[self.index]
-        self.latents = self.scheduler.step(output, moment, self.latents, return_dict=False)[0]
+        self.carried = self.family.step(self.recipe, self.scheduler, self.index, self.carried, self.embeds)
         self.index += 1
 
     def state(self) -> SolverState:
         """A copy of the whole state, on the CPU; the run may go on at once."""
         tensors, plain = scheduler_state(self.scheduler)
-        tensors = {"latents": self.latents} | {f"scheduler.{name}": tensor for name, tensor in tensors.items()}
+        tensors = self.carried | {f"{SCHEDULER_PREFIX}{name}": tensor for name, tensor in tensors.items()}
         return SolverState(self.index, {name: t.detach().to("cpu", copy=True) for name, t in tensors.items()}, plain)
 
     def restore(self, state: SolverState) -> None:
-        """Go on where `state` was taken. The scheduler's own tensors return to the device they had."""
-        prefix = "scheduler."
-        tensors = {
-            name.removeprefix(prefix): tensor.to(self.latents.device)
-            for name, tensor in state.tensors.items()
-            if name.startswith(prefix)
-        }
-        restore_scheduler(self.scheduler, tensors, state.plain)
-        self.latents = state.tensors["latents"].to(self.latents.device)
+        """Go on where `state` was taken."""
+        tensors = {name: tensor.to(self.family.device) for name, tensor in state.tensors.items()}
+        self.carried = {name: t for name, t in tensors.items() if not name.startswith(SCHEDULER_PREFIX)}
+        solver = {name.removeprefix(SCHEDULER_PREFIX): t for name, t in tensors.items() if name not in self.carried}
+        restore_scheduler(self.scheduler, solver, state.plain)
         self.index = state.step

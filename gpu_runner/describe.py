@@ -1,4 +1,7 @@
-"""Write `latentline.json` beside a diffusers folder: `python -m gpu_runner.describe FOLDER --model NAME`."""
+"""Write `latentline.json`, what the line must know of a model: `python -m gpu_runner.describe FOLDER --model NAME`.
+
+FOLDER is a diffusers folder, or (with --source) a new folder for the description of a repository in the hub's cache.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +13,25 @@ from typing import Any
 
 import orjson
 
-from gpu_runner.families import family_of
-from gpu_runner.schedulers import SCHEDULERS
-from schemas.bundle import MANIFEST_NAME, BundleManifest, Components, Defaults, Geometry, Limits
+from gpu_runner.bundle import resolve
+from gpu_runner.families import FAMILIES, family_of
+from gpu_runner.families.base import Family
+from schemas.bundle import MANIFEST_NAME, BundleManifest, Components, Defaults, Limits
 from schemas.digest import digest
 
-WAN_DEFAULTS = {
-    "width": 832, "height": 480, "num_frames": 81, "fps": 16, "num_inference_steps": 50, "guidance_scale": 5.0,
-    "negative_prompt": "", "scheduler": "unipc", "flow_shift": 3.0,
-}  # fmt: skip
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def file_digest(file: Path) -> str:
+    """Hex SHA-256, read in pieces: a shard of weights is gigabytes."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def component_digest(folder: Path, names: tuple[str, ...]) -> str:
     """Digest over path and content of every file of the named components."""
     files = sorted(file for name in names for file in (folder / name).rglob("*") if file.is_file())
-    return digest([[str(file.relative_to(folder)), hashlib.sha256(file.read_bytes()).hexdigest()] for file in files])
+    return digest([[str(file.relative_to(folder)), file_digest(file)] for file in files])
 
 
 def read_config(folder: Path, component: str) -> dict[str, Any]:
@@ -32,71 +39,80 @@ def read_config(folder: Path, component: str) -> dict[str, Any]:
     return config
 
 
-def geometry_of(folder: Path) -> Geometry:
-    config = read_config(folder, "vae")
-    return Geometry(
-        latent_channels=config["z_dim"],
-        vae_scale_factor_spatial=config["scale_factor_spatial"],
-        vae_scale_factor_temporal=config["scale_factor_temporal"],
-    )
-
-
-def describe(folder: Path, arguments: argparse.Namespace) -> BundleManifest:
-    """The manifest of a folder; geometry is read off the VAE, digests off the files."""
-    parts = family_of(arguments.family).components
-    components = Components(**{stage: component_digest(folder, names) for stage, names in parts.items()})
-    geometry = geometry_of(folder)
-    patch = read_config(folder, "transformer")["patch_size"][1]
-    defaults = Defaults(**{name: getattr(arguments, name) for name in WAN_DEFAULTS})
+def describe(folder: Path, family: type[Family], arguments: argparse.Namespace) -> BundleManifest:
+    """The manifest of a diffusers folder: geometry and limits read off the configs, digests off the files."""
+    parts = family.components.items()
+    components = Components(**{stage: component_digest(folder, names) for stage, names in parts})
+    geometry = family.geometry(read_config(folder, "vae"))
+    size_multiple, frame_step = family.multiples(geometry, read_config(folder, "transformer"))
     return BundleManifest(
         model=arguments.model,
         family=arguments.family,
+        source=arguments.source,
+        source_revision=arguments.source_revision or commit_of(folder),
         dtype=arguments.dtype,
-        vae_dtype="float32",
+        vae_dtype=arguments.vae_dtype,
         revision=digest(components.model_dump()),
         components=components,
         geometry=geometry,
         limits=Limits(
-            size_multiple=geometry.vae_scale_factor_spatial * patch,
-            min_side=2 * geometry.vae_scale_factor_spatial * patch,
+            size_multiple=size_multiple,
+            min_side=2 * size_multiple,
             max_pixels=arguments.max_pixels,
-            frame_step=geometry.vae_scale_factor_temporal,
+            frame_step=frame_step,
             max_frames=arguments.max_frames,
-            max_sequence_length=arguments.max_sequence_length,
+            max_sequence_length=arguments.max_sequence_length or family.max_sequence_length,
             max_prompt_characters=arguments.max_prompt_characters,
             max_inference_steps=1000,
             max_guidance_scale=20.0,
             max_fps=60,
-            schedulers=SCHEDULERS,
+            schedulers=family.schedulers,
         ),
-        defaults=defaults,
+        defaults=defaults_of(family, arguments),
     )
 
 
+def commit_of(folder: Path) -> str | None:
+    """The commit that a folder of the hub's cache holds: a branch may move, the weights described here may not."""
+    return folder.name if folder.parent.name == "snapshots" else None
+
+
+def defaults_of(family: type[Family], arguments: argparse.Namespace) -> Defaults:
+    """The family's own, where the command line does not say otherwise."""
+    asked = {name: getattr(arguments, name) for name in Defaults.model_fields}
+    return family.defaults.model_copy(update={name: value for name, value in asked.items() if value is not None})
+
+
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where latentline.json goes")
     parser.add_argument("--model", required=True, help="name that prompts ask for")
-    parser.add_argument("--family", default="wan")
-    parser.add_argument("--dtype", default="bfloat16", help="torch dtype of transformer and text encoder")
-    parser.add_argument("--max-pixels", type=int, default=1280 * 720)
+    parser.add_argument("--family", default="wan", choices=tuple(FAMILIES))
+    parser.add_argument("--source", default=".", help="hub repository or other folder that holds the model")
+    parser.add_argument("--source-revision", help="commit of the hub repository")
+    parser.add_argument(
+        "--dtype", default="bfloat16", choices=DTYPES, help="torch dtype of transformer and text encoder"
+    )
+    parser.add_argument("--vae-dtype", default="float32", choices=DTYPES, help="torch dtype of the VAE")
+    parser.add_argument("--max-pixels", type=int, default=1280 * 720, help="of one frame")
     parser.add_argument("--max-frames", type=int, default=161)
-    parser.add_argument("--max-sequence-length", type=int, default=512)
+    parser.add_argument("--max-sequence-length", type=int, help="tokens of a prompt; unset: the family's")
     parser.add_argument("--max-prompt-characters", type=int, default=4000)
-    for name, value in WAN_DEFAULTS.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    for name, field in Defaults.model_fields.items():
+        assert isinstance(field.annotation, type)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=field.annotation, help="unset: the family's")
     parser.add_argument("--check", action="store_true", help="fail where the file differs; write nothing")
     return parser
 
 
 def main() -> int:
     arguments = parser().parse_args()
-    target = arguments.folder / MANIFEST_NAME
-    data = orjson.dumps(
-        describe(arguments.folder, arguments).model_dump(mode="json"),
-        option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
-    )
+    target: Path = arguments.folder / MANIFEST_NAME
+    source = resolve(arguments.folder, arguments.source, arguments.source_revision)
+    manifest = describe(source, family_of(arguments.family), arguments)
+    data = orjson.dumps(manifest.model_dump(mode="json"), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     if not arguments.check:
+        target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
     elif not target.exists() or target.read_bytes() != data:
         print(f"{target} is stale: run this command without --check", file=sys.stderr)

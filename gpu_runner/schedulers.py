@@ -10,22 +10,22 @@ from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 from schemas.recipe import Recipe
 
 UNIPC, FLOW_MATCH_EULER = "unipc", "flow-match-euler"
-SCHEDULERS = (UNIPC, FLOW_MATCH_EULER)
+FLOW_MATCH_SCHEDULERS = (UNIPC, FLOW_MATCH_EULER)
 
 PLAIN_STATE = ("_step_index", "_begin_index", "lower_order_nums", "this_order")
 TENSOR_STATE = ("last_sample",)
 LIST_STATE = ("model_outputs", "timestep_list")
 
 
-def build_scheduler(recipe: Recipe) -> Any:
-    """A new scheduler for flow matching. Raises `ValueError` for a name that is none of `SCHEDULERS`."""
+def flow_match_scheduler(recipe: Recipe) -> Any:
+    """A new scheduler for flow matching. Raises `ValueError` for a name that is not among the above."""
     if recipe.scheduler == UNIPC:
         return UniPCMultistepScheduler(
             prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=recipe.flow_shift
         )
     if recipe.scheduler == FLOW_MATCH_EULER:
         return FlowMatchEulerDiscreteScheduler(shift=recipe.flow_shift)
-    raise ValueError(f"no scheduler {recipe.scheduler!r}; there are: {', '.join(SCHEDULERS)}")
+    raise ValueError(f"no scheduler {recipe.scheduler!r}; there are: {', '.join(FLOW_MATCH_SCHEDULERS)}")
 
 
 def scheduler_state(scheduler: Any) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -16,11 +16,8 @@ class Mux:
     reads: tuple[str, ...] = ("track", "poster")
 
     def run(self, task: Task, inputs: Mapping[str, bytes], context: Context) -> Output:
-        recipe = task.recipe
         context.raise_if_interrupted()
-        metadata = {"title": task.job, "job_id": task.job, "model": recipe.model, "seed": str(recipe.seed)}
-        video = remux(inputs["track"], metadata)
-        found = checked(video, task)
+        video, found = checked_video(inputs["track"], task)
         return Output(
             (Blob("video", video, "video/mp4"), Blob("poster", inputs["poster"], "image/webp")),
             facts={"frames": found.frames, "fps": found.fps, "duration": found.duration,
@@ -28,14 +25,19 @@ class Mux:
         )  # fmt: skip
 
 
-def checked(video: bytes, task: Task) -> Probe:
-    """Raises `Bug` when the file is not what the recipe asks for."""
+def checked_video(track: bytes, task: Task) -> tuple[bytes, Probe]:
+    """The finished file and what is in it. Raises `Bug` when that is not what the recipe asks for."""
     recipe = task.recipe
+    metadata = {"title": task.job, "job_id": task.job, "model": recipe.model, "seed": str(recipe.seed)}
     try:
+        video = remux(track, metadata)
         found = probe(video)
     except ValueError as error:
-        raise Bug(str(error)) from None
-    wanted = (recipe.width, recipe.height, recipe.num_frames)
-    if (found.width, found.height, found.frames) != wanted:
-        raise Bug(f"the file is {found.width}x{found.height} with {found.frames} frames, not {wanted}")
-    return found
+        raise Bug(f"the track that decode gave cannot be finished: {error}") from None
+    wanted = (recipe.width, recipe.height, recipe.num_frames, recipe.fps)
+    if (found.width, found.height, found.frames, found.fps) != wanted:
+        raise Bug(
+            f"the file is {found.width}x{found.height} with {found.frames} frames at {found.fps:g} fps, "
+            f"not {recipe.width}x{recipe.height} with {recipe.num_frames} at {recipe.fps}"
+        )
+    return video, found

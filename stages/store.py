@@ -11,6 +11,7 @@ of sending, with `If-None-Match: *` (or `If-Match` where a condemned one is repl
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections import OrderedDict
@@ -54,6 +55,14 @@ class ManifestUnreadable(Exception):
 class Published:
     manifest: Manifest
     ref: ArtifactRef
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object that is in the store. `modified`: unix seconds."""
+
+    size: int
+    modified: float
 
 
 @dataclass
@@ -194,6 +203,32 @@ class ArtifactStore:
             lambda: list(self.client.list_objects(bucket_name=self.bucket, prefix=prefix, recursive=True))
         )
         return [found.object_name for found in listing if found.object_name]
+
+    def stored(self, prefix: str) -> dict[str, Stored]:
+        """Every object under a prefix, by key."""
+        listing = self._call(
+            lambda: list(self.client.list_objects(bucket_name=self.bucket, prefix=prefix, recursive=True))
+        )
+        return {
+            each.object_name: Stored(each.size or 0, each.last_modified.timestamp())
+            for each in listing
+            if each.object_name and each.last_modified
+        }
+
+    def digest_of(self, key: str) -> str | None:
+        """Hex SHA-256 of the bytes that are there, read a piece at a time; None where there is no object."""
+        return self._call(lambda: missing_as(None, lambda: self._digest(key)))
+
+    def _digest(self, key: str) -> str:
+        digest = hashlib.sha256()
+        answer = self.client.get_object(bucket_name=self.bucket, object_name=key)
+        try:
+            for piece in answer.stream(1024 * 1024):
+                digest.update(piece)
+        finally:
+            answer.close()
+            answer.release_conn()
+        return digest.hexdigest()
 
     def remove(self, key: str) -> None:
         self._call(lambda: self.client.remove_object(bucket_name=self.bucket, object_name=key))

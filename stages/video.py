@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
 import numpy.typing as npt
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.container import InputContainer
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
+from av.video.stream import VideoStream
 
 from schemas.recipe import Encoding
 
@@ -28,27 +30,34 @@ class VideoEncoder:
     def __init__(self, width: int, height: int, fps: int, encoding: Encoding) -> None:
         self.buffer = io.BytesIO()
         self.container = av.open(self.buffer, "w", format="mp4", options=FRAGMENTED)
-        self.stream: Any = self.container.add_stream(encoding.codec, rate=Fraction(fps))
+        self.stream = self._add_stream(fps, encoding)
         self.stream.width, self.stream.height, self.stream.pix_fmt = width, height, "yuv420p"
-        self.stream.options = {
-            "preset": encoding.preset, "crf": str(encoding.crf), "profile": "high", "g": str(encoding.gop_size),
-            "threads": str(encoding.threads),
-        }  # fmt: skip
         context = self.stream.codec_context
         context.thread_count = encoding.threads
         context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
         context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
-        self.count = 0
+        self.reformatter = VideoReformatter()
+        self.time_base, self.count = Fraction(1, fps), 0
+
+    def _add_stream(self, fps: int, encoding: Encoding) -> VideoStream:
+        options = {
+            "preset": encoding.preset, "crf": str(encoding.crf), "profile": "high", "g": str(encoding.gop_size),
+            "threads": str(encoding.threads),
+        }  # fmt: skip
+        stream = self.container.add_stream(encoding.codec, rate=Fraction(fps), options=options)
+        assert isinstance(stream, VideoStream)
+        return stream
 
     def write(self, frames: Frames) -> None:
         """Encode (n, height, width, 3) uint8 RGB frames."""
         for pixels in frames:
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
-                format="yuv420p", src_colorspace=Colorspace.ITU709, dst_colorspace=Colorspace.ITU709,
+            frame = self.reformatter.reformat(
+                av.VideoFrame.from_ndarray(pixels, format="rgb24"), format="yuv420p",
+                src_colorspace=Colorspace.ITU709, dst_colorspace=Colorspace.ITU709,
                 src_color_range=ColorRange.JPEG, dst_color_range=ColorRange.MPEG,
             )  # fmt: skip
-            frame.pts, self.count = self.count, self.count + 1
-            frame.time_base = Fraction(1, int(self.stream.codec_context.framerate))
+            frame.pts, frame.time_base = self.count, self.time_base
+            self.count += 1
             self.container.mux(self.stream.encode(frame))
 
     def finish(self) -> bytes:
@@ -66,15 +75,33 @@ def webp(pixels: Frames) -> bytes:
     return buffer.getvalue()
 
 
+@contextmanager
+def opened(data: bytes) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """A file and its video track. Raises `ValueError` for one without a track, or where reading it fails."""
+    try:
+        with av.open(io.BytesIO(data), "r") as container:
+            if not container.streams.video:
+                raise ValueError("the file has no video track")
+            yield container, container.streams.video[0]
+    except av.FFmpegError as error:
+        raise ValueError(f"the file does not decode: {error}") from None
+
+
 def remux(track: bytes, metadata: dict[str, str]) -> bytes:
-    """The same packets in a plain mp4, `moov` first. PyAV needs a real file to move it there."""
+    """The same packets in a plain mp4, `moov` first, the first frame at 0 s. Raises `ValueError` as `opened` does.
+
+    A fragmented track cannot say that decoding starts before 0, so its frames are late; a plain file can.
+    PyAV needs a real file to move `moov` to the front.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
-        with av.open(io.BytesIO(track)) as source, av.open(str(path), "w", options=FASTSTART) as target:
+        with opened(track) as (source, video), av.open(str(path), "w", options=FASTSTART) as target:
             target.metadata.update(metadata)
-            stream = target.add_stream_from_template(source.streams.video[0])
-            for packet in source.demux(source.streams.video[0]):
-                if packet.dts is not None:
+            stream = target.add_stream_from_template(video)
+            late = video.start_time or 0
+            for packet in source.demux(video):
+                if packet.dts is not None and packet.pts is not None:
+                    packet.dts, packet.pts = packet.dts - late, packet.pts - late
                     packet.stream = stream
                     target.mux(packet)
         return path.read_bytes()
@@ -95,24 +122,17 @@ class Probe:
 
 def probe(data: bytes) -> Probe:
     """Decode all of it. Raises `ValueError` for a file with no video track or that does not decode to its end."""
-    try:
-        with av.open(io.BytesIO(data)) as container:
-            if not container.streams.video:
-                raise ValueError("the file has no video track")
-            stream = container.streams.video[0]
-            frames = sum(1 for _ in container.decode(stream))
-            declared = stream.frames
-            context = stream.codec_context
-            fps = float(stream.average_rate or 0)
-    except av.FFmpegError as error:
-        raise ValueError(f"the file does not decode: {error}") from None
-    if frames == 0 or (declared and frames != declared):
-        raise ValueError(f"the file declares {declared} frames and holds {frames}")
+    with opened(data) as (container, stream):
+        frames = sum(1 for _ in container.decode(stream))
+        declared, context, fps = stream.frames, stream.codec_context, float(stream.average_rate or 0)
+    if frames == 0 or fps == 0 or (declared and frames != declared):
+        raise ValueError(f"the file declares {declared} frames at {fps:g} fps and holds {frames}")
     return Probe(context.width, context.height, frames, frames / fps, fps, context.name, str(context.profile))
 
 
 def decode(data: bytes) -> Iterator[Frames]:
-    """Frames (height, width, 3) uint8 RGB."""
-    with av.open(io.BytesIO(data)) as container:
-        for frame in container.decode(video=0):
-            yield frame.to_ndarray(format="rgb24")
+    """Frames (height, width, 3) uint8 RGB. Raises `ValueError` as `opened` does."""
+    with opened(data) as (container, stream):
+        for frame in container.decode(stream):
+            pixels: Frames = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+            yield pixels

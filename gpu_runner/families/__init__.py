@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from gpu_runner.families.base import Family
+from gpu_runner.families.cogvideox import CogVideoX
 from gpu_runner.families.wan import Wan
 
-FAMILIES: dict[str, type[Family]] = {"wan": Wan}
+FAMILIES: dict[str, type[Family]] = {"wan": Wan, "cogvideox": CogVideoX}
 
 
 def family_of(name: str) -> type[Family]:

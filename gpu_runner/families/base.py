@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import torch
 
 from gpu_runner.bundle import Bundle
+from schemas.bundle import Defaults, Geometry
 from schemas.recipe import Recipe
 
 Tensors = dict[str, torch.Tensor]
+Config = Mapping[str, Any]
 
 
 class Family(ABC):
@@ -20,8 +22,27 @@ class Family(ABC):
     components: ClassVar[dict[str, tuple[str, ...]]]
     """Folders that each stage loads, by stage name; they determine the stage's component digest."""
 
+    schedulers: ClassVar[tuple[str, ...]]
+    """Names that a recipe may ask for."""
+
+    defaults: ClassVar[Defaults]
+    """What released checkpoints are run with; a bundle's manifest may say otherwise."""
+
+    max_sequence_length: ClassVar[int]
+    """Tokens of a prompt that released checkpoints were trained with, end token included."""
+
     def __init__(self, bundle: Bundle, device: torch.device) -> None:
         self.bundle, self.device = bundle, device
+
+    @classmethod
+    @abstractmethod
+    def geometry(cls, vae: Config) -> Geometry:
+        """The factors between pixels and latents, from the VAE's config."""
+
+    @classmethod
+    @abstractmethod
+    def multiples(cls, geometry: Geometry, transformer: Config) -> tuple[int, int]:
+        """Pixels that both sides are multiples of, and frames between two valid frame counts k * step + 1."""
 
     @abstractmethod
     def load_encoder(self) -> None: ...
@@ -41,14 +62,17 @@ class Family(ABC):
         """A fresh scheduler with its timesteps set."""
 
     @abstractmethod
-    def noise(self, recipe: Recipe) -> torch.Tensor:
-        """The initial latents, drawn on the CPU from the recipe's seed."""
+    def start(self, recipe: Recipe) -> Tensors:
+        """What the loop carries into its first step: `latents`, drawn on the CPU from the recipe's seed, and
+        whatever else the family's steps hand on. A checkpoint holds all of it."""
 
     @abstractmethod
-    def predict(
-        self, recipe: Recipe, scheduler: Any, index: int, latents: torch.Tensor, embeds: Tensors
-    ) -> torch.Tensor:
-        """The model's output at step `index`, guidance applied."""
+    def step(self, recipe: Recipe, scheduler: Any, index: int, carried: Tensors, embeds: Tensors) -> Tensors:
+        """What the loop carries after step `index`, counted from 0. `scheduler` goes one step on."""
+
+    def latents(self, recipe: Recipe, carried: Tensors) -> torch.Tensor:
+        """What decode reads, from what the last step left."""
+        return carried["latents"]
 
     @abstractmethod
     def decode(self, latents: torch.Tensor) -> Iterator[torch.Tensor]:

@@ -12,8 +12,10 @@ from diffusers.pipelines.wan.pipeline_wan import prompt_clean
 from diffusers.utils.torch_utils import randn_tensor
 from transformers import AutoTokenizer, UMT5EncoderModel
 
-from gpu_runner.families.base import Family, Tensors
-from gpu_runner.schedulers import build_scheduler
+from gpu_runner.families.base import Config, Family, Tensors
+from gpu_runner.no_grad import no_grad
+from gpu_runner.schedulers import FLOW_MATCH_SCHEDULERS, flow_match_scheduler
+from schemas.bundle import Defaults, Geometry
 from schemas.errors import InvalidJob
 from schemas.recipe import Recipe
 
@@ -24,6 +26,24 @@ class Wan(Family):
         "denoise": ("transformer", "transformer_2", "scheduler"),
         "decode": ("vae",),
     }
+    schedulers = FLOW_MATCH_SCHEDULERS
+    defaults = Defaults(
+        width=832, height=480, num_frames=81, fps=16, num_inference_steps=50, guidance_scale=5.0,
+        negative_prompt="", scheduler="unipc", flow_shift=3.0,
+    )  # fmt: skip
+    max_sequence_length = 512
+
+    @classmethod
+    def geometry(cls, vae: Config) -> Geometry:
+        return Geometry(
+            latent_channels=vae["z_dim"],
+            vae_scale_factor_spatial=vae["scale_factor_spatial"],
+            vae_scale_factor_temporal=vae["scale_factor_temporal"],
+        )
+
+    @classmethod
+    def multiples(cls, geometry: Geometry, transformer: Config) -> tuple[int, int]:
+        return geometry.vae_scale_factor_spatial * transformer["patch_size"][1], geometry.vae_scale_factor_temporal
 
     def load_encoder(self) -> None:
         self.tokenizer: Any = self.bundle.load(AutoTokenizer, "tokenizer")
@@ -31,6 +51,9 @@ class Wan(Family):
         self.text_encoder.eval()
 
     def load_denoiser(self) -> None:
+        """Raises `ValueError` for a checkpoint with a timestep a latent frame (Wan 2.2 TI2V), which `step` has not."""
+        if self.bundle.index.get("expand_timesteps"):
+            raise ValueError(f"{self.bundle.manifest.model} expands timesteps (Wan 2.2 TI2V), which is not supported")
         self.boundary_ratio: float | None = self.bundle.index.get("boundary_ratio")
         self.transformer: Any = self._transformer("transformer")
         self.low_noise: Any = None if self.boundary_ratio is None else self._transformer("transformer_2")
@@ -49,7 +72,7 @@ class Wan(Family):
             ),
         }
 
-    @torch.no_grad()
+    @no_grad
     def _embeds(self, field: str, text: str, length: int) -> torch.Tensor:
         """Shape (1, length, width); rows past the text are zero, as the pipeline makes them."""
         cleaned = prompt_clean(text)
@@ -67,12 +90,12 @@ class Wan(Family):
         return torch.cat([hidden[:, :used], hidden.new_zeros(1, length - used, hidden.shape[2])], dim=1)
 
     def scheduler(self, recipe: Recipe) -> Any:
-        scheduler = build_scheduler(recipe)
+        scheduler = flow_match_scheduler(recipe)
         scheduler.set_timesteps(recipe.num_inference_steps, device=self.device)
         scheduler.set_begin_index(0)
         return scheduler
 
-    def noise(self, recipe: Recipe) -> torch.Tensor:
+    def start(self, recipe: Recipe) -> Tensors:
         geometry = self.bundle.manifest.geometry
         shape = (
             1,
@@ -82,12 +105,18 @@ class Wan(Family):
             recipe.width // geometry.vae_scale_factor_spatial,
         )
         generator = torch.Generator("cpu").manual_seed(recipe.seed)
-        return randn_tensor(shape, generator=generator, device=self.device, dtype=torch.float32)
+        return {"latents": randn_tensor(shape, generator=generator, device=self.device, dtype=torch.float32)}
 
-    @torch.no_grad()
-    def predict(
+    @no_grad
+    def step(self, recipe: Recipe, scheduler: Any, index: int, carried: Tensors, embeds: Tensors) -> Tensors:
+        latents = carried["latents"]
+        output = self._predict(recipe, scheduler, index, latents, embeds)
+        return {"latents": scheduler.step(output, scheduler.timesteps[index], latents, return_dict=False)[0]}
+
+    def _predict(
         self, recipe: Recipe, scheduler: Any, index: int, latents: torch.Tensor, embeds: Tensors
     ) -> torch.Tensor:
+        """The model's output at step `index`, guidance applied."""
         moment = scheduler.timesteps[index]
         model = self._expert(moment, scheduler)
         context = {
@@ -117,7 +146,7 @@ class Wan(Family):
             return self.transformer
         return self.low_noise
 
-    @torch.no_grad()
+    @no_grad
     def decode(self, latents: torch.Tensor) -> Iterator[torch.Tensor]:
         config = self.vae.config
         latents = latents.to(self.device, self.vae.dtype)

@@ -43,10 +43,10 @@ def signed_distance(shape: str, x: Floats, y: Floats, radius: float | Floats) ->
     if shape == "circle":
         return np.hypot(x, y) - radius
     if shape == "square":
-        return np.maximum(np.abs(x), np.abs(y)) - radius
+        return np.asarray(np.maximum(np.abs(x), np.abs(y)) - radius)
     if shape == "triangle":
         sides = (2 * np.abs(x) - y - radius) / np.sqrt(5.0)
-        return np.maximum(sides, y - radius)
+        return np.asarray(np.maximum(sides, y - radius))
     raise ValueError(f"shape is {shape!r}, expected circle, square or triangle")
 
 
@@ -54,7 +54,8 @@ def coverage(shape: str, centre: tuple[float, float], radius: float, height: int
     """Return how much of each pixel the shape covers: (height, width), 0 to 1, with an anti-aliased edge."""
     y, x = np.mgrid[0:height, 0:width] + 0.5
     distance = signed_distance(shape, x - centre[0], y - centre[1], radius)
-    return 1 / (1 + np.exp(np.clip(_EDGE_SHARPNESS * distance, -30, 30)))
+    covered: Floats = 1 / (1 + np.exp(np.clip(_EDGE_SHARPNESS * distance, -30, 30)))
+    return covered
 
 
 def sample_scene(caption: Caption, random: np.random.Generator) -> Scene:
@@ -73,7 +74,8 @@ def render(scene: Scene) -> Pixels:
     colour, background = (np.asarray(PALETTE[name], float) for name in (scene.caption.colour, scene.caption.background))
     shape, radius = scene.caption.shape, scene.radius
     alpha = np.stack([coverage(shape, scene.centre(i), radius, SIZE, SIZE) for i in range(FRAMES)])[..., None]
-    return np.rint(background + alpha * (colour - background)).astype(np.uint8)
+    pixels: Pixels = np.rint(background + alpha * (colour - background)).astype(np.uint8)
+    return pixels
 
 
 def balanced(captions: Sequence[Caption], count: int, random: np.random.Generator) -> list[Caption]:

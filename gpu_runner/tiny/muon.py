@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from gpu_runner.no_grad import no_grad
+
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 
@@ -27,7 +29,7 @@ def orthogonalise(matrices: torch.Tensor) -> torch.Tensor:
     return (x.mT if tall else x).to(matrices.dtype)
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not followed, so its classes are Any
     """Muon with Nesterov momentum and decoupled weight decay, for parameters of two or more dimensions."""
 
     def __init__(
@@ -39,8 +41,8 @@ class Muon(torch.optim.Optimizer):
     ) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+    @no_grad
+    def step(self, closure: Callable[[], float] | None = None) -> None:
         if closure is not None:
             raise ValueError("closure is not supported: compute the gradients before step()")
         for group in self.param_groups:

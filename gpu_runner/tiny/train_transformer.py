@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch.optim.swa_utils import AveragedModel
 from transformers import PreTrainedTokenizerFast
 
+from gpu_runner.no_grad import no_grad
 from gpu_runner.tiny.model import MAX_SEQUENCE_LENGTH, build_text_encoder, build_transformer
 from gpu_runner.tiny.optimise import Optimisers, trapezoid
 from gpu_runner.tiny.settings import TrainingSettings
@@ -62,6 +63,12 @@ class TransformerTraining:
             self.step += 1
             yield loss.item()
 
+    def adopt(self, transformer: torch.nn.Module, text_encoder: torch.nn.Module) -> None:
+        """Start from trained weights instead of fresh ones; the moving average starts there too."""
+        for module in (self._model, self.averaged):
+            module["transformer"].load_state_dict(transformer.state_dict())
+            module["text_encoder"].load_state_dict(text_encoder.state_dict())
+
     def save(self, path: Path) -> None:
         state = {"step": self.step, "model": self._model.state_dict(), "average": self._average.state_dict()}
         partial = path.with_suffix(".partial")
@@ -93,7 +100,8 @@ class TransformerTraining:
 
     def _build_optimisers(self) -> Optimisers:
         settings = self._settings
-        matrices, others = [], []
+        matrices: list[torch.nn.Parameter] = []
+        others: list[torch.nn.Parameter] = []
         for name, parameter in self._model["transformer"].named_parameters():
             inner = name.startswith("blocks.") or "text_embedder" in name
             # Only hidden linear layers: what touches latents or time keeps AdamW's per-value rates.
@@ -102,7 +110,7 @@ class TransformerTraining:
         rates = [(others, settings.adam_rate), (text, settings.text_rate)]
         return Optimisers(matrices, settings.muon_rate, rates, settings.clip_norm)
 
-    @torch.no_grad()
+    @no_grad
     def _average_parameters(self, averages: Any, current: Any, updates: Any) -> None:
         count = int(updates)
         decay = min(self._settings.ema_decay, (count + 1) / (count + 20))

@@ -10,6 +10,7 @@ from diffusers import AutoencoderKLWan
 from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
+from gpu_runner.no_grad import no_grad
 from gpu_runner.tiny.captions import Caption
 from gpu_runner.tiny.data import Pixels, balanced, render_batch
 from gpu_runner.tiny.optimise import Optimisers, split_matrices, trapezoid
@@ -81,7 +82,7 @@ def train_vae(vae: AutoencoderKLWan, captions: tuple[Caption, ...], settings: Tr
         yield loss.item()
 
 
-@torch.no_grad()
+@no_grad
 def encode_clips(vae: AutoencoderKLWan, captions: list[Caption], settings: TrainingSettings) -> Iterator[Latents]:
     """Render and encode one clip a caption, a batch at a time."""
     rng = np.random.default_rng([settings.seed, 3])
@@ -106,7 +107,7 @@ def normalise(vae: AutoencoderKLWan, latents: Latents) -> Latents:
     )
 
 
-@torch.no_grad()
+@no_grad
 def reconstruction_psnr(vae: AutoencoderKLWan, clips: Pixels) -> float:
     """Peak signal-to-noise ratio (dB, peak-to-peak 2 in [-1, 1]) of encode and decode, by posterior mean."""
     target = to_model_range(clips)

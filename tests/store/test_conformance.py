@@ -1,25 +1,21 @@
-"""What the line asks of an S3 server."""
+"""What the line asks of an S3 server; each test runs on every server of `SERVERS`."""
 
 from __future__ import annotations
 
+import random
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from schemas.errors import InputLost
+from infra.local.ports import HOST, choose
+from schemas.errors import InputLost, StoreUnavailable
 from schemas.events import Manifest
 from schemas.stage import Stage
 from stages.contract import Blob, Checkpoint
-from stages.store import ArtifactStore, StoredCheckpoints
-from streams.settings import Settings
+from stages.store import ArtifactStore, Conflict, ManifestUnreadable, StoredCheckpoints
+from tests.store.conftest import Server
 
 FOLDER = "artifacts/t/encode/key"
-
-
-@pytest.fixture
-def store(line: Settings) -> ArtifactStore:
-    secret = line.store_secret_key.get_secret_value()
-    return ArtifactStore.connect(line.store_endpoint, line.store_access_key, secret, line.store_bucket)
 
 
 def manifest(store: ArtifactStore, lease: int, data: bytes = b"embeds") -> Manifest:
@@ -50,7 +46,7 @@ def test_a_condemned_manifest_is_replaced_once(store: ArtifactStore) -> None:
     assert late.ref.etag == new.ref.etag
 
 
-def test_corrupt_and_missing_objects_are_found(store: ArtifactStore, line: Settings) -> None:
+def test_corrupt_and_missing_objects_are_found(store: ArtifactStore) -> None:
     published = store.publish(FOLDER, manifest(store, 1))
     ref = published.manifest.objects[0]
     fresh = ArtifactStore(store.client, store.bucket)
@@ -74,3 +70,87 @@ def test_highest_valid_checkpoint_wins_and_two_are_kept(store: ArtifactStore) ->
     assert [int(key.rpartition("/")[2].split("-")[0]) for key in kept] == [4, 6]
     store._put(kept[-1], b"torn", "application/octet-stream")
     assert checkpoints.latest() == Checkpoint(4, b"state 4")
+
+
+def put_if(store: ArtifactStore, place: str, data: bytes, header: str, value: str) -> str:
+    return store._conditional_put(place, data, {header: value})
+
+
+def test_if_none_match_lets_only_the_first_write(store: ArtifactStore) -> None:
+    put_if(store, "a/manifest.json", b"first", "If-None-Match", "*")
+    with pytest.raises(Conflict):
+        put_if(store, "a/manifest.json", b"second", "If-None-Match", "*")
+    assert store._get("a/manifest.json") == b"first"
+
+
+def test_if_match_writes_over_that_etag_alone(store: ArtifactStore) -> None:
+    first = put_if(store, "a/manifest.json", b"first", "If-None-Match", "*")
+    second = put_if(store, "a/manifest.json", b"second", "If-Match", f'"{first}"')
+    assert first != second
+    with pytest.raises(Conflict):
+        put_if(store, "a/manifest.json", b"third", "If-Match", f'"{first}"')
+    assert store._get_with_etag("a/manifest.json") == (b"second", second)
+
+
+def test_if_match_on_nothing_is_a_conflict(store: ArtifactStore) -> None:
+    with pytest.raises(Conflict):
+        put_if(store, "a/manifest.json", b"first", "If-Match", '"00000000000000000000000000000000"')
+    assert store._get("a/manifest.json") is None
+
+
+def test_of_eight_who_replace_a_condemned_manifest_one_wins(store: ArtifactStore) -> None:
+    old = store.publish(FOLDER, manifest(store, 1))
+    manifests = [manifest(store, lease) for lease in range(2, 10)]
+    with ThreadPoolExecutor(8) as threads:
+        results = list(threads.map(lambda m: store.publish(FOLDER, m, replaces=old.ref.etag), manifests))
+    assert {result.ref.etag for result in results} == {store._get_with_etag(f"{FOLDER}/manifest.json")[1]}
+    assert results[0].ref.etag != old.ref.etag
+
+
+def test_what_is_no_manifest_is_replaced(store: ArtifactStore) -> None:
+    store._put(f"{FOLDER}/manifest.json", b"{torn", "application/json")
+    with pytest.raises(ManifestUnreadable):
+        store.find(FOLDER)
+    published = store.publish(FOLDER, manifest(store, 1))
+    assert store.find(FOLDER) == published
+
+
+def test_an_object_of_many_parts_comes_back_whole(store: ArtifactStore) -> None:
+    """Above 5 MiB the client uploads in parts: the etag is no digest then, ours is."""
+    data = random.Random(0).randbytes(11 * 1024 * 1024)
+    published = store.publish(FOLDER, manifest(store, 1, data))
+    assert ArtifactStore(store.client, store.bucket).read(published.manifest.objects[0], published.ref) == data
+
+
+def test_a_listing_holds_what_is_under_the_prefix_alone(store: ArtifactStore) -> None:
+    for key in ("a/1", "a/b/2", "ab/3"):
+        store._put(key, b"x", "text/plain")
+    assert sorted(store.list("a/")) == ["a/1", "a/b/2"]
+    assert store.list("none/") == []
+
+
+def test_another_leases_checkpoints_are_read_and_not_removed(store: ArtifactStore) -> None:
+    prefix = "artifacts/t/denoise/key/checkpoint/cpu/"
+    StoredCheckpoints(store, prefix, lease=1).save(Checkpoint(9, b"nine"))
+    own = StoredCheckpoints(store, prefix, lease=2)
+    for step in (10, 11, 12):
+        own.save(Checkpoint(step, b"own"))
+    assert own.latest() == Checkpoint(12, b"own")
+    assert sorted(int(key.rpartition("/")[2].split("-")[0]) for key in store.list(prefix)) == [9, 11, 12]
+
+
+def test_a_store_that_is_away_is_unavailable_and_not_empty(server: Server) -> None:
+    [port] = choose([0])
+    away = ArtifactStore.connect(f"{HOST}:{port}", server.access_key, server.secret_key, "conformance")
+    away.attempts = 2
+    assert not away.is_reachable()
+    with pytest.raises(StoreUnavailable):
+        away.find(FOLDER)
+
+
+def test_a_wrong_key_is_unavailable_and_not_a_conflict(server: Server) -> None:
+    name = server.new_store().bucket
+    stranger = ArtifactStore.connect(server.endpoint, server.access_key, "wrong-secret-key", name)
+    stranger.attempts = 1
+    with pytest.raises(StoreUnavailable):
+        put_if(stranger, "a/manifest.json", b"data", "If-None-Match", "*")
