@@ -17,6 +17,7 @@ from urllib.request import urlopen
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, Producer, TopicPartition
 
 from infra.local import ports
+from infra.local.guard import MARK, Guard
 from infra.local.services import THREADING
 from infra.local.topics import partitions
 from schemas import envelope
@@ -34,6 +35,10 @@ QUICK = {"heartbeat_interval_s": 0.5, "worker_lost_after_s": 4.0, "unread_lease_
 """Seconds where production has more: tests wait for them."""
 
 
+GUARD = Guard(f"tests/{os.getpid()}/")
+"""Ends what a killed test run leaves behind."""
+
+
 class Service:
     """One process. Its log goes to a file that a failed test can show."""
 
@@ -49,10 +54,11 @@ class Service:
         shown = self.settings.model_dump(mode="json", exclude={"store_secret_key"})
         secret = {"LATENTLINE_STORE_SECRET_KEY": self.settings.store_secret_key.get_secret_value()}
         environment = {f"LATENTLINE_{name.upper()}": str(value) for name, value in shown.items()} | secret
+        GUARD.check()
         out: IO[bytes] = self.log_file.open("ab")
         self.popen = subprocess.Popen(
             [sys.executable, "-m", "latentline", *self.arguments], stdout=out, stderr=out,
-            env={**os.environ, **THREADING, **environment, "LATENTLINE_LOG_FORMAT": "json"},
+            env={**os.environ, **THREADING, **environment, "LATENTLINE_LOG_FORMAT": "json", MARK: GUARD.mark},
         )  # fmt: skip
         out.close()
         return self

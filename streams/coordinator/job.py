@@ -108,4 +108,3 @@ def new_job(job: str, tenant: str, body_digest: str, now: float, **fields: Any) 
         job=job, tenant=tenant, version=1, status=JobStatus.WAITING, body_digest=body_digest,
         accepted_at=now, updated_at=now, **fields,
     )  # fmt: skip
-

@@ -15,7 +15,6 @@ from streams.addressing import extensions_of
 from streams.coordinator.effects import Complete, DeadLetter, Effect, Send
 from streams.topics import Topic
 
-
 LARGEST_STATE_BYTES = 256 * 1024
 
 

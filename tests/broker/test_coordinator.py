@@ -174,6 +174,25 @@ class UnknownCommits(FailingCommits):
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "injected", retriable=True))
 
 
+class StuckOffsets(FailingCommits):
+    def __init__(self, producer: Any) -> None:
+        super().__init__(producer, 0)
+
+    def send_offsets_to_transaction(self, *arguments: object) -> None:
+        threading.Event().wait()
+
+
+def test_a_call_that_never_returns_ends_the_process(quick: Settings, upstream: Upstream) -> None:
+    with coordinating(quick) as coordinator:
+        [cell] = coordinator.cells.values()
+        cell.transactions.stuck_after = -4.5
+        cell.transactions.producer = StuckOffsets(cell.transactions.producer)  # type: ignore[assignment]
+        upstream.submit()
+        failures: list[BaseException] = coordinator.failures  # type: ignore[attr-defined]
+        eventually(lambda: failures)
+        assert isinstance(failures[0], Lost)
+
+
 def test_a_newer_coordinator_fences_the_older(quick: Settings, upstream: Upstream) -> None:
     with coordinating(quick) as coordinator:
         name = f"{quick.topic_prefix}latentline.cell-0"

@@ -42,6 +42,12 @@ class Line:
     def state(self, job: str) -> JobState | None:
         return states_of(self.jobs.events()).get(job)
 
+    def keep_running(self) -> None:
+        """Start again what has ended, as a supervisor would."""
+        for name, service in self.services.items():
+            if service.popen is not None and service.popen.poll() is not None:
+                self.revive(name)
+
     def revive(self, name: str) -> None:
         """What a supervisor does with a service that died."""
         self.services[name].start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 import uuid
@@ -42,7 +43,11 @@ def run_coordinator(settings: Settings) -> int:
     with health.serve(settings, coordinator.reason):
         try:
             coordinator.run()
-        except (Lost, FatalClientError, KafkaException, TimeoutError) as error:
+        except Lost as error:
+            logger.error("the coordinator ends and must be started anew", error=str(error))
+            # A client may be stuck in a call; a transaction left open is fenced by the next life.
+            os._exit(1)
+        except (FatalClientError, KafkaException, TimeoutError) as error:
             logger.error("the coordinator ends and must be started anew", error=str(error))
             return 1
         finally:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
@@ -16,6 +18,9 @@ DEADLINE_S = 30.0
 
 ANY_PARTITION = -1
 """librdkafka's RD_KAFKA_PARTITION_UA: its partitioner chooses by key."""
+
+STUCK_AFTER_S = 10.0
+"""How long after its own timeout a call counts as one that will never return."""
 
 REFUSALS = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_RECORD)
 
@@ -42,6 +47,7 @@ class Transactions:
     producer: Producer
     prefix: str = ""
     deadline: float = DEADLINE_S
+    stuck_after: float = STUCK_AFTER_S
     _errors: list[KafkaError] = field(default_factory=list)
 
     def begin_life(self) -> None:
@@ -59,7 +65,7 @@ class Transactions:
             for record in records:
                 self._produce(record)
             if offsets:
-                self._patiently(lambda seconds: self.producer.send_offsets_to_transaction(offsets, group, seconds))
+                self._patiently(lambda seconds: self._send_offsets(offsets, group, seconds))
             self._patiently(self.producer.commit_transaction)
         except _Abortable as error:
             self._abort()
@@ -70,6 +76,29 @@ class Transactions:
             # Not the broker's doing: a record could not be made. What was produced so far must not stay open.
             self._abort()
             raise
+
+    def _send_offsets(self, offsets: list[TopicPartition], group: Any, seconds: float) -> None:
+        """In a thread of its own: when the group's coordinator goes away this call may block for ever, whatever its
+        timeout (librdkafka issues 5456 and 5511). Then only the end of the process helps."""
+        answer: SimpleQueue[Exception | None] = SimpleQueue()
+
+        def call() -> None:
+            try:
+                self.producer.send_offsets_to_transaction(offsets, group, seconds)
+            except Exception as error:
+                answer.put(error)
+            else:
+                answer.put(None)
+
+        Thread(target=call, name="send-offsets", daemon=True).start()
+        try:
+            error = answer.get(timeout=seconds + self.stuck_after)
+        except Empty:
+            raise Lost(
+                f"send_offsets_to_transaction did not return within {seconds + self.stuck_after:.0f} s"
+            ) from None
+        if error is not None:
+            raise error
 
     def _produce(self, record: Outgoing) -> None:
         partition = ANY_PARTITION if record.partition is None else record.partition
