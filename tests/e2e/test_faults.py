@@ -10,7 +10,6 @@ import pytest
 
 from infra.local.stack import Stack
 from schemas.events import Completion, JobCompleted, StepProgress
-from schemas.job import JobState
 from schemas.stage import Stage
 from streams.topics import PROGRESS
 from tests.e2e.conftest import Line
@@ -50,16 +49,17 @@ def end_of(line: Line, job: str, seconds: float = 120) -> Completion:
         return bool(line.ends(job))
 
     eventually(ended, seconds)
+    eventually(lambda: (state := line.state(job)) and state.status.ended)
     [end] = line.ends(job)
     return end
 
 
 def denoise_outcomes(line: Line, job: str) -> list[str]:
-    state = line.state(job)
-    assert isinstance(state, JobState)
+    state = eventually(lambda: line.state(job))
     return [attempt.outcome for attempt in state.attempts if attempt.stage is Stage.DENOISE]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_broker_that_restarts_costs_no_step(supervised: Line, stack: Stack, number: int) -> None:
     job = under_way(supervised, seed=20 + number)
@@ -68,6 +68,7 @@ def test_a_broker_that_restarts_costs_no_step(supervised: Line, stack: Stack, nu
     assert denoise_outcomes(supervised, job) == ["done"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_store_that_restarts_costs_no_step(supervised: Line, stack: Stack, number: int) -> None:
     job = under_way(supervised, seed=40 + number)

@@ -1,0 +1,3 @@
+from latentline.main import main
+
+main()

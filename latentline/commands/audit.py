@@ -1,0 +1,61 @@
+"""`latentline audit`: whether everything that was promised holds."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from latentline import line
+
+if TYPE_CHECKING:
+    from streams.audit.report import Report
+
+DEFAULT_GRACE_DAYS = 15.0
+
+
+def audit(
+    digests: Annotated[
+        bool, typer.Option("--digests/--no-digests", help="Read every object and compare its digest.")
+    ] = True,
+    grace_days: Annotated[
+        float, typer.Option(min=0, help="How long what nothing names may lie in the store.")
+    ] = DEFAULT_GRACE_DAYS,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON for programs.")] = False,
+) -> None:
+    """Check the line's promises against its log and its store.
+
+    Reads all of both; the line may work on meanwhile. The exit code is 1 if any promise is broken.
+    """
+    from latentline.auditing import print_report
+    from latentline.output import to_json
+    from streams.audit.run import audit as check
+
+    settings = line.settings()
+    report = check(settings, line.store(settings), digests, grace_days * 24 * 3600, tell)
+    if as_json:
+        typer.echo(to_json(as_values(report)))
+    else:
+        print_report(report)
+    if not report.is_ok:
+        raise typer.Exit(1)
+
+
+def tell(what: str) -> None:
+    if sys.stderr.isatty():
+        typer.echo(f"{what} ...", err=True)
+
+
+def as_values(report: Report) -> dict[str, object]:
+    return {
+        "ok": report.is_ok,
+        "checked": report.checked,
+        "open_jobs": report.open_jobs,
+        "useful_seconds": report.compute.useful,
+        "wasted_seconds": report.compute.wasted,
+        "breaches": [
+            {"promise": breach.promise, "subject": breach.subject, "message": breach.message}
+            for breach in report.breaches
+        ],
+    }

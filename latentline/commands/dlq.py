@@ -1,0 +1,157 @@
+"""`latentline dlq`: what could not be used, why, and back into the line with it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from latentline import line
+from latentline.failures import CommandFailed
+from latentline.moments import moment
+
+if TYPE_CHECKING:
+    from streams.client.letters import Filter, Letter
+    from streams.client.redrive import Redriven
+
+dlq = typer.Typer(no_args_is_help=True, help="Dead letters: list, show, redrive. They leave by retention alone.")
+
+Reason = Annotated[str | None, typer.Option(help="Only those with this reason, such as not_json.")]
+Tenant = Annotated[str | None, typer.Option(help="Only this tenant's.")]
+Since = Annotated[str | None, typer.Option(metavar="AGE|TIME", help="Not older than: 90s, 30m, 2h, 7d, or ISO 8601.")]
+Until = Annotated[str | None, typer.Option(metavar="AGE|TIME", help="Older than.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+
+
+@dlq.command("list")
+def list_letters(
+    reason: Reason = None, tenant: Tenant = None, since: Since = None, until: Until = None, as_json: AsJson = False
+) -> None:
+    """List dead letters, oldest first."""
+    from latentline import display
+    from latentline.output import to_json
+    from streams.client.letters import letters
+
+    found = list(letters(line.settings(), filter_of(reason, tenant, since, until)))
+    if as_json:
+        for letter in found:
+            typer.echo(to_json(head_of(letter)))
+        return
+    if not found:
+        typer.echo("no dead letters", err=True)
+        return
+    table = display.columns("place", "age", "reason", "tenant", "origin", "why", numbers=["age"])
+    now = time.time()
+    for letter in found:
+        why = letter.message.partition("\n")[0][:100]
+        table.add_row(
+            letter.place, display.ago(now - letter.time), letter.reason, letter.tenant or "", letter.origin, why
+        )
+    display.console().print(table)
+
+
+@dlq.command()
+def show(
+    place: Annotated[str, typer.Argument(metavar="PLACE", help="As `dlq list` names it.")], as_json: AsJson = False
+) -> None:
+    """Show a dead letter: why it is here, its headers and its bytes."""
+    from latentline.output import to_json
+
+    (letter,) = chosen([place])
+    about = head_of(letter) | {"headers": texts(letter), "value": text_of(letter.value)}
+    if as_json:
+        typer.echo(to_json(about))
+        return
+    for name, value in about.items():
+        if name not in ("headers", "value") and value is not None:
+            typer.echo(f"{name:<16} {value}")
+    for name, text in texts(letter).items():
+        typer.echo(f"  {name}: {text}")
+    typer.echo(f"\n{text_of(letter.value)}")
+
+
+@dlq.command()
+def redrive(
+    places: Annotated[list[str] | None, typer.Argument(metavar="[PLACE]...", help="As `dlq list` names them.")] = None,
+    reason: Reason = None, tenant: Tenant = None, since: Since = None, until: Until = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that the options leave.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
+) -> None:  # fmt: skip
+    """Send dead letters into the line again.
+
+    Each becomes a new event that names the letter; a job that was given up becomes a new job of the same recipe.
+    A letter that is redriven twice is one job.
+    """
+    from streams.client.letters import letters
+    from streams.client.redrive import send
+
+    filtered = filter_of(reason, tenant, since, until)
+    if bool(places) == (everything or filtered != filter_of()):
+        raise typer.BadParameter("name letters, or choose them by --reason, --tenant, --since, --until or --all")
+    settings = line.settings()
+    records, refused = split(chosen(places) if places else list(letters(settings, filtered)))
+    for why in refused:
+        typer.echo(why, err=True)
+    if not dry_run:
+        send(settings, records)
+    for record in records:
+        typer.echo(f"{record.letter.place}  {record.letter.reason}  {'would be' if dry_run else 'is'} {record.id}")
+    if refused:
+        raise CommandFailed(f"{len(refused)} of {len(refused) + len(records)} letters cannot be redriven")
+
+
+def split(found: list[Letter]) -> tuple[list[Redriven], list[str]]:
+    """The new events, and why there is none of the others."""
+    from streams.client.redrive import NotRedrivable, redriven
+
+    records, refused = [], []
+    for letter in found:
+        try:
+            records.append(redriven(letter))
+        except NotRedrivable as error:
+            refused.append(str(error))
+    return records, refused
+
+
+def chosen(places: list[str]) -> list[Letter]:
+    """Raises `CommandFailed` for a place where there is no letter."""
+    from streams.client.letters import letters
+
+    found = {letter.place: letter for letter in letters(line.settings())}
+    for place in places:
+        if place not in found:
+            raise CommandFailed(f"no dead letter {place}: `latentline dlq list` lists them")
+    return [found[place] for place in places]
+
+
+def filter_of(
+    reason: str | None = None, tenant: str | None = None, since: str | None = None, until: str | None = None
+) -> Filter:
+    from streams.client.letters import Filter
+
+    now = time.time()
+    return Filter(reason, tenant, moment(since, now), moment(until, now))
+
+
+def head_of(letter: Letter) -> dict[str, object]:
+    job = letter.job
+    return {
+        "place": letter.place,
+        "reason": letter.reason,
+        "message": letter.message,
+        "origin": letter.origin,
+        "time": datetime.fromtimestamp(letter.time, UTC).isoformat(timespec="milliseconds"),
+        "tenant": letter.tenant,
+        "job": job.job if job else None,
+        "truncated_from": letter.truncated_from,
+    }
+
+
+def texts(letter: Letter) -> dict[str, str | None]:
+    return {name: text_of(text) for name, text in letter.headers}
+
+
+def text_of(value: bytes | None) -> str | None:
+    return None if value is None else value.decode(errors="backslashreplace")

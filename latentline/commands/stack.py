@@ -1,0 +1,134 @@
+"""The local stack: start, stop, examine; and the topics of any line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from latentline import line
+from latentline.failures import CommandFailed
+
+if TYPE_CHECKING:
+    from infra.local.stack import Stack
+
+Answer = TypeVar("Answer")
+topics = typer.Typer(no_args_is_help=True, help="The topics on the broker, by the one table of topics.")
+
+AnyPorts = Annotated[bool, typer.Option("--any-ports", help="Keep clear of the usual ports (9092, 9000, ...).")]
+Workers = Annotated[
+    list[str], typer.Option("--workers", metavar="STAGE=N", help="How many workers of a stage; may be repeated.")
+]
+
+
+def up(any_ports: AnyPorts = False, workers: Workers = []) -> None:  # noqa: B006
+    """Start a whole line on this machine; it stays until `down`.
+
+    Kafka, MinIO, the coordinator, a worker for each stage and the views, in `.latentline` or LATENTLINE_DATA_DIR.
+    """
+    from infra.local.services import services
+
+    stack = line.local_stack()
+    if stack.is_running:
+        typer.echo(f"already up ({stack.data}); `latentline down` stops it")
+    else:
+        stack.up(services(worker_counts(workers)), any_ports=any_ports, say=progress_lines())
+    typer.echo(places(stack))
+
+
+def down(
+    wipe: Annotated[bool, typer.Option("--wipe", help="Remove the data folder too: all jobs and videos.")] = False,
+) -> None:
+    """Stop the line on this machine, in order; its data stays.
+
+    The next `up` goes on with the jobs that wait.
+    """
+    stack = line.local_stack()
+    running = stack.status()["state"] != "down"
+    stack.down(wipe=wipe)
+    said = "stopped" if running else "nothing was running"
+    typer.echo(f"{said}; {'removed' if wipe else 'data stays in'} {stack.data}")
+
+
+def doctor() -> None:
+    """Say what is wrong here, and what to do about it."""
+    from infra.local.doctor import check
+    from latentline import display
+    from streams.settings import Settings
+
+    console, findings = display.console(), check(Settings(), line.local_stack())
+    for finding in findings:
+        console.print("ok  " if finding.ok else "BAD ", style="green" if finding.ok else "red", end="")
+        console.print(f"{finding.name}: {finding.message}")
+        if not finding.ok and finding.remedy:
+            console.print(f"      {finding.remedy}")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@topics.command("apply")
+def apply_topics() -> None:
+    """Create missing topics and correct what differs."""
+    from infra.local import topics as broker
+
+    settings = line.settings()
+    ask_broker(lambda: broker.apply(settings.kafka_bootstrap, settings.topic_prefix, settings.cells))
+    typer.echo(f"the topics on {settings.kafka_bootstrap} are as the table says")
+
+
+@topics.command("check")
+def check_topics() -> None:
+    """List what differs from the table.
+
+    The exit code is 1 if anything does.
+    """
+    from infra.local import topics as broker
+
+    settings = line.settings()
+    differences = ask_broker(lambda: broker.check(settings.kafka_bootstrap, settings.topic_prefix, settings.cells))
+    for difference in differences:
+        typer.echo(str(difference))
+    if differences:
+        raise CommandFailed(f"{len(differences)} difference(s): `latentline topics apply` corrects them")
+    typer.echo(f"the topics on {settings.kafka_bootstrap} are as the table says")
+
+
+def ask_broker(request: Callable[[], Answer]) -> Answer:
+    """Raises `CommandFailed` with the broker's words."""
+    from confluent_kafka import KafkaException
+
+    try:
+        return request()
+    except KafkaException as error:
+        raise CommandFailed(f"Kafka did not do it: {error.args[0].str()}") from None
+
+
+def worker_counts(texts: list[str]) -> dict[str, int]:
+    """`denoise=2` to a count; raises `typer.BadParameter`."""
+    return dict(worker_count(text) for text in texts)
+
+
+def worker_count(text: str) -> tuple[str, int]:
+    from latentline.commands.services import stages_of
+
+    served, _, count = text.partition("=")
+    if not (count.isascii() and count.isdigit()):
+        raise typer.BadParameter(f"{text!r} is not STAGE=N, such as denoise=2", param_hint="--workers")
+    return ",".join(stages_of(served)), int(count)
+
+
+def progress_lines() -> Callable[[str], None]:
+    """Prints what the stack does, with the seconds since the first word."""
+    began = time.monotonic()
+    return lambda text: typer.echo(f"  {time.monotonic() - began:5.1f} s  {text}")
+
+
+def places(stack: Stack) -> str:
+    environment = stack.environment()
+    return (
+        f"Kafka {environment['LATENTLINE_KAFKA_BOOTSTRAP']}   store {environment['LATENTLINE_STORE_ENDPOINT']}   "
+        f"logs {stack.data / 'logs'}\n"
+        'Next: latentline submit "a red circle moving right on a blue background" --watch'
+    )

@@ -1,0 +1,95 @@
+"""`latentline submit`: prompts into the line, as an upstream service would send them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from latentline import line
+from latentline.prompts import metadata_of, prompt_of, read_prompts
+
+if TYPE_CHECKING:
+    from schemas.events import PromptSubmitted
+    from streams.client.submit import Submitted
+    from streams.settings import Settings
+
+
+def submit(
+    prompt: Annotated[str | None, typer.Argument(help="What the video should show.")] = None,
+    file: Annotated[Path | None, typer.Option(help="JSON lines, one prompt each; - is standard input.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="On whose account.")] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="Sent again under the same key it is the same job.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Bundle; unset: the line's default.")] = None,
+    negative_prompt: Annotated[str | None, typer.Option(help="What it should not show.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Pixels.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Length; becomes the nearest valid frame count.")] = None,
+    num_frames: Annotated[int | None, typer.Option(help="Frames; wins over --seconds.")] = None,
+    fps: Annotated[int | None, typer.Option(help="Frames a second.")] = None,
+    num_inference_steps: Annotated[
+        int | None, typer.Option("--num-inference-steps", "--steps", help="Denoise steps.")
+    ] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help="How strictly the prompt is followed.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Solver, such as unipc.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Unset: derived from the job id.")] = None,
+    priority: Annotated[int | None, typer.Option(help="-100 to 100; higher runs first.")] = None,
+    metadata: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="Comes back in the completion.")] = [],  # noqa: B006
+    watch: Annotated[bool, typer.Option("--watch", help="Stay until the jobs have ended.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Ask for a video, or for one for each line of a file.
+
+    Prints the job ids. Options fill what a line of the file leaves unset. With --watch the exit code is 1 unless all
+    have completed.
+    """
+    given: dict[str, Any] = {
+        "tenant": tenant, "idempotency_key": idempotency_key, "model": model, "negative_prompt": negative_prompt,
+        "size": size, "seconds": seconds, "num_frames": num_frames, "fps": fps,
+        "num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale, "scheduler": scheduler,
+        "seed": seed, "priority": priority, "metadata": metadata_of(metadata),
+    }  # fmt: skip
+    if (prompt is None) == (file is None):
+        raise typer.BadParameter("give a PROMPT or --file, one of the two")
+    prompts = read_prompts(file, given) if file else [prompt_of({"prompt": prompt, **given})]
+    settings = line.settings()
+    if watch:
+        submit_and_watch(settings, prompts, as_json)
+    else:
+        send(settings, prompts, as_json)
+
+
+def send(settings: Settings, prompts: list[PromptSubmitted], as_json: bool) -> None:
+    from streams.client.submit import submit as submit_prompts
+
+    sent = submit_prompts(settings, prompts)
+    say(sent, as_json)
+    if sys.stdout.isatty() and not as_json:
+        typer.echo("`latentline watch` shows how they get on", err=True)
+
+
+def submit_and_watch(settings: Settings, prompts: list[PromptSubmitted], as_json: bool) -> None:
+    from latentline.board import Board
+    from latentline.watching import all_completed, watch
+    from streams.client.follow import Follower
+    from streams.client.submit import submit as submit_prompts
+
+    with Follower(settings) as follower:
+        sent, board = submit_prompts(settings, prompts), Board()
+        for job in sent:
+            board.expect(job.job, job.prompt.prompt, time.time())
+        say(sent, as_json)
+        ends = watch(follower, board, [job.job for job in sent], as_json=as_json)
+    if not all_completed(ends.values()):
+        raise typer.Exit(1)
+
+
+def say(sent: list[Submitted], as_json: bool) -> None:
+    from latentline.output import to_json
+
+    for job in sent:
+        typer.echo(to_json({"job": job.job, "id": job.id, "prompt": job.prompt}) if as_json else job.job)

@@ -1,0 +1,30 @@
+"""`latentline watch`: follow jobs to their end, or the whole line."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from latentline import line
+
+
+def watch(
+    jobs: Annotated[list[str] | None, typer.Argument(metavar="[JOB]...", help="Ids, or how they begin.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object for each update.")] = False,
+) -> None:
+    """Follow jobs until they have ended.
+
+    Without any, the whole line until Ctrl-C. The exit code is 1 if a job that was named did not complete.
+    """
+    from latentline.board import Board
+    from latentline.finding import find_job
+    from latentline.watching import all_completed
+    from latentline.watching import watch as show
+    from streams.client.follow import Follower
+
+    with Follower(line.settings()) as follower:
+        wanted = [find_job(follower.jobs, text).job for text in jobs] if jobs else None
+        ends = show(follower, Board(), wanted, as_json=as_json)
+    if not all_completed(ends.values()):
+        raise typer.Exit(1)

@@ -1,0 +1,82 @@
+"""The promise about prompts: each is a job, a replay of one, or a dead letter that holds its original bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from schemas import envelope
+from schemas.digest import digest, sha256
+from schemas.envelope import Headers, UnreadableEvent
+from schemas.events import CancelRequested, PromptSubmitted
+from schemas.keys import job_id
+from streams.audit.jobs import JobsLog
+from streams.audit.report import Breach
+from streams.topics import PROMPTS
+
+DEAD_LETTER_PREFIX = "dlq_"
+HEADERS_KEPT, HEADER_BYTES_KEPT = 40, 500
+"""What the coordinator keeps of the headers of a dead letter."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A record of `prompts` as it was read."""
+
+    partition: int
+    offset: int
+    value: bytes | None
+    headers: Headers = field(default_factory=list)
+
+    @property
+    def origin(self) -> str:
+        return f"{PROMPTS.name}/{self.partition}/{self.offset}"
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.value, self.headers[:HEADERS_KEPT])
+
+
+def fingerprint(value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> str:
+    """Of original bytes and headers, as far as a dead letter keeps them."""
+    kept = [(name, text[:HEADER_BYTES_KEPT]) for name, text in headers if not name.startswith(DEAD_LETTER_PREFIX)]
+    return sha256(repr((value, kept)).encode())
+
+
+@dataclass
+class Letters:
+    """Dead letters by origin. One that was cut for its size has no fingerprint to compare."""
+
+    by_origin: dict[str, str | None] = field(default_factory=dict)
+
+    def take(self, value: bytes | None, headers: Headers) -> None:
+        texts = {name: text.decode(errors="replace") for name, text in headers}
+        is_cut = "dlq_truncated_from" in texts
+        self.by_origin[texts.get("dlq_origin", "")] = None if is_cut else fingerprint(value, headers)
+
+
+def check_prompt(prompt: Prompt, jobs: JobsLog, letters: Letters) -> Iterator[Breach]:
+    """`prompt` is one that the coordinator has answered for."""
+    if prompt.origin in letters.by_origin:
+        kept = letters.by_origin[prompt.origin]
+        if kept is not None and kept != prompt.fingerprint:
+            yield Breach("no prompt is lost", prompt.origin, "its dead letter does not hold the original bytes")
+    elif reason := why_lost(prompt, jobs):
+        yield Breach("no prompt is lost", prompt.origin, f"it is no dead letter, and {reason}")
+
+
+def why_lost(prompt: Prompt, jobs: JobsLog) -> str | None:
+    """Why a record that is no dead letter is not accounted for."""
+    try:
+        event, attributes = envelope.read(prompt.value, prompt.headers)
+    except UnreadableEvent as error:
+        return f"it cannot be read: {error}"
+    if isinstance(event, CancelRequested):
+        return None if jobs.knows(event.job) else f"nobody knows the job {event.job} that it cancels"
+    if not isinstance(event, PromptSubmitted):
+        return f"{attributes.type} is no prompt"
+    job = job_id(event.tenant, event.idempotency_key or attributes.id)
+    state = jobs.latest.get(job)
+    if state is not None and state.body_digest != digest(event.model_dump(mode="json")):
+        return f"{job} was accepted with another body"
+    return None if jobs.knows(job) else f"{job} does not exist"

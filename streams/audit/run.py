@@ -1,0 +1,132 @@
+"""The whole audit, in the order in which it stays true on a line that works on.
+
+First the offsets of the prompts that have been answered for, then `jobs`: it holds every decision on them. Then
+`completions` and `dlq`: they hold the end of every job that `jobs` said had ended. Then what `jobs` has gained, which
+holds the end of every completion. The store comes last: what is referenced was put there before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from confluent_kafka import Message
+
+from schemas.events import Completion
+from schemas.job import JobState
+from stages.store import ArtifactStore
+from streams import clients
+from streams.audit import objects
+from streams.audit.completions import check_completions
+from streams.audit.jobs import JobsLog, check_state, compute_of
+from streams.audit.log import Log
+from streams.audit.objects import Shelves
+from streams.audit.prompts import Letters, Prompt, check_prompt
+from streams.audit.report import Breach, Report
+from streams.audit.shelves import read_shelves
+from streams.client.errors import ClientError
+from streams.client.reader import event_of
+from streams.settings import Settings
+from streams.topics import COMPLETIONS, DLQ, JOBS, PROMPTS
+
+DAY_S = 24 * 3600.0
+GRACE_S = 15 * DAY_S
+"""A day longer than the bucket's own rule lets artifacts lie."""
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Told:
+    """What the log says."""
+
+    jobs: JobsLog = field(default_factory=JobsLog)
+    settled: frozenset[str] = frozenset()
+    """Jobs that had ended before `ends` was read."""
+    ends: dict[str, list[Completion]] = field(default_factory=dict)
+    letters: Letters = field(default_factory=Letters)
+    prompts: int = 0
+    breaches: list[Breach] = field(default_factory=list)
+
+
+def audit(
+    settings: Settings, store: ArtifactStore, digests: bool = True, grace: float = GRACE_S,
+    say: Say = lambda what: None,
+) -> Report:  # fmt: skip
+    """Check every promise. `grace`: seconds that what nobody names may lie in the store.
+
+    Raises `ClientError` and `StoreUnavailable`.
+    """
+    now = time.time()
+    told = read_log(settings, say)
+    say("reading the store" + (" and digesting every object" if digests else ""))
+    shelves = read_shelves(store, now, digests)
+    states = told.jobs.latest.values()
+    breaches = {
+        *told.breaches, *told.jobs.breaches, *check_completions(told.settled, told.jobs, told.ends, now),
+        *check_states(states, shelves), *objects.check_manifests(shelves),
+        *objects.check_orphans(shelves, states, now - grace),
+    }  # fmt: skip
+    still_open = sum(not state.status.ended for state in states)
+    return Report(counts(told, shelves), still_open, compute_of(states), tuple(sorted(breaches)))
+
+
+def read_log(settings: Settings, say: Say) -> Told:
+    told = Told()
+    with Log(settings) as log:
+        handled = log.handled_prompts()
+        say("reading jobs")
+        take_jobs(told.jobs, log.read(JOBS))
+        told.settled = told.jobs.ended()
+        say("reading completions and dead letters")
+        for end in completions_of(log.read(COMPLETIONS)):
+            told.ends.setdefault(end.job, []).append(end)
+        for message in log.read(DLQ):
+            told.letters.take(message.value(), clients.headers_of(message))
+        take_jobs(told.jobs, log.read(JOBS))
+        say("reading prompts")
+        for prompt in prompts_of(log.read(PROMPTS), handled):
+            told.prompts += 1
+            told.breaches += check_prompt(prompt, told.jobs, told.letters)
+    return told
+
+
+def counts(told: Told, shelves: Shelves) -> dict[str, int]:
+    """How many of what were looked at."""
+    return {
+        "prompts": told.prompts,
+        "jobs": len(told.jobs.latest),
+        "job states": told.jobs.records,
+        "completions": sum(map(len, told.ends.values())),
+        "dead letters": len(told.letters.by_origin),
+        "manifests": len(shelves.manifests),
+        "objects": len(shelves.objects),
+        "digests": len(shelves.digests),
+    }
+
+
+def take_jobs(jobs: JobsLog, messages: Iterable[Message]) -> None:
+    for message in messages:
+        state = event_of(message)
+        if message.value() is not None and not isinstance(state, JobState):
+            raise ClientError(f"`jobs` holds what is no job state at offset {message.offset()}")
+        jobs.take((message.key() or b"").decode(), state if isinstance(state, JobState) else None)
+
+
+def completions_of(messages: Iterable[Message]) -> Iterator[Completion]:
+    return (event for message in messages if isinstance(event := event_of(message), Completion))
+
+
+def prompts_of(messages: Iterable[Message], handled: dict[int, int]) -> Iterator[Prompt]:
+    """Those that the coordinator has answered for; the rest waits, which is no breach."""
+    for message in messages:
+        partition, offset = message.partition() or 0, message.offset() or 0
+        if offset < handled.get(partition, 0):
+            yield Prompt(partition, offset, message.value(), clients.headers_of(message))
+
+
+def check_states(states: Iterable[JobState], shelves: Shelves) -> Iterator[Breach]:
+    for state in states:
+        yield from check_state(state)
+        yield from objects.check_references(state, shelves)
