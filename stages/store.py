@@ -14,11 +14,12 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import stamina
 import urllib3
@@ -65,12 +66,29 @@ class Stored:
     modified: float
 
 
+class Meter(Protocol):
+    """Told of every request to the store. Called from the thread that asked."""
+
+    def asked(self, operation: str, outcome: str, seconds: float) -> None: ...
+
+    def moved(self, kind: str, operation: str, size: int) -> None: ...
+
+
+class NoMeter:
+    def asked(self, operation: str, outcome: str, seconds: float) -> None:
+        pass
+
+    def moved(self, kind: str, operation: str, size: int) -> None:
+        pass
+
+
 @dataclass
 class ArtifactStore:
     """Every call may raise `StoreUnavailable` after a short back-off; reads raise `InputLost`."""
 
     client: Minio
     bucket: str
+    meter: Meter = field(default_factory=NoMeter)
     attempts: int = 4
     cache_limit: int = 64 * 1024 * 1024
     _cache: OrderedDict[str, bytes] = field(default_factory=OrderedDict)
@@ -78,14 +96,14 @@ class ArtifactStore:
 
     @classmethod
     def connect(cls, endpoint: str, access_key: str, secret_key: str, bucket: str, *, secure: bool = False,
-                region: str = "us-east-1") -> ArtifactStore:  # fmt: skip
+                region: str = "us-east-1", meter: Meter | None = None) -> ArtifactStore:  # fmt: skip
         """A store that answers or fails within seconds: retries are ours, not the client's."""
         http = urllib3.PoolManager(timeout=urllib3.Timeout(connect=3.0, read=30.0), retries=False, maxsize=8)
         client = Minio(
             endpoint=endpoint, access_key=access_key, secret_key=secret_key,
             secure=secure, region=region, http_client=http,
         )  # fmt: skip
-        return cls(client, bucket)
+        return cls(client, bucket, meter or NoMeter())
 
     # -- places --------------------------------------------------------------------------------------------------
 
@@ -103,14 +121,16 @@ class ArtifactStore:
         """Store an object under its own digest; writing it again changes nothing."""
         digest = sha256(blob.data)
         key = f"{folder}/{digest}{SUFFIXES.get(blob.media_type, '')}"
-        self._call(lambda: self._put(key, blob.data, blob.media_type))
+        self._call("put", lambda: self._put(key, blob.data, blob.media_type))
+        self.meter.moved("video" if key.startswith("videos/") else "object", "put", len(blob.data))
         self._remember(key, blob.data)
         return ObjectRef(name=blob.name, key=key, size=len(blob.data), sha256=digest, media_type=blob.media_type)
 
-    def _put(self, key: str, data: bytes, media_type: str) -> None:
+    def _put(self, key: str, data: bytes, media_type: str) -> bool:
         self.client.put_object(
             bucket_name=self.bucket, object_name=key, data=io.BytesIO(data), length=len(data), content_type=media_type
         )
+        return True
 
     def read(self, ref: ObjectRef, source: ArtifactRef) -> bytes:
         """The bytes that `source`'s manifest promises. Raises `InputLost` when they are gone or not those bytes."""
@@ -128,17 +148,18 @@ class ArtifactStore:
         def stat() -> bool:
             return self.client.stat_object(bucket_name=self.bucket, object_name=ref.key).size == ref.size
 
-        return bool(self._call(lambda: missing_as(False, stat)))
+        return bool(self._call("stat", lambda: missing_as(False, stat)))
 
     # -- manifests -----------------------------------------------------------------------------------------------
 
     def find(self, folder: str) -> Published | None:
         """What is published there, or None. Raises `ManifestUnreadable` for something that is no manifest."""
         place = f"{folder}/manifest.json"
-        found = self._call(lambda: missing_as(None, lambda: self._get_with_etag(place)))
+        found = self._call("get", lambda: missing_as(None, lambda: self._get_with_etag(place)))
         if found is None:
             return None
         data, etag = found
+        self.meter.moved("manifest", "get", len(data))
         try:
             manifest = Manifest.read(data)
         except (ValidationError, ValueError):
@@ -164,10 +185,12 @@ class ArtifactStore:
         """
         place = f"{folder}/manifest.json"
         condition = {"If-Match": f'"{replaces}"'} if replaces else {"If-None-Match": "*"}
+        operation, data = "put_if_match" if replaces else "put_if_absent", manifest.to_bytes()
         try:
-            etag = self._call(lambda: self._conditional_put(place, manifest.to_bytes(), condition))
+            etag = self._call(operation, lambda: self._conditional_put(place, data, condition))
         except Conflict:
             return self._winner(folder, manifest, replaces)
+        self.meter.moved("manifest", "put", len(data))
         ref = ArtifactRef(stage=manifest.stage, key=manifest.key, manifest_key=place, etag=etag)
         return Published(manifest, ref)
 
@@ -200,14 +223,14 @@ class ArtifactStore:
     def list(self, prefix: str) -> list[str]:
         """Object keys under a prefix, without their time or size."""
         listing = self._call(
-            lambda: list(self.client.list_objects(bucket_name=self.bucket, prefix=prefix, recursive=True))
+            "list", lambda: list(self.client.list_objects(bucket_name=self.bucket, prefix=prefix, recursive=True))
         )
         return [found.object_name for found in listing if found.object_name]
 
     def stored(self, prefix: str) -> dict[str, Stored]:
         """Every object under a prefix, by key."""
         listing = self._call(
-            lambda: list(self.client.list_objects(bucket_name=self.bucket, prefix=prefix, recursive=True))
+            "list", lambda: list(self.client.list_objects(bucket_name=self.bucket, prefix=prefix, recursive=True))
         )
         return {
             each.object_name: Stored(each.size or 0, each.last_modified.timestamp())
@@ -217,7 +240,7 @@ class ArtifactStore:
 
     def digest_of(self, key: str) -> str | None:
         """Hex SHA-256 of the bytes that are there, read a piece at a time; None where there is no object."""
-        return self._call(lambda: missing_as(None, lambda: self._digest(key)))
+        return self._call("get", lambda: missing_as(None, lambda: self._digest(key)))
 
     def _digest(self, key: str) -> str:
         digest = hashlib.sha256()
@@ -231,7 +254,11 @@ class ArtifactStore:
         return digest.hexdigest()
 
     def remove(self, key: str) -> None:
-        self._call(lambda: self.client.remove_object(bucket_name=self.bucket, object_name=key))
+        self._call("delete", lambda: self._remove(key))
+
+    def _remove(self, key: str) -> bool:
+        self.client.remove_object(bucket_name=self.bucket, object_name=key)
+        return True
 
     def is_reachable(self) -> bool:
         """Whether the bucket answers now; one try, no back-off."""
@@ -242,9 +269,12 @@ class ArtifactStore:
 
     # -- the client ----------------------------------------------------------------------------------------------
 
-    def _get(self, key: str) -> bytes | None:
-        found = self._call(lambda: missing_as(None, lambda: self._get_with_etag(key)))
-        return None if found is None else found[0]
+    def _get(self, key: str, kind: str = "object") -> bytes | None:
+        found = self._call("get", lambda: missing_as(None, lambda: self._get_with_etag(key)))
+        if found is None:
+            return None
+        self.meter.moved(kind, "get", len(found[0]))
+        return found[0]
 
     def _get_with_etag(self, key: str) -> tuple[bytes, str]:
         answer = self.client.get_object(bucket_name=self.bucket, object_name=key)
@@ -260,7 +290,20 @@ class ArtifactStore:
         while sum(map(len, self._cache.values())) > self.cache_limit:
             self._cache.popitem(last=False)
 
-    def _call(self, request: Callable[[], Answer]) -> Answer:
+    def _call(self, operation: str, request: Callable[[], Answer]) -> Answer:
+        """One request, with its retries: measured as one."""
+        start, outcome = time.monotonic(), "unavailable"
+        try:
+            answer = self._persist(request)
+            outcome = "ok" if answer or answer == [] else "not_found"
+        except Conflict:
+            outcome = "lost_race"
+            raise
+        finally:
+            self.meter.asked(operation, outcome, time.monotonic() - start)
+        return answer
+
+    def _persist(self, request: Callable[[], Answer]) -> Answer:
         try:
             for attempt in stamina.retry_context(
                 on=is_transient, attempts=self.attempts, timeout=20.0, wait_initial=0.1, wait_max=2.0
@@ -300,7 +343,7 @@ class StoredCheckpoints:
 
     def latest(self) -> Checkpoint | None:
         for step, key, digest in sorted(self._all(), reverse=True):
-            data = self.store._get(key)
+            data = self.store._get(key, "checkpoint")
             if data is not None and sha256(data) == digest:
                 return Checkpoint(step, data)
         return None
@@ -311,7 +354,8 @@ class StoredCheckpoints:
 
     def save(self, checkpoint: Checkpoint) -> None:
         key = f"{self.prefix}{checkpoint.step:06d}-{self.lease}-{sha256(checkpoint.data)}"
-        self.store._call(lambda: self.store._put(key, checkpoint.data, "application/vnd.safetensors"))
+        self.store._call("put", lambda: self.store._put(key, checkpoint.data, "application/vnd.safetensors"))
+        self.store.meter.moved("checkpoint", "put", len(checkpoint.data))
         self._prune()
 
     def _prune(self) -> None:

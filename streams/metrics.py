@@ -156,7 +156,8 @@ FAULT = Label("fault", ("none", "client", "server", "policy"))
 STAGE_OUTCOME = Label("outcome", ("done", "reused", "failed", "preempted", "cancelled", "input_lost"))
 RETRY_REASON = Label("reason", (
     "temporarily_unavailable", "store_unavailable", "gpu_out_of_memory", "compute_child_died", "input_lost",
-    "internal_error", "unwanted_output", "unreadable_task", "unreadable_outcome", "worker_lost", "voided", "preempted", "cancelled", OTHER,
+    "internal_error", "unwanted_output", "unreadable_task", "unreadable_outcome", "worker_lost", "voided", "preempted",
+    "cancelled", OTHER,
 ))  # fmt: skip
 WASTE_REASON = Label("reason", ("failed", "worker_lost", "void_lease", "unwanted", "cancelled", "redone", OTHER))
 DEAD_LETTER_REASON = Label("reason", (
@@ -243,6 +244,11 @@ STORE_REQUEST_SECONDS = histogram(
     "store_request_seconds", REQUEST_SECONDS, "worker", "One request to the store.", OPERATION, STORE_OUTCOME
 )
 ARTIFACT_BYTES = counter("artifact_bytes_total", "bytes", "worker", "Moved to and from the store.", ARTIFACT, DIRECTION)
+
+MODEL_LOAD, STORE_REQUEST, ARTIFACT_TRAFFIC = (
+    "latentline_model_load_seconds", "latentline_store_request_seconds", "latentline_artifact_bytes_total",
+)  # fmt: skip
+"""What a worker's compute child measures and its stream process records."""
 
 # -- views and all -------------------------------------------------------------------------------------------------
 

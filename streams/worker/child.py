@@ -28,8 +28,8 @@ from schemas.stage import Stage
 from stages import loading
 from stages.contract import StageRunner
 from stages.execute import execute
-from stages.store import ArtifactStore
-from streams import log
+from stages.store import ArtifactStore, Meter
+from streams import log, metrics
 from streams.settings import Settings
 from streams.worker import preload
 from streams.worker.context import ChildContext
@@ -72,6 +72,12 @@ class Child:
         with self._sending:
             self.pipe.send(message)
 
+    def asked(self, operation: str, outcome: str, seconds: float) -> None:
+        self.send(Measured(metrics.STORE_REQUEST, seconds, {"operation": operation, "outcome": outcome}))
+
+    def moved(self, kind: str, operation: str, size: int) -> None:
+        self.send(Measured(metrics.ARTIFACT_TRAFFIC, size, {"kind": kind, "operation": operation}))
+
     def listen(self) -> None:
         """Read the pipe until it ends, which means that the parent has: then there is nobody to work for."""
         while True:
@@ -94,7 +100,7 @@ class Child:
                     self.settings.checkpoint_interval_s,
                 )  # fmt: skip
                 seconds = time.monotonic() - start
-                self.send(Measured("latentline_model_load_seconds", seconds, {"model": manifest.model}))
+                self.send(Measured(metrics.MODEL_LOAD, seconds, {"model": manifest.model}))
         self.send(Warm(tuple(f"{stage}/{model}" for stage, model in self.runners), self.bit_class()))
 
     def bit_class(self) -> str:
@@ -102,7 +108,7 @@ class Child:
         return loading.bit_class(computing[0], self.settings.device, self.settings.threads) if computing else ""
 
     def run(self) -> None:
-        store = store_of(self.settings)
+        store = store_of(self.settings, self)
         while isinstance(order := self.tasks.get(), Run):
             with log.of_job(
                 order.task.job, order.task.stage, order.task.attempt, order.traceparent, lease=order.task.lease
@@ -181,8 +187,8 @@ class KeptLines(logging.Handler):
         self._lines.append(f"{record.levelname.lower()} {record.name}: {str(text)[:300]}")
 
 
-def store_of(settings: Settings) -> ArtifactStore:
+def store_of(settings: Settings, meter: Meter | None = None) -> ArtifactStore:
     return ArtifactStore.connect(
         settings.store_endpoint, settings.store_access_key, settings.store_secret_key.get_secret_value(),
-        settings.store_bucket, secure=settings.store_secure, region=settings.store_region,
+        settings.store_bucket, secure=settings.store_secure, region=settings.store_region, meter=meter,
     )  # fmt: skip
