@@ -6,7 +6,11 @@ UV := .build/uv/bin/uv
 STEP := sh infra/step.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-deps lint format lock train-tiny judge-tiny clean
+SEED ?= 1
+JOBS ?= 500
+MINUTES ?= 20
+
+.PHONY: help setup demo up down test test-long test-deps chaos bench-line lint format lock train-tiny judge-tiny clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | sort | awk -F'\t' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -37,17 +41,28 @@ up: setup ## start a line on this machine; it stays
 down: setup ## stop it; its data stays
 	@$(BIN)/python -m latentline down
 
-test: setup ## all tests, on a real broker and store that they start themselves
+test: setup ## all tests but the long ones, on a real broker and store that they start themselves
 	@$(BIN)/python -m pytest
 
-test-deps: setup ## what tests need beyond make setup (nothing yet)
+test-long: setup ## the tests that take minutes: restarts of broker and store under a running denoise
+	@$(BIN)/python -m pytest -m long
+
+test-deps: setup ## system packages that tests need beyond make setup (none yet)
 	@echo "nothing beyond make setup is needed"
 
-lint: setup ## ruff, mypy, import-linter
+chaos: setup ## kill everything, often, then audit: make chaos SEED=1 JOBS=500 MINUTES=20
+	@$(BIN)/python -m tests.chaos.run --seed $(or $(SEED),1) --jobs $(or $(JOBS),500) --minutes $(or $(MINUTES),20)
+
+lint: setup ## ruff, mypy --strict, import-linter, and whether generated files are up to date
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy schemas streams/coordinator infra/local tests/sim
+	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m infra.contract.generate --check
+	@$(BIN)/python -m infra.grafana.generate --check
+
+bench-line: setup ## what the line costs, against in-process diffusers; writes docs/benchmarks.md (minutes)
+	@$(BIN)/python -m tests.bench.line
 
 format: setup ## format and fix what can be fixed
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
@@ -55,8 +70,9 @@ format: setup ## format and fix what can be fixed
 lock: $(UV) ## resolve the dependencies anew
 	@$(UV) pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --all-extras --upgrade pyproject.toml -o requirements.lock
 
-train-tiny: setup ## train the tiny model again (about an hour on 2 cores)
+train-tiny: setup ## train the tiny model again (about an hour and a half on 2 cores)
 	@OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=5000 $(BIN)/python -m gpu_runner.tiny.train --out bundles/tiny
+	@OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=5000 $(BIN)/python -m gpu_runner.tiny.refine --bundle bundles/tiny --out bundles/tiny
 
 judge-tiny: setup ## score the tiny model through the line's own stages
 	@$(BIN)/python -m stages.evaluate --bundle bundles/tiny

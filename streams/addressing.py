@@ -1,4 +1,4 @@
-"""Which incarnation and lease a record is about, told by its headers: read before its body, and where that is unreadable.
+"""Which incarnation and lease a record is about, told by its headers: read before its body, or in its stead.
 
 A worker skips what is addressed to others without decoding it, and reports a task that it cannot decode; the
 coordinator ends the lease of an outcome that it cannot decode. The headers are CloudEvents extension attributes.
