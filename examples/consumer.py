@@ -25,5 +25,5 @@ with suppress(KeyboardInterrupt):
             kind, end = dict(record.headers())["ce_type"].decode(), json.loads(record.value())
             result = end.get("video", {}).get("key") or end.get("error", {}).get("message") or end.get("reason")
             print(kind, end["job"], result, flush=True)
-            consumer.commit(message=record, asynchronous=False)  # handled: it does not come again
+            consumer.commit(message=record, asynchronous=False)  # handled: not before, so none is missed
 consumer.close()

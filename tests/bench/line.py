@@ -1,8 +1,8 @@
 """What the line costs: `make bench-line`. One job, and twenty, through the whole line against in-process diffusers.
 
 Goal 1, line tax: wall time from submit to completion event, over one `WanPipeline` call plus a PyAV file. Goal 2:
-makespan of waiting jobs over the sum of as many in-process calls. Both sides run in turn in one run, warm, with the same
-prompts, seeds, threads and bundle. The workers of the line sleep while the other side computes.
+makespan of waiting jobs over the sum of as many in-process calls. Both sides run in turn in one run, warm, with the
+same prompts, seeds, threads and bundle. The workers of the line sleep while the other side computes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import argparse
 import io
 import os
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -131,12 +130,11 @@ def steps_for(seconds: float, reference: InProcess) -> int:
     return max(int((seconds - few) / step) + 10, 10)
 
 
-def parts(ends: Sequence[JobCompleted], wall: float, transaction_s: float) -> Counter[str]:
+def parts(ends: Sequence[JobCompleted], wall: float, transaction_s: float) -> dict[str, float]:
     """Where the seconds of one job went. Messaging is what is left: delivery, polling, pipes, heartbeats."""
-    found: Counter[str] = Counter()
-    for end in ends:
-        for stage in end.stages:
-            found.update(stage.timings)
+    found: dict[str, float] = {}
+    for name, seconds in ((name, s) for end in ends for stage in end.stages for name, s in stage.timings.items()):
+        found[name] = found.get(name, 0.0) + seconds
     found["commit"] = transaction_s
     found["messaging"] = wall - sum(found.values())
     return found
@@ -161,7 +159,10 @@ def pairs(
     arguments: argparse.Namespace, bundle: BundleManifest, steps: int, reference: InProcess, running: RunningLine
 ) -> dict[str, object]:
     """One job at a time, the two sides in turn."""
-    ours, theirs, broken_down, transactions = [], [], [], []
+    ours: list[float] = []
+    theirs: list[float] = []
+    transactions: list[float] = []
+    broken_down: list[dict[str, float]] = []
     for recipe in recipes(bundle, steps, 1000, arguments.pairs):
         theirs.append(reference.run(recipe))
         count, seconds = running.transactions()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from schemas import envelope
 from schemas.events import JobCompleted, PromptSubmitted
@@ -22,6 +23,7 @@ from streams.client.reader import Reader
 from streams.settings import Settings
 from streams.topics import COMPLETIONS, PROMPTS
 from tests.e2e.conftest import Line
+from tests.support import eventually
 from tests.unit.test_board import completion
 
 pytestmark = pytest.mark.broker
@@ -58,6 +60,17 @@ def consumer(line: Settings) -> Iterator[IO[str]]:
         process.stdout.close()
 
 
+def handled(line: Settings) -> int:
+    """How many ends the consumer's group has committed."""
+    names = environment(line)
+    reader = clients.consumer(clients.READER, line, group_id=names["GROUP"])
+    try:
+        places = [TopicPartition(names["COMPLETIONS"], number) for number in range(COMPLETIONS.partitions)]
+        return sum(max(place.offset, 0) for place in reader.committed(places, timeout=10))
+    finally:
+        reader.close()
+
+
 @pytest.mark.parametrize("name", ["producer.py", "consumer.py"])
 def test_an_example_is_short_and_imports_nothing_of_ours(name: str) -> None:
     text = (EXAMPLES / name).read_text()
@@ -89,6 +102,7 @@ def test_the_consumer_tells_each_end_once_also_after_it_was_stopped(line: Settin
     end("video_1")
     with consumer(line) as said:
         assert said.readline() == "latentline.job_completed.v1 video_1 videos/v.mp4\n"
+        eventually(lambda: handled(line) == 1)
     end("video_2")
     with consumer(line) as said:
         assert said.readline() == "latentline.job_completed.v1 video_2 videos/v.mp4\n"

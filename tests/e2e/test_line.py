@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
 from minio import Minio
 
 from gpu_runner.tiny.captions import parse_caption
+from gpu_runner.tiny.data import Pixels
 from gpu_runner.tiny.judge import judge
 from schemas.events import JobCancelled, JobCompleted, ObjectRef, StepProgress
 from schemas.stage import STAGES, Stage
+from stages.in_process import InProcessLine
 from stages.video import decode, probe
 from streams.settings import Settings
 from streams.topics import PROGRESS
@@ -21,6 +24,7 @@ from tests.support import eventually
 
 pytestmark = pytest.mark.broker
 
+BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "tiny"
 SLOW = 200
 """Steps of a denoise of some seconds: long enough to do something in its middle."""
 
@@ -64,8 +68,7 @@ def test_the_same_recipe_again_computes_nothing_and_gives_the_same_video(line_of
     prompt = "a white circle moving left on a red background"
     first, again = (completed(line_of_all, line_of_all.upstream.submit(prompt, seed=77)) for _ in range(2))
     assert [stage.reused for stage in again.stages] == [True, True, True, False]
-    one, other = (np.stack(list(decode(download(line_of_all.settings, end.video)))) for end in (first, again))
-    assert np.array_equal(one, other)
+    assert np.array_equal(frames_of(line_of_all, first), frames_of(line_of_all, again))
 
 
 def test_steps_are_told_while_it_denoises(line_of_all: Line) -> None:
@@ -110,6 +113,18 @@ def test_a_terminated_worker_hands_its_denoise_over_at_a_checkpoint(line_of_all:
     state = line_of_all.state(job)
     assert state is not None
     assert [a.outcome for a in state.attempts if a.stage is Stage.DENOISE] == ["preempted", "done"]
+    assert np.array_equal(frames_of(line_of_all, end), undisturbed_frames(end))
+
+
+def frames_of(line: Line, end: JobCompleted) -> Pixels:
+    return np.stack(list(decode(download(line.settings, end.video))))
+
+
+def undisturbed_frames(end: JobCompleted) -> Pixels:
+    """The same recipe computed in one go, in this process, by the same number of threads as a worker has."""
+    assert end.recipe is not None
+    line = InProcessLine.load(BUNDLE, threads=1)
+    return np.stack(list(decode(line.run(end.recipe, end.job)["video"])))
 
 
 @pytest.mark.parametrize("name", STAGES)
