@@ -34,7 +34,8 @@ class MinioServer:
     ) -> None:
         self.data, self.port, self.credentials = data, port, credentials
         argv = [
-            str(minio_binary()), "server", str(data), "--quiet",
+            # Else it makes a folder for certificates in the user's home.
+            str(minio_binary()), "server", str(data), "--quiet", "--certs-dir", str(data.with_name("certificates")),
             "--address", f"{HOST}:{port}", "--console-address", f"{HOST}:{console_port}",
         ]  # fmt: skip
         environment = {
