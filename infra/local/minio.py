@@ -34,13 +34,14 @@ class MinioServer:
     ) -> None:
         self.data, self.port, self.credentials = data, port, credentials
         argv = [
-            # Else it makes a folder for certificates in the user's home.
-            str(minio_binary()), "server", str(data), "--quiet", "--certs-dir", str(data.with_name("certificates")),
+            str(minio_binary()), "server", str(data), "--quiet",
             "--address", f"{HOST}:{port}", "--console-address", f"{HOST}:{console_port}",
         ]  # fmt: skip
         environment = {
             "MINIO_ROOT_USER": credentials.access_key,
             "MINIO_ROOT_PASSWORD": credentials.secret_key,
+            # It makes a folder for certificates in its home.
+            "HOME": str(data.parent),
             "MINIO_UPDATE": "off",
             "MINIO_CALLHOME_ENABLE": "off",
         }

@@ -42,7 +42,13 @@ def submit(
     if known is not None:
         return [raw.dead_letter("id_conflict", f"{job} was accepted before with another body", job)]
     state = transitions.new_job(
-        job, asked.tenant, body, now, priority=asked.priority, metadata=asked.metadata, traceparent=envelope.traceparent
+        job,
+        asked.tenant,
+        body,
+        ledger.acceptance(now),
+        priority=asked.priority,
+        metadata=asked.metadata,
+        traceparent=envelope.traceparent,
     )
     try:
         recipe = recipe_of(asked, job, policy.bundles, policy.default_model)

@@ -65,11 +65,16 @@ def lease_ended(
 
 
 def accepted_output(state: JobState, done: Done, now: float) -> JobState:
-    """The output of a stage exists. The job waits for the next stage, or has all it needs to complete."""
+    """The output of a stage exists. The job waits for the next stage, or has all it needs to complete.
+
+    Of a repair the failures stay counted: an output that is lost again and again ends the job.
+    """
+    record = state.stages[done.stage]
     state = change_stage(
         state, done.stage,
         artifact=done.artifact, condemned_etag=None, seconds=done.seconds, worker=done.worker, reused=done.reused,
-        resumed_from_step=done.resumed_from_step, timings=done.timings, failures=0, setbacks=0, suspicions=0,
+        resumed_from_step=done.resumed_from_step, timings=done.timings,
+        failures=record.failures if record.condemned_etag else 0, setbacks=0, suspicions=0,
     )  # fmt: skip
     downstream = done.stage.downstream
     return wait_for(state, downstream, now) if downstream else state
@@ -97,6 +102,11 @@ def is_output_wanted(state: JobState, stage: Stage, key: str, artifact: Artifact
     if stage.upstream is not None and state.stages[stage.upstream].artifact is None:
         return False
     return artifact is None or artifact.etag != record.condemned_etag
+
+
+def is_suspect(state: JobState) -> bool:
+    """Whether workers have vanished with its present stage: then it runs alone."""
+    return state.stage is not None and state.stages[state.stage].suspicions > 0
 
 
 def ended(state: JobState, status: JobStatus, now: float, **changes: Any) -> JobState:

@@ -5,14 +5,26 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from schemas.events import Heartbeat, HeldLease
 from schemas.job import JobState, JobStatus
 from schemas.stage import STAGES, Stage
+from streams.coordinator.job import is_suspect
 from streams.coordinator.overlay import Overlay
 
 HELD = -1
 """Held until the first tick of this coordinator has been read back."""
+
+Entry = tuple[int, float, str]
+"""A job in a queue: minus its priority, when it was accepted, its id."""
+
+
+class Kind(NamedTuple):
+    """What the jobs of one queue ask of a worker: to serve the model, and to hold nothing else."""
+
+    model: str
+    alone: bool
 
 
 @dataclass(frozen=True)
@@ -65,10 +77,17 @@ class Ledger:
     """Worker name to its newest incarnation."""
     leases: Overlay[int, LiveLease] = field(default_factory=Overlay)
     numbers: Overlay[str, int] = field(default_factory=Overlay)
-    waiting: dict[Stage, list[tuple[int, float, str]]] = field(default_factory=lambda: {stage: [] for stage in STAGES})
+    waiting: dict[Stage, dict[Kind, list[Entry]]] = field(default_factory=lambda: {stage: {} for stage in STAGES})
+    """Heaps. An entry may be stale: what counts is the job's state."""
     delayed: list[tuple[float, str]] = field(default_factory=list)
     stubs: list[tuple[float, str]] = field(default_factory=list)
     """Ended jobs by the time of their end, unix seconds."""
+    open: dict[str, None] = field(default_factory=dict)
+    """The incarnations that have a free slot, in the order in which they came to have one."""
+    orphans: dict[str, frozenset[int]] = field(default_factory=dict)
+    """By incarnation: the leases that were in force at the takeover."""
+    reserved: dict[str, str] = field(default_factory=dict)
+    """Suspect job to the incarnation that is to become empty for it: a hint, checked at each placement."""
 
     @property
     def overlays(self) -> tuple[Overlay[str, JobState], ...]:
@@ -79,9 +98,15 @@ class Ledger:
             overlay.commit()
 
     def rollback(self) -> None:
+        jobs, workers = list(self.jobs.changes), list(self.workers.changes)
         for overlay in self.overlays:
             overlay.rollback()
-        self.rebuild_queues()
+        for job in jobs:
+            state = self.jobs.get(job)
+            if state is not None:
+                self.enqueue(state)
+        for incarnation in workers:
+            self.note_open(incarnation)
 
     def load(self, job_id: str, state: JobState | None) -> None:
         """Replay one record of the changelog; a tombstone is None. Call `rebuild_queues` after the last."""
@@ -93,7 +118,7 @@ class Ledger:
             self.numbers.commit()
 
     def rebuild_queues(self) -> None:
-        self.waiting, self.delayed, self.stubs = {stage: [] for stage in STAGES}, [], []
+        self.waiting, self.delayed, self.stubs = {stage: {} for stage in STAGES}, [], []
         for state in self.jobs.values():
             self.enqueue(state)
 
@@ -103,7 +128,9 @@ class Ledger:
         self.numbers["hold_until"] = HELD
         for state in self.jobs.values():
             if state.lease is not None:
-                self.leases[state.lease.number] = LiveLease(state.job, self.tick)
+                number, incarnation = state.lease.number, state.lease.incarnation
+                self.leases[number] = LiveLease(state.job, self.tick)
+                self.orphans[incarnation] = self.orphans.get(incarnation, frozenset()) | {number}
         self.commit()
 
     def put(self, state: JobState, now: float) -> JobState:
@@ -127,7 +154,22 @@ class Ledger:
     def update_worker(self, incarnation: str, change: Callable[[WorkerView], WorkerView]) -> None:
         view = self.workers.get(incarnation)
         if view is not None:
-            self.workers[incarnation] = change(view)
+            self.put_worker(change(view))
+
+    def put_worker(self, view: WorkerView) -> None:
+        self.workers[view.beat.incarnation] = view
+        self.note_open(view.beat.incarnation)
+
+    def remove_worker(self, incarnation: str) -> None:
+        self.workers.remove(incarnation)
+        self.note_open(incarnation)
+
+    def note_open(self, incarnation: str) -> None:
+        view = self.workers.get(incarnation)
+        if view is not None and view.free:
+            self.open[incarnation] = None
+        else:
+            self.open.pop(incarnation, None)
 
     def enqueue(self, state: JobState) -> None:
         if state.status.ended:
@@ -138,12 +180,24 @@ class Ledger:
         if due > state.updated_at:
             heapq.heappush(self.delayed, (due, state.job))
         else:
-            heapq.heappush(self.waiting[state.stage], (-state.priority, state.accepted_at, state.job))
+            self.enqueue_now(state)
+
+    def enqueue_now(self, state: JobState) -> None:
+        assert state.stage is not None
+        assert state.recipe is not None
+        queue = self.waiting[state.stage].setdefault(Kind(state.recipe.model, is_suspect(state)), [])
+        heapq.heappush(queue, (-state.priority, state.accepted_at, state.job))
 
     def job_of(self, lease: int) -> JobState | None:
         """The job that holds a live lease."""
         live = self.leases.get(lease)
         return self.jobs.get(live.job) if live else None
+
+    def acceptance(self, now: float) -> float:
+        """When a job counts as accepted: now, but later than every one before it, so that order is kept in a batch."""
+        microseconds = max(int(now * 1e6), (self.numbers.get("accepted") or 0) + 1)
+        self.numbers["accepted"] = microseconds
+        return microseconds / 1e6
 
     @property
     def tick(self) -> int:
@@ -160,11 +214,15 @@ class Ledger:
         self.numbers["hold_until"] = self.tick + ticks
 
     def forget_stubs(self, before: float) -> None:
-        """Let go of jobs that ended before a time, unix seconds: no replayed prompt can name them any more."""
+        """Let go of jobs that ended before a time, unix seconds: no replayed prompt can name them any more.
+
+        The one with the newest lease stays: from it the next life learns where the numbers go on.
+        """
+        newest = self.numbers.get("lease")
         while self.stubs and self.stubs[0][0] < before:
             _, job = heapq.heappop(self.stubs)
             state = self.jobs.get(job)
-            if state is not None and state.status.ended:
+            if state is not None and state.status.ended and all(past.lease != newest for past in state.attempts):
                 self.jobs.remove(job)
 
     def next_lease(self) -> int:

@@ -38,7 +38,7 @@ def heartbeat(ledger: Ledger, policy: Policy, beat: Heartbeat, now: float) -> li
         before, beat=beat, seen_tick=ledger.tick, cancelled=before.cancelled & listed, ended=before.ended & listed
     )
     unread = tuple((stage, echo) for stage, echo in view.unread if view.echo(stage) <= echo)
-    ledger.workers[beat.incarnation] = replace(view, unread=unread)
+    ledger.put_worker(replace(view, unread=unread))
     ledger.names[beat.worker] = beat.incarnation
     effects += compare(ledger, policy, beat, now)
     if beat.leaving:
@@ -47,10 +47,12 @@ def heartbeat(ledger: Ledger, policy: Policy, beat: Heartbeat, now: float) -> li
 
 
 def adopted(ledger: Ledger, beat: Heartbeat) -> WorkerView:
-    """A worker seen for the first time in this coordinator's life, with the leases that jobs say it holds."""
-    leases = {held.lease for held in beat.leases}
-    ours = {n for n in leases if (job := ledger.job_of(n)) and job.lease and job.lease.incarnation == beat.incarnation}
-    return WorkerView(beat, ledger.tick, frozenset(ours))
+    """A worker seen for the first time in this coordinator's life, with the leases that jobs say it holds.
+
+    Also those that it does not list: they may be on their way to it, and take a slot.
+    """
+    ours = frozenset(number for number in ledger.orphans.get(beat.incarnation, ()) if number in ledger.leases)
+    return WorkerView(beat, ledger.tick, ours)
 
 
 def compare(ledger: Ledger, policy: Policy, beat: Heartbeat, now: float) -> list[Effect]:
@@ -96,17 +98,32 @@ def stray(ledger: Ledger, view: WorkerView, held: HeldLease, now: float) -> list
             number=held.lease, incarnation=view.beat.incarnation, worker=view.beat.worker, stage=held.stage,
             partition=partition, dispatched_at=now, started_at=now,
         )  # fmt: skip
+        state = withdraw_suspicion(ledger, state, held, now) or state
         ledger.put(transitions.change(state, status=JobStatus.RUNNING, lease=lease), now)
         return [*effects, Count("taken_back")]
-    ledger.workers[view.beat.incarnation] = replace(
-        ledger.workers[view.beat.incarnation], cancelled=view.cancelled | {held.lease}
+    withdraw_suspicion(ledger, state, held, now)
+    ledger.update_worker(
+        view.beat.incarnation, lambda latest: replace(latest, cancelled=latest.cancelled | {held.lease})
     )
     command = CancelTask(incarnation=view.beat.incarnation, lease=held.lease, reason="the lease is void")
     return [Send(held.stage, partition, command)]
 
 
+def withdraw_suspicion(ledger: Ledger, state: JobState | None, held: HeldLease, now: float) -> JobState | None:
+    """Who speaks again was not killed by the job: that loss was no suspicion (protocol rule 19)."""
+    if state is None or state.status.ended or held.stage not in state.stages:
+        return None
+    suspicions = state.stages[held.stage].suspicions
+    if not suspicions or not any(past.lease == held.lease and past.outcome == "lost" for past in state.attempts):
+        return None
+    return ledger.put(transitions.change_stage(state, held.stage, suspicions=suspicions - 1), now)
+
+
 def is_wanted_back(ledger: Ledger, state: JobState, held: HeldLease) -> bool:
+    """Not if its output was condemned meanwhile: the task that it works on does not know."""
     if state.status.ended or state.stage != held.stage or state.cancel_reason is not None:
+        return False
+    if state.stages[held.stage].condemned_etag is not None:
         return False
     if not any(past.lease == held.lease and past.outcome in ("lost", "voided") for past in state.attempts):
         return False
@@ -130,7 +147,7 @@ def forget(ledger: Ledger, policy: Policy, view: WorkerView, now: float, suspect
         if state is not None:
             lose = partial(lost, ledger, policy, state, now, "lost", suspect and not view.beat.draining)
             effects += guarded(ledger, state.job, now, lose)
-    ledger.workers.remove(view.beat.incarnation)
+    ledger.remove_worker(view.beat.incarnation)
     if ledger.names.get(view.beat.worker) == view.beat.incarnation:
         ledger.names.remove(view.beat.worker)
     return [*effects, Count("worker_gone")]
@@ -178,7 +195,7 @@ def restart_grace(ledger: Ledger, policy: Policy) -> None:
     """Nobody is late because of our own pause, and nothing is placed before heartbeats have come in."""
     ledger.hold(policy.hold_after_gap)
     for view in list(ledger.workers.values()):
-        ledger.workers[view.beat.incarnation] = replace(view, seen_tick=ledger.tick)
+        ledger.put_worker(replace(view, seen_tick=ledger.tick))
     for number in list(ledger.leases.base):
         live = ledger.leases.get(number)
         if live is not None:
@@ -199,5 +216,5 @@ def check_age(ledger: Ledger, policy: Policy, live: LiveLease, now: float) -> li
     is_read = state.lease.started_at is not None or number <= view.echo(stage) or view.held(number) is not None
     if is_read or age <= policy.unread_after:
         return []
-    ledger.workers[view.beat.incarnation] = replace(view, unread=(*view.unread, (stage, view.echo(stage))))
+    ledger.put_worker(replace(view, unread=(*view.unread, (stage, view.echo(stage)))))
     return [cancel_lease(state, "the task was not read"), *lost(ledger, policy, state, now, "voided", suspect=False)]

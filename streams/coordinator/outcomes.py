@@ -90,7 +90,10 @@ def failed(
 
 
 def input_missing(ledger: Ledger, policy: Policy, state: JobState, outcome: InputMissing, now: float) -> list[Effect]:
-    """The producing stage runs again: an attempt of that stage, so a loop ends."""
+    """The producing stage runs again: an attempt of that stage, so a loop ends.
+
+    If it already has, or another output is meant, the reading stage does, at the cost of one of its own attempts.
+    """
     upstream = outcome.upstream_stage
     record = state.stages.get(upstream)
     message = f"output of {upstream} is lost again and again: {outcome.why}"
@@ -99,13 +102,13 @@ def input_missing(ledger: Ledger, policy: Policy, state: JobState, outcome: Inpu
     if state.cancel_reason is not None:
         return ending.cancel(ledger, state, state.cancel_reason, now)
     if record is None or record.artifact is None or record.artifact.etag != outcome.etag:
-        ledger.put(transitions.wait_for(state, outcome.stage, now), now)
-        return [Count("retry", (outcome.stage, "input_lost"))]
-    state = transitions.condemn(state, upstream, outcome.etag)
-    if retry.is_exhausted(state.stages[upstream], error, policy.max_attempts):
+        again, state = outcome.stage, transitions.failed_attempt(state, outcome.stage, error)
+    else:
+        again, state = upstream, transitions.condemn(state, upstream, outcome.etag)
+    if retry.is_exhausted(state.stages[again], error, policy.max_attempts):
         return ending.fail(ledger, state, error, now)
-    ledger.put(transitions.wait_for(state, upstream, now), now)
-    return [Count("retry", (upstream, "input_lost"))]
+    ledger.put(transitions.wait_for(state, again, now), now)
+    return [Count("retry", (again, "input_lost"))]
 
 
 def stopped(ledger: Ledger, state: JobState, outcome: Outcome, now: float) -> list[Effect]:

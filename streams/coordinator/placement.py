@@ -15,9 +15,8 @@ from schemas.stage import STAGES, Stage
 from streams.coordinator import job as transitions
 from streams.coordinator.effects import Count, Effect, Send
 from streams.coordinator.ending import guarded
-from streams.coordinator.ledger import Ledger, WorkerView
-
-Entry = tuple[int, float, str]
+from streams.coordinator.ledger import Entry, Kind, Ledger, WorkerView
+from streams.coordinator.offers import Offers, drop_stale_reservations, reserve
 
 
 def place(ledger: Ledger, now: float) -> list[Effect]:
@@ -25,6 +24,7 @@ def place(ledger: Ledger, now: float) -> list[Effect]:
     release_due(ledger, now)
     if ledger.is_held:
         return []
+    drop_stale_reservations(ledger)
     return [effect for stage in reversed(STAGES) for effect in place_stage(ledger, stage, now)]
 
 
@@ -33,47 +33,44 @@ def release_due(ledger: Ledger, now: float) -> None:
     while ledger.delayed and ledger.delayed[0][0] <= now:
         _, job = heapq.heappop(ledger.delayed)
         state = ledger.jobs.get(job)
-        if is_waiting(state) and state.stages[state.stage].not_before <= now:  # type: ignore[union-attr,index]
-            heapq.heappush(ledger.waiting[state.stage], (-state.priority, state.accepted_at, job))  # type: ignore[union-attr,index]
-
-
-def is_waiting(state: JobState | None) -> bool:
-    return state is not None and state.status is JobStatus.WAITING and state.stage is not None
+        if state is not None and state.status is JobStatus.WAITING and state.stage is not None:
+            ledger.enqueue_now(state)
 
 
 def place_stage(ledger: Ledger, stage: Stage, now: float) -> list[Effect]:
+    """The first of all queues first, as long as there is a worker for its jobs."""
     effects: list[Effect] = []
-    put_back: list[Entry] = []
-    queue = ledger.waiting[stage]
-    free = [view for view in ledger.workers.values() if is_open(view, stage)]
-    while queue and free:
-        entry = heapq.heappop(queue)
-        state = ledger.jobs.get(entry[2])
-        if state is None or not is_waiting(state) or state.stage != stage or state.stages[stage].not_before > now:
+    queues = {kind: queue for kind, queue in ledger.waiting[stage].items() if queue and ledger.open}
+    offers = {kind: Offers(ledger, stage, kind.model, kind.alone) for kind in queues}
+    while queues:
+        kind = min(queues, key=lambda kind: queues[kind][0])
+        state = waiting_job(ledger, heapq.heappop(queues[kind]), kind, stage, now)
+        view = offers[kind].best() if state else None
+        if state is not None and view is not None:
+            effects += guarded(ledger, state.job, now, partial(dispatch, ledger, view, state, stage, now))
+        elif state is not None:
+            ledger.enqueue_now(state)
+            if kind.alone:
+                reserve(ledger, state, stage, kind.model)
+            del queues[kind]
             continue
-        view = choose(free, state, stage)
-        if view is None:
-            put_back.append(entry)
-            continue
-        effects += guarded(ledger, state.job, now, partial(dispatch, ledger, view, state, stage, now))
-        free = [view for view in ledger.workers.values() if is_open(view, stage)]
-    for entry in put_back:
-        heapq.heappush(queue, entry)
+        if not queues[kind]:
+            del queues[kind]
     return effects
 
 
-def is_open(view: WorkerView, stage: Stage) -> bool:
-    return view.free > 0 and view.partition(stage) is not None and stage not in {stage for stage, _ in view.unread}
-
-
-def choose(free: list[WorkerView], state: JobState, stage: Stage) -> WorkerView | None:
-    """The best worker that can run the job's model: warm before cold, emptier before fuller."""
-    assert state.recipe is not None
-    model = state.recipe.model
-    fit = [view for view in free if model in view.beat.bundles]
-    if state.stages[stage].suspicions:
-        fit = [view for view in fit if view.occupied == 0]
-    return max(fit, key=lambda view: (f"{stage}/{model}" in view.beat.loaded, view.free), default=None)
+def waiting_job(ledger: Ledger, entry: Entry, kind: Kind, stage: Stage, now: float) -> JobState | None:
+    """The job of an entry, unless the entry is stale. One that is not due goes back: the clock was set back."""
+    state = ledger.jobs.get(entry[2])
+    if state is None or state.status is not JobStatus.WAITING or state.stage is not stage:
+        return None
+    if transitions.is_suspect(state) is not kind.alone:
+        return None
+    due = state.stages[stage].not_before
+    if due > now:
+        heapq.heappush(ledger.delayed, (due, state.job))
+        return None
+    return state
 
 
 def dispatch(ledger: Ledger, view: WorkerView, state: JobState, stage: Stage, now: float) -> list[Effect]:

@@ -295,3 +295,13 @@ def test_a_dropped_overlay_leaves_no_trace() -> None:
     line.ledger.rollback()
     again = line.task()
     assert (again.lease, again.job) == (first.lease, first.job)
+
+
+def test_jobs_of_one_batch_start_in_the_order_in_which_they_came() -> None:
+    line = Line()
+    for number in range(20):
+        line.submit(PROMPT.model_copy(update={"idempotency_key": str(number)}))
+    line.beat("a", slots=20)
+    placed = [e.event for e in placement.place(line.ledger, line.now) if isinstance(e, Send)]
+    wanted = [intake.job_id(PROMPT.tenant, str(number)) for number in range(20)]
+    assert [event.job for event in placed if isinstance(event, Task)] == wanted
