@@ -29,6 +29,7 @@ from schemas.events import (
     Tick,
 )
 from schemas.job import JobStatus
+from schemas.keys import job_id
 from schemas.stage import STAGES, Stage
 from streams.coordinator import intake, membership, outcomes, placement
 from streams.coordinator.effects import Complete, Count, DeadLetter, Effect, Send
@@ -89,11 +90,11 @@ def names(task: Task) -> dict[str, object]:
 def done(task: Task, etag: str = "etag") -> Done:
     ref = ArtifactRef(stage=task.stage, key=task.key, manifest_key="m", etag=etag)
     video = ObjectRef(name="video", key="v", size=1, sha256="0")
-    return Done(**names(task), artifact=ref, objects=(video,), seconds=1.0)  # type: ignore[arg-type]
+    return Done(**names(task), artifact=ref, objects=(video,), seconds=1.0)
 
 
 def failed(task: Task, kind: ErrorKind) -> Failed:
-    return Failed(**names(task), error=ErrorReport(kind=kind, code="code", message="m"))  # type: ignore[arg-type]
+    return Failed(**names(task), error=ErrorReport(kind=kind, code="code", message="m"))
 
 
 def ends(effects: list[Effect]) -> list[object]:
@@ -108,7 +109,7 @@ def test_a_job_goes_through_four_stages_to_one_completion() -> None:
     for _ in STAGES:
         task = line.task()
         seen.append(task.stage)
-        line.report(Started(**names(task)))  # type: ignore[arg-type]
+        line.report(Started(**names(task)))
         completions += ends(line.report(done(task)))
         completions += ends(line.report(done(task)))
     assert seen == list(STAGES)
@@ -137,7 +138,7 @@ def test_a_silent_worker_loses_its_lease_and_the_stage_runs_elsewhere() -> None:
     line.submit()
     line.beat("a")
     first = line.task()
-    line.report(Started(**names(first)))  # type: ignore[arg-type]
+    line.report(Started(**names(first)))
     line.beat("a", HeldLease(lease=first.lease, job=first.job, stage=first.stage, state=HeldState.RUNNING), echo=1)
     for number in range(line.policy.lost_after):
         line.tick(number)
@@ -245,7 +246,7 @@ def test_a_job_that_kills_every_worker_is_stopped_at_the_limit() -> None:
     line.submit()
     for life in range(line.policy.suspicion_limit):
         line.beat("a", life=life + 1)
-        line.report(Started(**names(line.task())))  # type: ignore[arg-type]
+        line.report(Started(**names(line.task())))
     effects = line.beat("a", life=9)
     [event] = ends(effects)
     assert isinstance(event, JobFailed)
@@ -264,7 +265,7 @@ def test_a_lost_input_makes_its_stage_run_again_with_the_etag_condemned() -> Non
             upstream_stage=Stage.ENCODE,
             upstream_key=denoise.key,
             etag="bad",
-            why="gone",  # type: ignore[arg-type]
+            why="gone",
         )
     )
     again = line.task()
@@ -303,5 +304,5 @@ def test_jobs_of_one_batch_start_in_the_order_in_which_they_came() -> None:
         line.submit(PROMPT.model_copy(update={"idempotency_key": str(number)}))
     line.beat("a", slots=20)
     placed = [e.event for e in placement.place(line.ledger, line.now) if isinstance(e, Send)]
-    wanted = [intake.job_id(PROMPT.tenant, str(number)) for number in range(20)]
+    wanted = [job_id(PROMPT.tenant, str(number)) for number in range(20)]
     assert [event.job for event in placed if isinstance(event, Task)] == wanted

@@ -1,0 +1,241 @@
+"""`python -m tests.chaos.run --seed 1 --jobs 500 --minutes 20`: chaos on a real local stack, then the audit.
+
+The last line is one JSON object. The exit code is 1 if a job was lost or ended twice, or if the audit finds a breach.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import mkdtemp
+
+from confluent_kafka import Producer
+
+from infra.local.plan import settings_in
+from infra.local.services import FIRST_PORT, Service, services
+from infra.local.stack import Stack
+from latentline import line as command_line
+from schemas.events import JobFailed
+from streams import clients
+from streams.audit.report import Report
+from streams.audit.run import audit
+from streams.settings import Settings
+from streams.topics import PROMPTS
+from tests.bench.report import last_line, table, write_section
+from tests.chaos.measure import Ends, Work, ends_of, middle, recoveries, work
+from tests.chaos.schedule import Fault, schedule
+from tests.chaos.victims import COORDINATORS, Hit, resume, strike
+from tests.chaos.watch import Watch, Watched
+from tests.chaos.workload import Order, workload
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
+SENDING, FAULTS = 0.6, 0.75
+"""Shares of the given minutes in which prompts are sent and faults hit; the rest is for what is left to end."""
+PATIENCE_S = 180.0
+"""After the given minutes: how long the last jobs may take to end."""
+
+
+@dataclass
+class Chaos:
+    """A run under way."""
+
+    stack: Stack
+    settings: Settings
+    orders: list[Order]
+    faults: list[Fault]
+    hits: list[Hit] = field(default_factory=list)
+    stopped: list[Hit] = field(default_factory=list)
+    seen: Watched = field(default_factory=Watched)
+
+    @property
+    def asked(self) -> set[str]:
+        return {order.job for order in self.orders if order.job}
+
+    def run(self, seconds: float) -> None:
+        """Send, strike, and wait until every job has ended or patience has."""
+        watch = Watch(self.settings)
+        self.seen = watch.seen
+        # A prompt waits for the broker as long as it takes: what was asked for is what must end.
+        producer = clients.producer(clients.PRODUCER, self.settings, message_timeout_ms=0)
+        start, orders, faults = time.monotonic(), list(self.orders), list(self.faults)
+        while orders or faults or self.stopped or not self._is_over(start, seconds):
+            now = time.monotonic() - start
+            orders = self._send(producer, orders, now)
+            faults = self._strike(faults, now)
+            self._resume()
+            watch.look()
+        watch.close()
+
+    def _is_over(self, start: float, seconds: float) -> bool:
+        return self.asked <= self.seen.ended or time.monotonic() - start > seconds + PATIENCE_S
+
+    def _send(self, producer: Producer, orders: list[Order], now: float) -> list[Order]:
+        for order in orders:
+            if order.at > now:
+                break
+            topic = PROMPTS.named(self.settings.topic_prefix)
+            producer.produce(topic, order.value, order.id, headers=[*order.headers])
+        producer.poll(0)
+        return [order for order in orders if order.at > now]
+
+    def _strike(self, faults: list[Fault], now: float) -> list[Fault]:
+        if not faults or faults[0].at > now:
+            return faults
+        hit = strike(self.stack, faults[0], time.time())
+        say(f"{now:6.1f} s  {faults[0].kind.name} {' '.join(hit.victims) if hit else '(nobody there)'}")
+        if hit:
+            self.hits.append(hit)
+            self.stopped += [hit] if hit.fault.seconds else []
+        return faults[1:]
+
+    def _resume(self) -> None:
+        for hit in [hit for hit in self.stopped if time.time() - hit.at >= hit.fault.seconds]:
+            resume(hit)
+            self.stopped.remove(hit)
+
+
+@contextmanager
+def a_stack() -> Iterator[Stack]:
+    """Two coordinators and two denoise workers; its folder stays where something went wrong."""
+    os.environ["LATENTLINE_THREADS"] = "1"
+    folder = Path(mkdtemp(prefix="latentline-chaos-"))
+    stack = Stack(folder)
+    say(f"starting a line in {folder}")
+    stack.up(services=chaotic_services(), any_ports=True, stays=False)
+    try:
+        yield stack
+    finally:
+        stack.down()
+
+
+def chaotic_services() -> tuple[Service, ...]:
+    """Each is started again however it ends: a process that is told to leave would stay away otherwise."""
+    line = services(workers={"denoise": 2})
+    standby = Service(COORDINATORS[1], ("coordinator",), FIRST_PORT + len(line))
+    return tuple(replace(service, module="tests.chaos.again") for service in (*line, standby))
+
+
+@dataclass(frozen=True)
+class Result:
+    seed: int
+    ends: Ends
+    work: Work
+    recoveries: dict[str, list[float]]
+    hits: list[Hit]
+    failures: list[str]
+    report: Report
+
+    @property
+    def is_ok(self) -> bool:
+        return self.report.is_ok and not self.ends.lost and not self.ends.doubled
+
+    @property
+    def all_recoveries(self) -> list[float]:
+        return [second for seconds in self.recoveries.values() for second in seconds]
+
+    def figures(self) -> dict[str, object]:
+        seconds = self.all_recoveries
+        return {
+            "seed": self.seed, "jobs": self.ends.asked, "completions": self.ends.completions,
+            "lost": len(self.ends.lost), "doubled": len(self.ends.doubled), "failed": len(self.failures),
+            "redone_of_total": round(self.work.redone_of_total, 4), "recovery_p50_s": round(middle(seconds), 2),
+            "recovery_max_s": round(max(seconds, default=0.0), 2), "audit_ok": self.report.is_ok,
+        }  # fmt: skip
+
+    def tables(self) -> str:
+        return f"{self._outcome()}\n\n{self._faults()}"
+
+    def _outcome(self) -> str:
+        ends, work, seconds = self.ends, self.work, self.all_recoveries
+        rows = [
+            ("jobs asked for", ends.asked),
+            ("completions", ", ".join(f"{count} {name}" for name, count in sorted(ends.by_type.items()))),
+            ("lost", len(ends.lost)),
+            ("doubled", len(ends.doubled)),
+            ("healthy jobs that failed", len(self.failures)),
+            ("breaches that the audit found", len(self.report.breaches)),
+            ("redone compute of all compute", f"{work.redone:.1f} s of {work.useful + work.redone:.1f} s "
+                                              f"({work.redone_of_total:.1%})"),
+            ("redone a fault", f"{work.redone / max(len(self.hits), 1):.2f} s"),
+            ("compute under leases that gave nothing", f"{sum(self.report.compute.wasted.values()):.1f} s"),
+            ("denoise steps that `progress` told of", f"{work.steps_seen:.1%}"),
+            ("recovery, median and worst", f"{middle(seconds):.1f} s, {max(seconds, default=0.0):.1f} s"),
+        ]  # fmt: skip
+        return table(("what", "figure"), rows)
+
+    def _faults(self) -> str:
+        counts = Counter(hit.fault.kind.name for hit in self.hits)
+        rows = []
+        for kind, count in sorted(counts.items()):
+            seconds = self.recoveries.get(kind, [])
+            spread = f"{middle(seconds):.1f} s, {max(seconds):.1f} s ({len(seconds)})" if seconds else ""
+            rows.append((kind, count, spread))
+        return table(("fault", "times", "recovery: median, worst (n)"), rows)
+
+
+def result_of(seed: int, chaos: Chaos, report: Report) -> Result:
+    seen = chaos.seen
+    latest = [history[-1] for history in seen.histories.values()]
+    wrong = {order.job for order in chaos.orders if order.id.endswith("-wrong")}
+    failures = [
+        f"{end.job}: {end.error.code}: {end.error.message}"
+        for end in seen.completions
+        if isinstance(end, JobFailed) and end.job not in wrong
+    ]
+    return Result(
+        seed, ends_of(chaos.asked, seen.completions), work(latest, seen.steps),
+        recoveries(chaos.hits, seen.histories), chaos.hits, failures, report,
+    )  # fmt: skip
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=500)
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--no-page", action="store_true", help="leave docs/reliability.md alone")
+    parser.add_argument("--keep", action="store_true", help="leave logs and data also where all went well")
+    asked = parser.parse_args()
+    logging.basicConfig(handlers=[logging.NullHandler()])
+    seconds = asked.minutes * 60
+    with a_stack() as stack:
+        settings = settings_in(stack.environment(), Settings())
+        orders, faults = workload(asked.seed, asked.jobs, SENDING * seconds), schedule(asked.seed, FAULTS * seconds)
+        chaos = Chaos(stack, settings, orders, faults)
+        chaos.run(seconds)
+        say("auditing")
+        report = audit(settings, command_line.store(settings))
+    result = result_of(asked.seed, chaos, report)
+    tell(result)
+    if result.is_ok and not result.failures and not asked.keep:
+        stack.down(wipe=True)
+    else:
+        say(f"logs and data: {stack.data}")
+    if not asked.no_page:
+        title = f"Chaos, seed {asked.seed}: {asked.jobs} prompts in {asked.minutes:g} minutes"
+        command = f"make chaos SEED={asked.seed} JOBS={asked.jobs} MINUTES={asked.minutes:g}"
+        write_section(title, command, result.tables(), PAGE)
+    print(last_line(result.figures()))
+    return 0 if result.is_ok else 1
+
+
+def tell(result: Result) -> None:
+    for what in (*result.ends.lost, *result.ends.doubled, *result.failures, *result.report.breaches):
+        say(f"  {what}")
+    print(result.tables(), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

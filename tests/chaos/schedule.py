@@ -1,0 +1,67 @@
+"""Which fault hits whom and when, drawn from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+
+WORKERS = ("encode", "denoise", "denoise-2", "denoise", "denoise-2", "decode", "mux")
+"""Who is drawn, how often: most of the work is denoise."""
+FIRST_S, GAP_S, STOP_S, STORE_STOP_S = 6.0, (5.0, 12.0), (10.0, 30.0), 20.0
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of fault. `how`: kill, term or stop; `what` is hit."""
+
+    how: str
+    what: str
+    often: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.how} {self.what}"
+
+
+KINDS = (
+    Kind("kill", "worker", 4), Kind("term", "worker", 2), Kind("stop", "worker", 2), Kind("kill", "two workers", 2),
+    Kind("kill", "compute child", 4), Kind("stop", "compute child"), Kind("kill", "coordinator", 2),
+    Kind("term", "coordinator"), Kind("stop", "coordinator"), Kind("kill", "standby"), Kind("kill", "views"),
+    Kind("kill", "kafka"), Kind("kill", "minio"), Kind("stop", "minio"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`at` seconds after the start; `seconds`: how long a stop lasts. `workers`: drawn victims, where there are any."""
+
+    at: float
+    kind: Kind
+    workers: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+def schedule(seed: int, seconds: float) -> list[Fault]:
+    """Faults until so many seconds after the start: a shuffled deck of all kinds, then the next one."""
+    random = Random(f"schedule {seed}")
+    at, found, deck = FIRST_S, list[Fault](), shuffled(random)
+    while at < seconds:
+        found.append(fault(random, at, next(deck)))
+        at += random.uniform(*GAP_S)
+    return found
+
+
+def shuffled(random: Random) -> Iterator[Kind]:
+    while True:
+        deck = [kind for kind in KINDS for _ in range(kind.often)]
+        random.shuffle(deck)
+        yield from deck
+
+
+def fault(random: Random, at: float, kind: Kind) -> Fault:
+    first, second = random.choice(WORKERS), random.choice(WORKERS)
+    hits_workers = kind.what in ("worker", "two workers", "compute child")
+    workers = (first, second) if kind.what == "two workers" else (first,) if hits_workers else ()
+    lasts = random.uniform(*STOP_S) if kind.how == "stop" else 0.0
+    return Fault(at, kind, workers, STORE_STOP_S if kind.name == "stop minio" else lasts)

@@ -1,0 +1,93 @@
+"""The drawn parts are the same for the same seed, and the figures are what the definitions say."""
+
+from __future__ import annotations
+
+from schemas import envelope
+from schemas.envelope import UnreadableEvent
+from schemas.events import CancelRequested, PromptSubmitted, StepProgress
+from schemas.job import Attempt, JobState, JobStatus, StageState
+from schemas.stage import Stage
+from tests.chaos.measure import ends_of, recoveries, work
+from tests.chaos.schedule import KINDS, Fault, Kind, schedule
+from tests.chaos.victims import Hit
+from tests.chaos.workload import EVERY_LONG, LONG_STEPS, workload
+from tests.contract.examples import RECIPE
+from tests.unit.test_reducers import completion_of, ended_state
+
+JOB = "video_" + "a" * 32
+
+
+def test_a_seed_says_what_is_sent_and_what_hits() -> None:
+    assert workload(1, 100, 60) == workload(1, 100, 60)
+    assert [order.value for order in workload(1, 9, 60)] == [order.value for order in workload(1, 9, 60)]
+    assert workload(1, 100, 60) != workload(2, 100, 60)
+    assert schedule(1, 300) == schedule(1, 300)
+    assert schedule(1, 300) != schedule(2, 300)
+
+
+def test_every_kind_of_fault_comes_up_and_none_after_its_time() -> None:
+    faults = schedule(3, 400)
+    assert {fault.kind for fault in faults} == set(KINDS)
+    assert faults == sorted(faults, key=lambda fault: fault.at)
+    assert faults[-1].at < 400
+    assert all(bool(fault.seconds) is (fault.kind.how == "stop") for fault in faults)
+
+
+def test_a_workload_has_long_jobs_repeats_cancels_and_mistakes() -> None:
+    orders = workload(1, 200, 60)
+    events = []
+    for order in orders:
+        try:
+            events.append(envelope.read(order.value, order.headers)[0])
+        except UnreadableEvent:
+            assert order.job is None
+    prompts = [event for event in events if isinstance(event, PromptSubmitted)]
+    long = {p.idempotency_key for p in prompts if (p.num_inference_steps or 0) >= LONG_STEPS[0] and p.fps is None}
+    assert len(long) == 200 / EVERY_LONG
+    assert len(prompts) > len({prompt.idempotency_key for prompt in prompts})
+    assert any(isinstance(event, CancelRequested) for event in events)
+    assert len(events) < len(orders)
+    assert len({order.job for order in orders if order.job}) >= 200
+
+
+def attempt(lease: int, worker: str, at: float, end: float, outcome: str = "lost") -> Attempt:
+    return Attempt(
+        stage=Stage.DENOISE, lease=lease, worker=worker, outcome=outcome, dispatched_at=at, ended_at=end, seconds=1.0
+    )
+
+
+def state(at: float, *attempts: Attempt, status: JobStatus = JobStatus.WAITING) -> JobState:
+    return JobState(
+        job=JOB, tenant="acme", version=1, status=status, body_digest="", accepted_at=0.0, updated_at=at,
+        attempts=attempts, recipe=RECIPE,
+        stages={Stage.ENCODE: StageState(key="e", seconds=2.0, wasted_seconds=0.5), Stage.DENOISE: StageState(key="d")},
+    )  # fmt: skip
+
+
+def hit(how: str, what: str, *victims: str) -> Hit:
+    return Hit(Fault(0.0, Kind(how, what), victims), 10.0, victims, (1,))
+
+
+def test_recovery_is_from_the_fault_to_the_next_dispatch_of_what_it_hit() -> None:
+    history = [state(30.0, attempt(1, "w", 5, 18), attempt(2, "x", 19, 30, "done"), status=JobStatus.COMPLETED)]
+    assert recoveries([hit("kill", "worker", "w")], {JOB: history}) == {"kill worker": [9.0]}
+    assert recoveries([hit("kill", "worker", "x")], {JOB: history}) == {}
+    assert recoveries([hit("kill", "kafka", "kafka")], {JOB: history}) == {}
+    assert recoveries([hit("kill", "kafka", "kafka")], {JOB: [state(9.0), *history]}) == {"kill kafka": [9.0]}
+
+
+def test_a_step_that_is_computed_twice_is_redone_compute() -> None:
+    steps = [
+        StepProgress(job=JOB, tenant="acme", stage=Stage.DENOISE, lease=lease, step=step, steps=4, step_seconds=0.5)
+        for lease, step in ((1, 1), (1, 2), (2, 2), (2, 3), (2, 4))
+    ]
+    done = work([state(1.0)], steps)
+    assert (done.useful, done.redone) == (2.0 + 2.0, 0.5 + 0.5)
+    assert done.redone_of_total == 0.2
+
+
+def test_who_is_lost_and_who_is_doubled() -> None:
+    other = completion_of(ended_state("video_b", JobStatus.COMPLETED, 5.0))
+    ends = ends_of({JOB, "video_b"}, [other, other])
+    assert (ends.lost, ends.doubled, ends.asked, ends.completions) == ((JOB,), ("video_b",), 2, 2)
+    assert ends.by_type == {"JobCompleted": 2}

@@ -1,0 +1,245 @@
+"""Scenarios as data: the jobs and what each does to its worker, the machines, and the faults with their times."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Literal
+
+from schemas.errors import ErrorKind
+from schemas.stage import STAGES, Stage
+
+FAULTY_SECONDS, DRAIN_GRACE = 60.0, 5.0
+"""Faults begin within so many seconds, and jobs arrive in the first half of them."""
+
+
+@dataclass(frozen=True)
+class JobPlan:
+    """`kills`: the stage and step at which it kills its process. `fails`: the stage, the kind, and how often.
+
+    `rots`: the stage whose output is corrupt each time it is read. `steps`: of its denoise, half a second each.
+    """
+
+    name: str
+    at: float
+    prompt: str
+    priority: int = 0
+    kills: tuple[Stage, int] | None = None
+    fails: tuple[Stage, ErrorKind, int] | None = None
+    rots: Stage | None = None
+    steps: int = 20
+
+
+# -- faults: `at` is seconds after the start; workers, jobs and nodes are named ------------------------------------
+
+
+@dataclass(frozen=True)
+class KillWorker:
+    at: float
+    worker: str
+    back_after: float | None
+
+
+@dataclass(frozen=True)
+class LoseNode:
+    at: float
+    node: str
+    back_after: float
+
+
+@dataclass(frozen=True)
+class PauseWorker:
+    """Stopped and continued: it goes on as if nothing had been."""
+
+    at: float
+    worker: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CutOff:
+    """The worker works on; nothing gets to it or from it, then all of it at once."""
+
+    at: float
+    worker: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class StallInbox:
+    """One of its inboxes is not read for a while."""
+
+    at: float
+    worker: str
+    stage: Stage
+    seconds: float
+
+
+@dataclass(frozen=True)
+class DropLease:
+    """A worker forgets what it holds, and says nothing of it."""
+
+    at: float
+    worker: str
+
+
+@dataclass(frozen=True)
+class DrainWorker:
+    at: float
+    worker: str
+    back_after: float
+
+
+@dataclass(frozen=True)
+class KillCoordinator:
+    """`moment`: now, or at the next commit, before the log has it or after (then memory never learns of it)."""
+
+    at: float
+    moment: Literal["now", "before_commit", "after_commit"]
+    back_after: float
+
+
+@dataclass(frozen=True)
+class PauseCoordinator:
+    """`taken_over`: a standby begins meanwhile, so the paused one wakes up fenced."""
+
+    at: float
+    seconds: float
+    taken_over: bool
+
+
+@dataclass(frozen=True)
+class AbortCommits:
+    at: float
+    count: int
+
+
+@dataclass(frozen=True)
+class StepClock:
+    """The wall clock of the coordinator jumps."""
+
+    at: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ReplayPrompts:
+    """The prompts are read again from the start."""
+
+    at: float
+
+
+@dataclass(frozen=True)
+class RepeatPrompt:
+    """Sent again, maybe with another body."""
+
+    at: float
+    job: str
+    changed: bool
+
+
+@dataclass(frozen=True)
+class CancelJob:
+    at: float
+    job: str
+
+
+@dataclass(frozen=True)
+class LoseArtifact:
+    at: float
+    job: str
+    stage: Stage
+
+
+@dataclass(frozen=True)
+class PoisonOutcome:
+    """The next outcome that is reported makes the core raise."""
+
+    at: float
+
+
+WorkerFault = KillWorker | LoseNode | PauseWorker | CutOff | StallInbox | DropLease | DrainWorker
+CoordinatorFault = KillCoordinator | PauseCoordinator | AbortCommits | StepClock
+Fault = WorkerFault | CoordinatorFault | ReplayPrompts | RepeatPrompt | CancelJob | LoseArtifact | PoisonOutcome
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`nodes` maps worker to node."""
+
+    seed: int
+    jobs: tuple[JobPlan, ...]
+    nodes: dict[str, str]
+    faults: tuple[Fault, ...] = ()
+    slots: int = 1
+    latency: float = field(default=0.02)
+    """Seconds, on average, between a record's writing and its reading."""
+
+
+@dataclass(frozen=True)
+class Size:
+    workers: int
+    jobs: int
+    faults: int
+    workers_a_node: int = 2
+
+
+SMALL = Size(workers=3, jobs=10, faults=6)
+MEDIUM = Size(workers=30, jobs=200, faults=40, workers_a_node=5)
+LARGE = Size(workers=200, jobs=2000, faults=120, workers_a_node=8)
+SIZES = {"small": SMALL, "medium": MEDIUM, "large": LARGE}
+
+KINDS = (ErrorKind.TRANSIENT, ErrorKind.INFRASTRUCTURE, ErrorKind.RESOURCE, ErrorKind.INVALID_JOB, ErrorKind.BUG)
+
+
+def draw(seed: int, size: Size) -> Scenario:
+    """A scenario that depends on its seed and size alone."""
+    chance = random.Random(seed)
+    names = [f"w{number}" for number in range(size.workers)]
+    nodes = {name: f"n{number // size.workers_a_node}" for number, name in enumerate(names)}
+    jobs = tuple(draw_job(chance, number) for number in range(size.jobs))
+    count = chance.randint(0, size.faults)
+    faults = tuple(sorted((draw_fault(chance, nodes, jobs) for _ in range(count)), key=lambda fault: fault.at))
+    return Scenario(
+        seed, jobs, nodes, faults, slots=chance.choice((1, 1, 2, 3)), latency=chance.choice((0.01, 0.1, 0.8))
+    )
+
+
+def draw_job(chance: random.Random, number: int) -> JobPlan:
+    """Most do no harm; of these, three share a prompt, so the output of their first stage."""
+    stage = chance.choice(STAGES)
+    harm = chance.random()
+    return JobPlan(
+        name=f"j{number}",
+        at=chance.uniform(0, FAULTY_SECONDS / 2),
+        prompt=f"a red square, take {number}" if harm < 0.17 else f"a blue disc, take {number // 3}",
+        priority=chance.choice((0, 0, 0, 5)),
+        kills=(Stage.DENOISE, chance.choice((0, 0, 7))) if harm < 0.03 else None,
+        fails=(stage, chance.choice(KINDS), chance.randint(1, 4)) if 0.03 <= harm < 0.15 else None,
+        rots=chance.choice(STAGES[:3]) if 0.15 <= harm < 0.17 else None,
+    )
+
+
+def draw_fault(chance: random.Random, nodes: dict[str, str], jobs: tuple[JobPlan, ...]) -> Fault:
+    at = chance.uniform(0, FAULTY_SECONDS)
+    worker, job, stage = chance.choice(list(nodes)), chance.choice(jobs), chance.choice(STAGES)
+    soon, long = chance.uniform(0.5, 5), chance.uniform(9, 40)
+    choices: list[Fault] = [
+        KillWorker(at, worker, chance.choice((soon, long, None))),
+        LoseNode(at, nodes[worker], long),
+        PauseWorker(at, worker, chance.choice((soon, long))),
+        CutOff(at, worker, chance.choice((soon, long))),
+        StallInbox(at, worker, stage, long),
+        DropLease(at, worker),
+        DrainWorker(at, worker, soon),
+        *(KillCoordinator(at, moment, soon) for moment in ("now", "before_commit", "after_commit")),
+        PauseCoordinator(at, chance.choice((soon, long)), chance.random() < 0.5),
+        AbortCommits(at, chance.randint(1, 3)),
+        StepClock(at, chance.uniform(-30, 30)),
+        ReplayPrompts(at),
+        RepeatPrompt(at, job.name, chance.random() < 0.5),
+        CancelJob(chance.uniform(max(job.at - 5, 0), at + job.at), job.name),
+        LoseArtifact(at, job.name, stage),
+        PoisonOutcome(at),
+    ]
+    return chance.choice(choices)

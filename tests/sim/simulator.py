@@ -1,0 +1,264 @@
+"""The line in virtual time: scenario in, checked logs out. The same scenario always runs the same way.
+
+`python -m tests.sim.simulator SEED [--size large]` runs one and says what happened.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from schemas.bundle import read_bundles
+from schemas.errors import ErrorReport
+from schemas.events import CancelRequested, Heartbeat, Outcome, PromptSubmitted, Task
+from schemas.keys import job_id
+from schemas.stage import Stage
+from streams.coordinator.policy import Policy
+from streams.topics import PROMPTS, REPORTS
+from tests.sim import scenario as faults
+from tests.sim.checker import Checker
+from tests.sim.driver import Driver
+from tests.sim.expectations import check_ends, check_kills, check_waste
+from tests.sim.logs import Logs
+from tests.sim.loop import START, Loop
+from tests.sim.machine import Machine, error_of
+from tests.sim.scenario import FAULTY_SECONDS, SIZES, SMALL, Fault, JobPlan, Scenario, draw
+from tests.sim.store import Store
+
+POLICY = Policy(bundles=read_bundles([Path("bundles/tiny")]))
+TENANT = "default"
+MENDED_AFTER = FAULTY_SECONDS + 45.0
+"""By then every fault is over, and whatever is missing is started again."""
+
+STUCK_AFTER, LATE_WORDS_SECONDS = 900.0, 20.0
+RESTART_SECONDS = 2.0
+
+
+class Stuck(AssertionError):
+    """Something waits for ever."""
+
+
+class World:
+    def __init__(self, scenario: Scenario, policy: Policy = POLICY, check_every: int = 1) -> None:
+        self.scenario, self.policy = scenario, policy
+        self.chance = random.Random(scenario.seed)
+        self.loop, self.logs, self.store = Loop(), Logs(), Store()
+        self.inbox_partitions = max(len(scenario.nodes) // 4, 2)
+        self.plans = {job_id(TENANT, plan.name): plan for plan in scenario.jobs}
+        self.failures: Counter[str] = Counter()
+        self.kills: Counter[str] = Counter()
+        self.seconds: defaultdict[tuple[str, Stage], float] = defaultdict(float)
+        self.lives: Counter[str] = Counter()
+        self.machines: dict[str, Machine] = {}
+        self.harmed: set[str] = set()
+        """Names of the workers that died, or were out of reach."""
+        self.clock_error = 0.0
+        self.poisons = self._said = self._coordinators = 0
+        self.checker = Checker(self.logs, policy, check_every)
+        self.logs.on_record = self._wake
+        for name in scenario.nodes:
+            self.start_worker(name)
+        self.start_coordinator()
+        for plan in scenario.jobs:
+            self._at(plan.at, partial(self.submit, plan))
+        for fault in scenario.faults:
+            self._at(fault.at, partial(self.inflict, fault))
+        self._at(MENDED_AFTER, self._mend)
+
+    def _at(self, seconds: float, act: Callable[[], None]) -> None:
+        self.loop.at(START + seconds, act)
+
+    # -- running -------------------------------------------------------------------------------------------------
+
+    def run(self) -> World:
+        """Until all jobs have ended and late words have been heard. Raises `Stuck`."""
+        while not self._is_over():
+            self.loop.step()
+        over = self.loop.now + LATE_WORDS_SECONDS
+        while self.loop.now < over:
+            self.loop.step()
+        self.checker.check_end(self.driver)
+        for check in (check_ends, check_kills, check_waste):
+            check(self)
+        return self
+
+    def _is_over(self) -> bool:
+        if self.loop.now < START + MENDED_AFTER:
+            return False
+        if len(self.checker.ended) == len(self.plans):
+            return True
+        if self.loop.now > START + STUCK_AFTER:
+            waiting = [self.checker.states.get(job, job) for job in self.plans if job not in self.checker.ended]
+            raise Stuck(f"{len(waiting)} jobs never end, such as {waiting[0]}")
+        return False
+
+    def _mend(self) -> None:
+        for name in self.scenario.nodes:
+            if not self.machines[name].alive:
+                self.start_worker(name)
+        if not self.driver.alive:
+            self.start_coordinator()
+
+    # -- what a worker meets -------------------------------------------------------------------------------------
+
+    def latency(self) -> float:
+        return self.chance.uniform(0.1, 1.9) * self.scenario.latency
+
+    def plan_of(self, job: str) -> JobPlan:
+        return self.plans[job]
+
+    def takes_failure(self, task: Task) -> ErrorReport | None:
+        fails = self.plans[task.job].fails
+        if fails is None or fails[0] is not task.stage or self.failures[task.job] >= fails[2]:
+            return None
+        self.failures[task.job] += 1
+        return error_of(fails[1])
+
+    def report(self, event: Outcome | Heartbeat) -> None:
+        self._said += 1
+        poison = self.poisons > 0 and isinstance(event, Outcome)
+        self.poisons -= poison
+        self.logs.append(REPORTS.name, event, f"{event.incarnation}-{self._said}", self.loop.now, poison)
+
+    def killed_by(self, task: Task, machine: Machine) -> None:
+        self.kills[task.job] += 1
+        self._kill(machine.name, RESTART_SECONDS)
+
+    def computed(self, task: Task, seconds: float) -> None:
+        self.seconds[task.job, task.stage] += seconds
+
+    # -- lives ---------------------------------------------------------------------------------------------------
+
+    def start_worker(self, name: str) -> None:
+        self.lives[name] += 1
+        self.machines[name] = Machine(self, name, self.scenario.nodes[name], self.lives[name], self.scenario.slots)
+
+    def _kill(self, name: str, back_after: float | None) -> None:
+        machine = self.machines[name]
+        if not machine.alive:
+            return
+        machine.die()
+        self.harmed.add(name)
+        if back_after is not None:
+            self.loop.after(back_after, partial(self._restart, name))
+
+    def _restart(self, name: str) -> None:
+        if not self.machines[name].alive:
+            self.start_worker(name)
+
+    def _wake(self) -> None:
+        self.driver.wake()
+
+    def start_coordinator(self) -> None:
+        self._coordinators += 1
+        policy = replace(self.policy, coordinator=f"c{self._coordinators}")
+        self.driver = Driver(
+            self.loop, self.logs, policy, lambda: self.loop.now + self.clock_error,
+            self.checker.committed, self.checker.rolled_back,
+        )  # fmt: skip
+
+    def _restart_coordinator(self) -> None:
+        """A standby takes over; one that was only paused finds itself fenced."""
+        self.start_coordinator()
+
+    # -- prompts -------------------------------------------------------------------------------------------------
+
+    def submit(self, plan: JobPlan, changed: bool = False) -> None:
+        prompt = f"{plan.prompt}, changed" if changed else plan.prompt
+        asked = PromptSubmitted(prompt=prompt, idempotency_key=plan.name, priority=plan.priority)
+        self.logs.append(PROMPTS.name, asked, plan.name, self.loop.now)
+
+    # -- faults --------------------------------------------------------------------------------------------------
+
+    def inflict(self, fault: Fault) -> None:
+        if isinstance(fault, faults.WorkerFault):
+            self._inflict_on_worker(fault)
+        elif isinstance(fault, faults.CoordinatorFault):
+            self._inflict_on_coordinator(fault)
+        else:
+            self._inflict_on_records(fault)
+
+    def _inflict_on_worker(self, fault: faults.WorkerFault) -> None:
+        if isinstance(fault, faults.LoseNode):
+            for name, node in self.scenario.nodes.items():
+                if node == fault.node:
+                    self._kill(name, fault.back_after)
+            return
+        machine = self.machines[fault.worker]
+        self.harmed.add(fault.worker)
+        if isinstance(fault, faults.KillWorker):
+            self._kill(fault.worker, fault.back_after)
+        elif isinstance(fault, faults.PauseWorker):
+            machine.pause(fault.seconds)
+        elif isinstance(fault, faults.CutOff):
+            machine.cut_off(fault.seconds)
+        elif isinstance(fault, faults.StallInbox):
+            machine.stalled_until[fault.stage] = self.loop.now + fault.seconds
+        elif isinstance(fault, faults.DropLease):
+            machine.forget_leases()
+        else:
+            machine.drain(faults.DRAIN_GRACE)
+            self.loop.after(faults.DRAIN_GRACE + fault.back_after, partial(self._restart, fault.worker))
+
+    def _inflict_on_coordinator(self, fault: faults.CoordinatorFault) -> None:
+        driver = self.driver
+        if isinstance(fault, faults.AbortCommits):
+            driver.aborts = fault.count
+        elif isinstance(fault, faults.StepClock):
+            self.clock_error += fault.seconds
+        elif isinstance(fault, faults.PauseCoordinator):
+            driver.paused_until = self.loop.now + fault.seconds
+            if fault.taken_over:
+                self.loop.after(min(fault.seconds, 6.0), self._restart_coordinator)
+        else:
+            if fault.moment == "now":
+                driver.alive = False
+            else:
+                driver.dies = fault.moment
+            self.loop.after(fault.back_after + 1.0, self._restart_coordinator)
+
+    def _inflict_on_records(self, fault: Fault) -> None:
+        plans = {plan.name: plan for plan in self.scenario.jobs}
+        if isinstance(fault, faults.ReplayPrompts):
+            self.logs.committed[PROMPTS.name] = 0
+            self.driver.rewind_prompts()
+        elif isinstance(fault, faults.RepeatPrompt):
+            self.submit(plans[fault.job], fault.changed)
+        elif isinstance(fault, faults.CancelJob):
+            asked = CancelRequested(job=job_id(TENANT, fault.job))
+            self.logs.append(PROMPTS.name, asked, f"cancel-{fault.job}-{fault.at}", self.loop.now)
+        elif isinstance(fault, faults.LoseArtifact):
+            state = self.checker.states.get(job_id(TENANT, fault.job))
+            if state is not None and state.stages:
+                self.store.lose(state.stages[fault.stage].key)
+        elif isinstance(fault, faults.PoisonOutcome):
+            self.poisons += 1
+
+
+def simulate(seed: int, size: faults.Size = SMALL) -> World:
+    """Raises `AssertionError` that tells how to run the same again."""
+    [name] = [name for name, known in SIZES.items() if known == size]
+    try:
+        return World(draw(seed, size), check_every=max(size.jobs // 10, 1) if size is not SMALL else 1).run()
+    except Exception as error:
+        again = f"python -m tests.sim.simulator {seed} --size {name}"
+        raise AssertionError(f"to run it again: {again}\n{type(error).__name__}: {error}") from error
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("seed", type=int)
+    parser.add_argument("--size", choices=SIZES, default="small")
+    asked = parser.parse_args()
+    for fault in draw(asked.seed, SIZES[asked.size]).faults:
+        print(fault)
+    print(simulate(asked.seed, SIZES[asked.size]).checker.summary())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""The artifact store: one manifest a stage key, first writer wins; checkpoints by stage key and bit class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from schemas.events import ArtifactRef, Task
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A manifest, and whether the objects that it promises are there."""
+
+    ref: ArtifactRef
+    whole: bool = True
+
+
+@dataclass
+class Store:
+    kept: dict[str, Kept] = field(default_factory=dict)
+    checkpoints: dict[tuple[str, str], int] = field(default_factory=dict)
+    lost: int = 0
+
+    def hit(self, task: Task) -> ArtifactRef | None:
+        """An earlier output of the same key that is whole and not condemned."""
+        found = self.kept.get(task.key)
+        return found.ref if found and found.whole and found.ref.etag != task.condemned_etag else None
+
+    def publish(self, task: Task) -> ArtifactRef:
+        """What is published now: an earlier writer's, if that is good."""
+        ref = self.hit(task)
+        if ref is None:
+            etag = f"{task.key[:8]}-{task.lease}"
+            ref = ArtifactRef(stage=task.stage, key=task.key, manifest_key=f"{task.key}/manifest.json", etag=etag)
+            self.kept[task.key] = Kept(ref)
+        return ref
+
+    def is_readable(self, ref: ArtifactRef) -> bool:
+        """By key: whichever writer's manifest is there now will do."""
+        found = self.kept.get(ref.key)
+        return found is not None and found.whole
+
+    def lose(self, key: str) -> None:
+        """The objects of an output are gone or corrupt; its manifest still promises them."""
+        found = self.kept.get(key)
+        if found is not None:
+            self.kept[key] = replace(found, whole=False)
+            self.lost += 1
+
+    def save_checkpoint(self, key: str, bit_class: str, step: int) -> None:
+        self.checkpoints[key, bit_class] = max(step, self.checkpoints.get((key, bit_class), 0))

@@ -1,0 +1,82 @@
+"""The line under faults, in virtual time: many small stories drawn from seeds, some larger ones, a few told by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from schemas.job import JobStatus
+from schemas.stage import Stage
+from tests.sim import scenario as faults
+from tests.sim.scenario import LARGE, MEDIUM, SMALL, JobPlan, Scenario, draw
+from tests.sim.simulator import World, simulate
+
+SEEDS_A_BLOCK = 25
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_small_lines_under_faults(block: int) -> None:
+    for seed in range(block * SEEDS_A_BLOCK, (block + 1) * SEEDS_A_BLOCK):
+        simulate(seed, SMALL)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_lines_of_many_workers_under_faults(seed: int) -> None:
+    simulate(seed, MEDIUM)
+
+
+def test_a_large_line_under_faults() -> None:
+    simulate(1, LARGE)
+
+
+def test_a_scenario_runs_the_same_way_each_time() -> None:
+    first, second = simulate(5).logs, simulate(5).logs
+    assert first.jobs == second.jobs
+    assert first.records == second.records
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_faults_of_the_coordinator_cost_no_work_and_convict_nobody(seed: int) -> None:
+    drawn = draw(seed, replace(SMALL, faults=40))
+    harmless = tuple(replace(plan, kills=None, fails=None, rots=None) for plan in drawn.jobs)
+    own = tuple(fault for fault in drawn.faults if isinstance(fault, faults.CoordinatorFault | faults.ReplayPrompts))
+    world = World(replace(drawn, jobs=harmless, faults=own)).run()
+    for state in world.checker.states.values():
+        assert state.status is JobStatus.COMPLETED
+        assert [record.dispatches for record in state.stages.values()] == [1, 1, 1, 1]
+
+
+def test_a_long_job_outlives_ten_lost_nodes_while_it_gets_on_and_a_poison_job_is_stopped() -> None:
+    """Both vanish with their worker again and again; only one of them leaves checkpoints behind."""
+    losses = tuple(faults.LoseNode(at=15.0 + 20 * number, node="n0", back_after=2.0) for number in range(10))
+    long = JobPlan("long", at=0.0, prompt="a red square", steps=400)
+    poison = JobPlan("poison", at=0.0, prompt="a blue disc", kills=(Stage.DENOISE, 6))
+    world = World(Scenario(7, (long, poison), {"w0": "n0", "w1": "n0"}, losses)).run()
+    survivor, stopped = (world.checker.states[job] for job in world.plans)
+    assert survivor.status is JobStatus.COMPLETED
+    assert survivor.stages[Stage.DENOISE].dispatches > len(losses)
+    assert world.seconds[survivor.job, Stage.DENOISE] < 400 * 0.5 + (len(losses) + 1) * 3.0
+    assert stopped.error is not None
+    assert stopped.error.code == "poison_job"
+    assert 0 < world.kills[stopped.job] <= world.policy.suspicion_limit
+
+
+def test_a_long_job_is_handed_on_through_ten_drains_without_losing_a_step() -> None:
+    drains = tuple(faults.DrainWorker(at=10.0 + 15 * number, worker="w0", back_after=2.0) for number in range(10))
+    plan = JobPlan("long", at=0.0, prompt="a red square", steps=300)
+    world = World(Scenario(7, (plan,), {"w0": "n0"}, drains)).run()
+    [state] = world.checker.states.values()
+    assert state.status is JobStatus.COMPLETED
+    assert state.stages[Stage.DENOISE].suspicions == 0
+    assert {past.outcome for past in state.attempts} == {"done", "preempted"}
+    assert world.seconds[state.job, Stage.DENOISE] == 300 * 0.5
+
+
+def test_innocent_neighbours_of_a_poison_job_complete() -> None:
+    """They share a worker's slots with it, die with it once, and run alone from then on."""
+    poison = JobPlan("poison", at=0.0, prompt="a blue disc", kills=(Stage.DENOISE, 3))
+    innocent = tuple(JobPlan(f"innocent-{n}", at=0.1 * n, prompt=f"a red square, take {n}") for n in range(6))
+    world = World(Scenario(3, (poison, *innocent), {"w0": "n0", "w1": "n1"}, slots=4)).run()
+    ends = [state.status for state in world.checker.states.values()]
+    assert sorted(ends) == sorted([JobStatus.FAILED, *[JobStatus.COMPLETED] * len(innocent)])
