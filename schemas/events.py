@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import Field
 
 from schemas.base import Frozen, OpenEnum
+from schemas.digest import digest
 from schemas.errors import ErrorReport
 from schemas.recipe import Recipe
 from schemas.stage import Stage
@@ -42,6 +43,11 @@ class PromptSubmitted(Frozen):
     seed: Whole | None = Field(None, description="unset: derived from the job id")
     priority: int = Field(0, ge=-100, le=100, description="higher runs first")
     metadata: Metadata = {}
+
+    @property
+    def body_digest(self) -> str:
+        """Of what was asked beyond the defaults: a field that a later version adds changes no earlier digest."""
+        return digest(self.model_dump(mode="json", exclude_defaults=True))
 
 
 class CancelRequested(Frozen):

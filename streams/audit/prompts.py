@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from schemas import envelope
-from schemas.digest import digest, sha256
+from schemas.digest import sha256
 from schemas.envelope import Headers, UnreadableEvent
 from schemas.events import CancelRequested, PromptSubmitted
 from schemas.keys import job_id
@@ -77,6 +77,6 @@ def why_lost(prompt: Prompt, jobs: JobsLog) -> str | None:
         return f"{attributes.type} is no prompt"
     job = job_id(event.tenant, event.idempotency_key or attributes.id)
     state = jobs.latest.get(job)
-    if state is not None and state.body_digest != digest(event.model_dump(mode="json")):
+    if state is not None and state.body_digest != event.body_digest:
         return f"{job} was accepted with another body"
     return None if jobs.knows(job) else f"{job} does not exist"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from schemas.digest import digest
 from schemas.envelope import Envelope, Headers
 from schemas.errors import InvalidJob
 from schemas.events import CancelRequested, CancelTask, PromptSubmitted
@@ -35,7 +34,7 @@ def submit(
 ) -> list[Effect]:
     """Accept a prompt once: a replay is a no-op, another body under the same id is a conflict."""
     job = job_id(asked.tenant, asked.idempotency_key or envelope.id)
-    body = digest(asked.model_dump(mode="json"))
+    body = asked.body_digest
     known = ledger.jobs.get(job)
     if known is not None and known.body_digest == body:
         return [Count("duplicate", ("prompt",))]

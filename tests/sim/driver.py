@@ -90,10 +90,10 @@ class Driver:
         self.position[topic] = start + len(batch)
         return batch
 
-    def _process(self, batch: list[Record]) -> None:
+    def _process(self, batch: list[Record], poison: Exception | None = None) -> None:
         while True:
             try:
-                return self._commit(batch)
+                return self._commit(batch, poison)
             except (Fenced, Killed):
                 raise
             except Aborted:
@@ -101,6 +101,8 @@ class Driver:
                 self.ticker.note_gap()
             except Exception as error:
                 self._roll_back()
+                if poison is not None:
+                    raise
                 return self._split(batch, error)
 
     def _roll_back(self) -> None:
@@ -110,14 +112,14 @@ class Driver:
 
     def _split(self, batch: list[Record], error: Exception) -> None:
         if not any(POISON in record.headers for record in batch):
-            raise error
+            raise error  # a bug of ours
         if len(batch) == 1:
-            return self._commit(batch, poison=error)
+            return self._process(batch, poison=error)
         middle = len(batch) // 2
         self._process(batch[:middle])
         self._process(batch[middle:])
 
-    def _commit(self, batch: list[Record], poison: Exception | None = None) -> None:
+    def _commit(self, batch: list[Record], poison: Exception | None) -> None:
         now = self.clock()
         effects: list[Effect] = []
         for record in batch:
