@@ -39,7 +39,7 @@ class SolverState:
         try:
             with safe_open(file.name, framework="pt") as opened:
                 metadata = opened.metadata()
-                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+                tensors = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
         finally:
             os.unlink(file.name)
         return cls(int(metadata["step"]), tensors, orjson.loads(metadata["plain"]))

@@ -11,6 +11,7 @@ from schemas.events import Heartbeat, HeldLease
 from schemas.job import JobState, JobStatus
 from schemas.stage import STAGES, Stage
 from streams.coordinator.job import is_suspect
+from streams.coordinator.open_workers import Offer, OpenWorkers, offers_of
 from streams.coordinator.overlay import Overlay
 
 HELD = -1
@@ -46,11 +47,19 @@ class WorkerView:
     @property
     def occupied(self) -> int:
         """Slots in use: our leases, and those it lists that are no longer ours (protocol rule 9)."""
-        return len(self.leases | ({held.lease for held in self.beat.leases} - self.ended))
+        listed = [held.lease for held in self.beat.leases if held.lease not in self.ended]
+        return len(self.leases.union(listed)) if listed else len(self.leases)
 
     @property
     def free(self) -> int:
         return 0 if self.beat.draining else max(self.beat.slots - self.occupied, 0)
+
+    @property
+    def offers(self) -> tuple[Offer, ...]:
+        """What may be placed on it now."""
+        if not self.free:
+            return ()
+        return offers_of(self.beat, tuple(stage for stage, _ in self.unread), self.occupied == 0)
 
     def partition(self, stage: Stage) -> int | None:
         return next((inbox.partition for inbox in self.beat.inboxes if inbox.stage == stage), None)
@@ -64,7 +73,9 @@ class LiveLease:
     """A lease in force: its job, and the tick at which it was dispatched (or first seen after a takeover)."""
 
     job: str
+    incarnation: str
     tick: int
+    started: bool = False
 
 
 @dataclass
@@ -82,8 +93,7 @@ class Ledger:
     delayed: list[tuple[float, str]] = field(default_factory=list)
     stubs: list[tuple[float, str]] = field(default_factory=list)
     """Ended jobs by the time of their end, unix seconds."""
-    open: dict[str, None] = field(default_factory=dict)
-    """The incarnations that have a free slot, in the order in which they came to have one."""
+    open: OpenWorkers = field(default_factory=OpenWorkers)
     orphans: dict[str, frozenset[int]] = field(default_factory=dict)
     """By incarnation: the leases that were in force at the takeover."""
     reserved: dict[str, str] = field(default_factory=dict)
@@ -129,7 +139,7 @@ class Ledger:
         for state in self.jobs.values():
             if state.lease is not None:
                 number, incarnation = state.lease.number, state.lease.incarnation
-                self.leases[number] = LiveLease(state.job, self.tick)
+                self.leases[number] = LiveLease(state.job, incarnation, self.tick, state.lease.started_at is not None)
                 self.orphans[incarnation] = self.orphans.get(incarnation, frozenset()) | {number}
         self.commit()
 
@@ -147,8 +157,10 @@ class Ledger:
         if old and (new is None or new.number != old.number):
             self.leases.remove(old.number)
             self.update_worker(old.incarnation, lambda view: replace(view, leases=view.leases - {old.number}))
+        if new and old and new.number == old.number and new.started_at != old.started_at:
+            self.leases[new.number] = replace(self.leases[new.number], started=True)
         if new and (old is None or new.number != old.number):
-            self.leases[new.number] = LiveLease(after.job, self.tick)
+            self.leases[new.number] = LiveLease(after.job, new.incarnation, self.tick, new.started_at is not None)
             self.update_worker(new.incarnation, lambda view: replace(view, leases=view.leases | {new.number}))
 
     def update_worker(self, incarnation: str, change: Callable[[WorkerView], WorkerView]) -> None:
@@ -166,10 +178,7 @@ class Ledger:
 
     def note_open(self, incarnation: str) -> None:
         view = self.workers.get(incarnation)
-        if view is not None and view.free:
-            self.open[incarnation] = None
-        else:
-            self.open.pop(incarnation, None)
+        self.open.note(incarnation, view.offers if view else ())
 
     def enqueue(self, state: JobState) -> None:
         if state.status.ended:

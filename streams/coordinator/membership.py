@@ -185,7 +185,7 @@ def tick(ledger: Ledger, policy: Policy, event: Tick, now: float) -> list[Effect
     for view in list(ledger.workers.values()):
         if ledger.tick - view.seen_tick > policy.lost_after:
             effects += forget(ledger, policy, view, now, suspect=True)
-    for live in list(ledger.leases.values()):
+    for live in [live for live in ledger.leases.values() if not is_settled(ledger, live)]:
         effects += guarded(ledger, live.job, now, partial(check_age, ledger, policy, live, now))
     ledger.forget_stubs(now - policy.stub_seconds)
     return effects
@@ -200,6 +200,11 @@ def restart_grace(ledger: Ledger, policy: Policy) -> None:
         live = ledger.leases.get(number)
         if live is not None:
             ledger.leases[number] = replace(live, tick=ledger.tick)
+
+
+def is_settled(ledger: Ledger, live: LiveLease) -> bool:
+    """It runs on a worker that we hear: that worker's own age is all that matters."""
+    return live.started and live.incarnation in ledger.workers
 
 
 def check_age(ledger: Ledger, policy: Policy, live: LiveLease, now: float) -> list[Effect]:

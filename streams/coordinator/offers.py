@@ -2,51 +2,36 @@
 
 from __future__ import annotations
 
-import heapq
+from collections.abc import Iterator
+from itertools import islice
 
 from schemas.job import JobState, JobStatus
 from schemas.stage import Stage
 from streams.coordinator.job import is_suspect
-from streams.coordinator.ledger import Ledger, WorkerView
+from streams.coordinator.ledger import Kind, Ledger, WorkerView
+from streams.coordinator.open_workers import Offer
 
-Rank = tuple[bool, int]
+LOOK_AT = 16
+"""Workers that are compared by their free slots: a choice among thousands would be no better and cost more."""
 
 
-class Offers:
-    """Made for one placement. What a dispatch changes shows when its worker comes up again.
+def best_worker(ledger: Ledger, stage: Stage, kind: Kind) -> WorkerView | None:
+    for warm in (True, False):
+        for empty in (True,) if kind.alone else (True, False):
+            views = takers(ledger, Offer(stage, kind.model, warm, empty), kind.alone)
+            best = max(islice(views, LOOK_AT), key=lambda view: view.free, default=None)
+            if best is not None:
+                return best
+    return None
 
-    `alone`: only workers that hold nothing, for suspects. Others keep off the workers that are reserved for these.
-    """
 
-    def __init__(self, ledger: Ledger, stage: Stage, model: str, alone: bool = False) -> None:
-        self.ledger, self.stage, self.alone, self._warm = ledger, stage, alone, f"{stage}/{model}"
-        self._reserved = set() if alone else set(ledger.reserved.values())
-        views = [ledger.workers[name] for name in ledger.open]
-        fit = [view for view in views if model in view.beat.bundles and self._takes(view)]
-        self._heap = [(self._rank(view), place, view.beat.incarnation) for place, view in enumerate(fit)]
-        heapq.heapify(self._heap)
-
-    def best(self) -> WorkerView | None:
-        while self._heap:
-            rank, place, name = self._heap[0]
-            view = self.ledger.workers.get(name)
-            if view is None or not self._takes(view):
-                heapq.heappop(self._heap)
-            elif rank != self._rank(view):
-                heapq.heapreplace(self._heap, (self._rank(view), place, name))
-            else:
-                return view
-        return None
-
-    def _rank(self, view: WorkerView) -> Rank:
-        return self._warm not in view.beat.loaded, -view.free
-
-    def _takes(self, view: WorkerView) -> bool:
-        if view.free == 0 or view.partition(self.stage) is None or view.beat.incarnation in self._reserved:
-            return False
-        if any(stage is self.stage for stage, _ in view.unread):
-            return False
-        return view.occupied == 0 if self.alone else not runs_suspect(self.ledger, view)
+def takers(ledger: Ledger, offer: Offer, alone: bool) -> Iterator[WorkerView]:
+    """Workers that make the offer. What is reserved for a suspect, or runs one, takes no other job."""
+    reserved = () if alone else set(ledger.reserved.values())
+    for name in ledger.open.of(offer):
+        view = ledger.workers[name]
+        if name not in reserved and not runs_suspect(ledger, view):
+            yield view
 
 
 def runs_suspect(ledger: Ledger, view: WorkerView) -> bool:
@@ -54,9 +39,9 @@ def runs_suspect(ledger: Ledger, view: WorkerView) -> bool:
     return any(job is not None and is_suspect(job) for job in jobs)
 
 
-def reserve(ledger: Ledger, suspect: JobState, stage: Stage, model: str) -> None:
+def reserve(ledger: Ledger, suspect: JobState, stage: Stage, kind: Kind) -> None:
     """No worker is empty: nothing more is put on the best one, so that it becomes empty."""
-    best = None if suspect.job in ledger.reserved else Offers(ledger, stage, model).best()
+    best = None if suspect.job in ledger.reserved else best_worker(ledger, stage, kind._replace(alone=False))
     if best is not None:
         ledger.reserved[suspect.job] = best.beat.incarnation
 

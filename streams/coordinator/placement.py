@@ -16,7 +16,7 @@ from streams.coordinator import job as transitions
 from streams.coordinator.effects import Count, Effect, Send
 from streams.coordinator.ending import guarded
 from streams.coordinator.ledger import Entry, Kind, Ledger, WorkerView
-from streams.coordinator.offers import Offers, drop_stale_reservations, reserve
+from streams.coordinator.offers import best_worker, drop_stale_reservations, reserve
 
 
 def place(ledger: Ledger, now: float) -> list[Effect]:
@@ -40,21 +40,18 @@ def release_due(ledger: Ledger, now: float) -> None:
 def place_stage(ledger: Ledger, stage: Stage, now: float) -> list[Effect]:
     """The first of all queues first, as long as there is a worker for its jobs."""
     effects: list[Effect] = []
-    queues = {kind: queue for kind, queue in ledger.waiting[stage].items() if queue and ledger.open}
-    offers = {kind: Offers(ledger, stage, kind.model, kind.alone) for kind in queues}
-    while queues:
+    queues = {kind: queue for kind, queue in ledger.waiting[stage].items() if queue}
+    while queues and ledger.open:
         kind = min(queues, key=lambda kind: queues[kind][0])
         state = waiting_job(ledger, heapq.heappop(queues[kind]), kind, stage, now)
-        view = offers[kind].best() if state else None
+        view = best_worker(ledger, stage, kind) if state else None
         if state is not None and view is not None:
             effects += guarded(ledger, state.job, now, partial(dispatch, ledger, view, state, stage, now))
         elif state is not None:
             ledger.enqueue_now(state)
             if kind.alone:
-                reserve(ledger, state, stage, kind.model)
-            del queues[kind]
-            continue
-        if not queues[kind]:
+                reserve(ledger, state, stage, kind)
+        if not queues[kind] or (state is not None and view is None):
             del queues[kind]
     return effects
 

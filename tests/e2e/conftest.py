@@ -37,6 +37,8 @@ class Line:
         eventually(lambda: len({end.job for end in self.ends(*jobs)}) == len(jobs), seconds)
         ends = self.ends(*jobs)
         assert len(ends) == len(jobs), "a job ended twice"
+        # The topics of one transaction become visible one after another.
+        eventually(lambda: all((state := self.state(job)) and state.status.ended for job in jobs))
         return {end.job: end for end in ends}
 
     def state(self, job: str) -> JobState | None:

@@ -11,6 +11,7 @@ from schemas.stage import Stage
 from tests.sim import scenario as faults
 from tests.sim.scenario import LARGE, MEDIUM, SMALL, JobPlan, Scenario, draw
 from tests.sim.simulator import World, simulate
+from tests.sim.speed import measure_jobs
 
 SEEDS_A_BLOCK = 25
 
@@ -80,3 +81,9 @@ def test_innocent_neighbours_of_a_poison_job_complete() -> None:
     world = World(Scenario(3, (poison, *innocent), {"w0": "n0", "w1": "n1"}, slots=4)).run()
     ends = [state.status for state in world.checker.states.values()]
     assert sorted(ends) == sorted([JobStatus.FAILED, *[JobStatus.COMPLETED] * len(innocent)])
+
+
+def test_one_cell_serves_ten_thousand_workers() -> None:
+    """What it costs is printed by `python -m tests.sim.speed`; here it only has to come out right."""
+    figures = measure_jobs(workers=10_000, jobs=200)
+    assert figures["transitions_per_s"] > 0

@@ -92,11 +92,11 @@ class Cell:
         messages = [] if first is None else [first, *self.reports.consume(REPORTS_A_TURN, 0)]
         return list(records_of(messages, self.prefix))
 
-    def _process(self, batch: list[Record]) -> None:
-        """Commit a batch whole, or find the poison in it by halving."""
+    def _process(self, batch: list[Record], poison: Exception | None = None) -> None:
+        """Commit a batch whole, or find the poison in it by halving. `poison`: bury its one record."""
         for attempt in range(ABORTS_IN_A_ROW):
             try:
-                return self._commit(batch, time.time())
+                return self._commit(batch, time.time(), poison)
             except Lost:
                 raise
             except Aborted as error:
@@ -104,6 +104,8 @@ class Cell:
                 self.ticker.note_gap()
             except Exception as error:
                 self._roll_back("a batch could not be taken in", records=len(batch), error=repr(error))
+                if poison is not None:
+                    raise Lost(f"a poison event cannot be buried: {error!r}") from error
                 return self._split(batch, error)
         raise Lost(f"{ABORTS_IN_A_ROW} transactions in a row were aborted")
 
@@ -119,7 +121,7 @@ class Cell:
             self._process(batch[middle:])
         elif batch:
             log.error("poison event", origin=batch[0].raw.origin, exc_info=error)
-            self._commit(batch, time.time(), poison=error)
+            self._process(batch, poison=error)
         else:
             raise error
 

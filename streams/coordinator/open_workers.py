@@ -1,0 +1,61 @@
+"""The workers that have a free slot, by what they offer: an index of the views, so that placing looks at few."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from schemas.events import Heartbeat
+from schemas.stage import Stage
+
+
+class Offer(NamedTuple):
+    """`warm`: the model is loaded for the stage. `empty`: the worker holds nothing."""
+
+    stage: Stage
+    model: str
+    warm: bool
+    empty: bool
+
+
+class OpenWorkers:
+    """By offer, in the order in which they came to make it (an ordered dictionary gives its first at once)."""
+
+    def __init__(self) -> None:
+        self._offers: dict[str, tuple[Offer, ...]] = {}
+        self._workers: defaultdict[Offer, OrderedDict[str, None]] = defaultdict(OrderedDict)
+
+    def __len__(self) -> int:
+        return len(self._offers)
+
+    def note(self, incarnation: str, offers: tuple[Offer, ...]) -> None:
+        """What a worker offers from now on; nothing, for one that is full, draining or gone."""
+        before = self._offers.get(incarnation, ())
+        if before == offers:
+            return
+        for offer in before:
+            del self._workers[offer][incarnation]
+        for offer in offers:
+            self._workers[offer][incarnation] = None
+        if offers:
+            self._offers[incarnation] = offers
+        else:
+            del self._offers[incarnation]
+
+    def of(self, offer: Offer) -> Iterator[str]:
+        yield from self._workers.get(offer, ())
+
+
+def offers_of(beat: Heartbeat, unread: tuple[Stage, ...], empty: bool) -> tuple[Offer, ...]:
+    """The offers of a worker with a free slot. An inbox that is not read offers nothing (protocol rule 8)."""
+    stages = tuple(inbox.stage for inbox in beat.inboxes if inbox.stage not in unread)
+    return offers(stages, beat.bundles, beat.loaded, empty)
+
+
+@lru_cache(maxsize=4096)
+def offers(
+    stages: tuple[Stage, ...], models: tuple[str, ...], loaded: tuple[str, ...], empty: bool
+) -> tuple[Offer, ...]:
+    return tuple(Offer(stage, model, f"{stage}/{model}" in loaded, empty) for stage in stages for model in models)
