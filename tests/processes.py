@@ -161,15 +161,23 @@ class Tail:
         self._consumer.assign([TopicPartition(name, partition, OFFSET_BEGINNING) for partition in range(count)])
         self.raw: list[tuple[bytes | None, bytes | None, envelope.Headers]] = []
         """Key, value and headers."""
+        self._events: list[Frozen] = []
+        self._decoded = 0
 
     def poll(self) -> list[tuple[bytes | None, bytes | None, envelope.Headers]]:
-        while (message := self._consumer.poll(0.05)) is not None:
+        # What keeps coming must not keep us: a topic of steps is never silent while something is computed.
+        for message in self._consumer.consume(1000, 0.05):
             clients.raise_for(message.error())
             self.raw.append((message.key(), message.value(), clients.headers_of(message)))
         return self.raw
 
     def events(self) -> list[Frozen]:
-        return [envelope.read(value, headers)[0] for _, value, headers in self.poll() if value is not None]
+        """Every event so far; each is decoded once."""
+        for _, value, headers in self.poll()[self._decoded :]:
+            self._decoded += 1
+            if value is not None:
+                self._events.append(envelope.read(value, headers)[0])
+        return self._events
 
     def close(self) -> None:
         self._consumer.close()
