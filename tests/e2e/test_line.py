@@ -7,17 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from minio import Minio
 
+from gpu_runner.bundle import Bundle
+from gpu_runner.denoise import Denoise
+from gpu_runner.device import configure
+from gpu_runner.families.wan import Wan
 from gpu_runner.tiny.captions import parse_caption
 from gpu_runner.tiny.data import Pixels
 from gpu_runner.tiny.judge import judge
 from schemas.events import JobCancelled, JobCompleted, ObjectRef, StepProgress
+from schemas.job import JobState
 from schemas.stage import STAGES, Stage
-from stages.in_process import InProcessLine
+from stages.tensors import from_bytes
 from stages.video import decode, probe
 from streams.settings import Settings
 from streams.topics import PROGRESS
+from streams.worker.child import store_of
 from tests.e2e.conftest import Line
 from tests.processes import Tail, tail
 from tests.support import eventually
@@ -113,18 +120,31 @@ def test_a_terminated_worker_hands_its_denoise_over_at_a_checkpoint(line_of_all:
     state = line_of_all.state(job)
     assert state is not None
     assert [a.outcome for a in state.attempts if a.stage is Stage.DENOISE] == ["preempted", "done"]
-    assert np.array_equal(frames_of(line_of_all, end), undisturbed_frames(end))
+    assert torch.equal(latents_of(line_of_all, state), undisturbed_latents(end))
 
 
 def frames_of(line: Line, end: JobCompleted) -> Pixels:
     return np.stack(list(decode(download(line.settings, end.video))))
 
 
-def undisturbed_frames(end: JobCompleted) -> Pixels:
-    """The same recipe computed in one go, in this process, by the same number of threads as a worker has."""
+def latents_of(line: Line, state: JobState) -> torch.Tensor:
+    """What the denoise of a job gave to decode."""
+    ref = state.stages[Stage.DENOISE].artifact
+    assert ref is not None
+    store = store_of(line.settings)
+    return from_bytes(store.read(store.read_manifest(ref).find("latents"), ref))["latents"]
+
+
+def undisturbed_latents(end: JobCompleted) -> torch.Tensor:
+    """The same recipe denoised in one go, in this process, by the same number of threads as a worker has."""
     assert end.recipe is not None
-    line = InProcessLine.load(BUNDLE, threads=1)
-    return np.stack(list(decode(line.run(end.recipe, end.job)["video"])))
+    family = Wan(Bundle.open(BUNDLE), configure("cpu", threads=1))
+    family.load_encoder()
+    family.load_denoiser()
+    run = Denoise(family, end.recipe, family.encode(end.recipe))
+    while not run.done:
+        run.step()
+    return run.latents
 
 
 @pytest.mark.parametrize("name", STAGES)
