@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -211,7 +212,7 @@ def main() -> None:
     figures = measure(arguments)
     body = shown(figures)
     print(body)
-    write_section(TITLE, "make bench-line", body)
+    write_section(TITLE, " ".join(["python -m tests.bench.line", *sys.argv[1:]]), body)
     print(last_line(figures))
 
 
