@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import subprocess
@@ -37,6 +38,7 @@ QUICK = {"heartbeat_interval_s": 0.5, "worker_lost_after_s": 4.0, "unread_lease_
 
 GUARD = Guard(f"tests/{os.getpid()}/")
 """Ends what a killed test run leaves behind."""
+atexit.register(GUARD.close)
 
 
 class Service:

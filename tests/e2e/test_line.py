@@ -82,7 +82,7 @@ def test_steps_are_told_while_it_denoises(line_of_all: Line) -> None:
     with tail(line_of_all.settings, PROGRESS) as progress:
         job = line_of_all.upstream.submit(num_inference_steps=30, seed=1)
         completed(line_of_all, job)
-        assert denoised(progress, job) == list(range(1, 31))
+        eventually(lambda: denoised(progress, job) == list(range(1, 31)))
 
 
 def denoised(progress: Tail, job: str) -> list[int]:
