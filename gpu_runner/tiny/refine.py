@@ -1,7 +1,7 @@
 """Train a finished tiny bundle further: `python -m gpu_runner.tiny.refine --bundle bundles/tiny --out bundles/tiny`.
 
 The VAE and its normalisation stay; transformer and text encoder go on from where they are, on fresh clips, with a warm
-restart of the learning rate. A run finds what an earlier one left in --work-dir.
+restart of the learning rate. A run finds what an earlier one of its round left in --work-dir.
 """
 
 import argparse
@@ -23,18 +23,18 @@ from gpu_runner.tiny.train_transformer import TransformerTraining
 from gpu_runner.tiny.train_vae import Latents, encode_clips
 
 
-def refinement(steps: int) -> TrainingSettings:
-    """Other clips and noise than the first training, half its rates, falling from a tenth of the way on."""
+def refinement(steps: int, number: int) -> TrainingSettings:
+    """Other clips and noise than any earlier round, half the first rates, falling from a tenth of the way on."""
     first = TrainingSettings()
     return replace(
-        first, seed=first.seed + 1, steps=steps, decay_from=0.1, muon_rate=first.muon_rate / 2,
+        first, seed=first.seed + number, steps=steps, decay_from=0.1, muon_rate=first.muon_rate / 2,
         adam_rate=first.adam_rate / 2, text_rate=first.text_rate / 2,
     )  # fmt: skip
 
 
 def encoded_clips(work: Path, vae: AutoencoderKLWan, settings: TrainingSettings) -> Latents:
     """Fresh clips in latents, normalised as the bundle's VAE says."""
-    path = work / "refine-latents.safetensors"
+    path = work / f"refine-{settings.seed}-latents.safetensors"
     captions = balanced(split().seen, settings.clips, np.random.default_rng([settings.seed, 2]))
     if not path.exists():
         batches = list(encode_clips(vae, captions, settings))
@@ -57,7 +57,7 @@ def refine(bundle: Path, out: Path, work: Path, settings: TrainingSettings, expo
         WanTransformer3DModel.from_pretrained(bundle / "transformer", torch_dtype=torch.float32),
         UMT5EncoderModel.from_pretrained(bundle / "text_encoder", dtype=torch.float32),
     )
-    checkpoint = work / "refine.pt"
+    checkpoint = work / f"refine-{settings.seed}.pt"
     if checkpoint.exists():
         training.load(checkpoint)
     if not export_only:
@@ -75,11 +75,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="bundle directory; other files there stay")
     parser.add_argument("--work-dir", type=Path, default=Path("out/tiny-training"))
     parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--round", type=int, default=1, help="the how-manieth refinement of this bundle")
     parser.add_argument("--export-only", action="store_true", help="write the moving average so far, train no step")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    refine(arguments.bundle, arguments.out, arguments.work_dir, refinement(arguments.steps), arguments.export_only)
+    settings = refinement(arguments.steps, arguments.round)
+    refine(arguments.bundle, arguments.out, arguments.work_dir, settings, arguments.export_only)
 
 
 if __name__ == "__main__":
