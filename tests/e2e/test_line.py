@@ -20,6 +20,7 @@ from gpu_runner.tiny.judge import judge
 from schemas.events import JobCancelled, JobCompleted, ObjectRef, StepProgress
 from schemas.job import JobState
 from schemas.stage import STAGES, Stage
+from stages.in_process import InProcessLine
 from stages.tensors import from_bytes
 from stages.video import decode, probe
 from streams.settings import Settings
@@ -121,6 +122,7 @@ def test_a_terminated_worker_hands_its_denoise_over_at_a_checkpoint(line_of_all:
     assert state is not None
     assert [a.outcome for a in state.attempts if a.stage is Stage.DENOISE] == ["preempted", "done"]
     assert torch.equal(latents_of(line_of_all, state), undisturbed_latents(end))
+    assert np.array_equal(frames_of(line_of_all, end), undisturbed_frames(end))
 
 
 def frames_of(line: Line, end: JobCompleted) -> Pixels:
@@ -145,6 +147,12 @@ def undisturbed_latents(end: JobCompleted) -> torch.Tensor:
     while not run.done:
         run.step()
     return run.latents
+
+
+def undisturbed_frames(end: JobCompleted) -> Pixels:
+    """The same recipe through all stages in this process."""
+    assert end.recipe is not None
+    return np.stack(list(decode(InProcessLine.load(BUNDLE).run(end.recipe, end.job)["video"])))
 
 
 @pytest.mark.parametrize("name", STAGES)
