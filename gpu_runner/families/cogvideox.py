@@ -88,7 +88,7 @@ class CogVideoX(Family):
         ids = self.tokenizer(text, add_special_tokens=True).input_ids
         if len(ids) > length:
             limit = f"has {len(ids)} tokens with the end token, at most {length}"
-            raise InvalidJob(field, text, limit, f"{length} tokens")
+            raise InvalidJob(field, text, limit)
         padded = self.tokenizer(
             [text], padding="max_length", max_length=length, truncation=True, add_special_tokens=True,
             return_tensors="pt",

@@ -79,7 +79,7 @@ class Wan(Family):
         tokens = len(self.tokenizer(cleaned, add_special_tokens=True).input_ids)
         if tokens > length:
             limit = f"has {tokens} tokens with the end token, at most {length}"
-            raise InvalidJob(field, text, limit, f"{length} tokens")
+            raise InvalidJob(field, text, limit)
         inputs = self.tokenizer(
             [cleaned], padding="max_length", max_length=length, truncation=True, add_special_tokens=True,
             return_attention_mask=True, return_tensors="pt",

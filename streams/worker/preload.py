@@ -19,6 +19,9 @@ MODULES = {
     "mux": ("stages.mux", "stages.loading"),
 }
 
+# Read by transformers when it is imported, after this module: a log has no use for a bar of loading weights.
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
 
 def modules(stages: tuple[str, ...]) -> list[str]:
     """What a forkserver for these stages imports: mux alone never loads torch."""
