@@ -11,6 +11,7 @@ import torch
 from minio import Minio
 
 from gpu_runner.bundle import Bundle
+from gpu_runner.decode import decode_frames
 from gpu_runner.denoise import Denoise
 from gpu_runner.device import configure
 from gpu_runner.families.wan import Wan
@@ -20,7 +21,8 @@ from gpu_runner.tiny.judge import judge
 from schemas.events import JobCancelled, JobCompleted, ObjectRef, StepProgress
 from schemas.job import JobState
 from schemas.stage import STAGES, Stage
-from stages.in_process import InProcessLine
+from stages.decode import encode_chunks
+from stages.in_process import Undisturbed
 from stages.tensors import from_bytes
 from stages.video import decode, probe
 from streams.settings import Settings
@@ -108,7 +110,7 @@ def test_cancel_stops_a_running_denoise(line_of_all: Line) -> None:
 
 
 def test_a_terminated_worker_hands_its_denoise_over_at_a_checkpoint(line_of_all: Line) -> None:
-    job = line_of_all.upstream.submit(seed=3, num_inference_steps=400)
+    job = line_of_all.upstream.submit(seed=3, num_inference_steps=300)
     wait_for_step(line_of_all, job)
     denoise = line_of_all.services["denoise"]
     denoise.send_signal(signal.SIGTERM)
@@ -121,8 +123,9 @@ def test_a_terminated_worker_hands_its_denoise_over_at_a_checkpoint(line_of_all:
     state = line_of_all.state(job)
     assert state is not None
     assert [a.outcome for a in state.attempts if a.stage is Stage.DENOISE] == ["preempted", "done"]
-    assert torch.equal(latents_of(line_of_all, state), undisturbed_latents(end))
-    assert np.array_equal(frames_of(line_of_all, end), undisturbed_frames(end))
+    latents, frames = undisturbed(end)
+    assert torch.equal(latents_of(line_of_all, state), latents)
+    assert np.array_equal(frames_of(line_of_all, end), frames)
 
 
 def frames_of(line: Line, end: JobCompleted) -> Pixels:
@@ -137,22 +140,18 @@ def latents_of(line: Line, state: JobState) -> torch.Tensor:
     return from_bytes(store.read(store.read_manifest(ref).find("latents"), ref))["latents"]
 
 
-def undisturbed_latents(end: JobCompleted) -> torch.Tensor:
-    """The same recipe denoised in one go, in this process, by the same number of threads as a worker has."""
+def undisturbed(end: JobCompleted) -> tuple[torch.Tensor, Pixels]:
+    """Latents and frames of the same recipe in one go, in this process, with as many threads as a worker has."""
     assert end.recipe is not None
     family = Wan(Bundle.open(BUNDLE), configure("cpu", threads=1))
     family.load_encoder()
     family.load_denoiser()
+    family.load_decoder()
     run = Denoise(family, end.recipe, family.encode(end.recipe))
     while not run.done:
         run.step()
-    return run.latents
-
-
-def undisturbed_frames(end: JobCompleted) -> Pixels:
-    """The same recipe through all stages in this process."""
-    assert end.recipe is not None
-    return np.stack(list(decode(InProcessLine.load(BUNDLE).run(end.recipe, end.job)["video"])))
+    track, *_ = encode_chunks(decode_frames(family, run.latents), end.recipe, Undisturbed())
+    return run.latents, np.stack(list(decode(track)))
 
 
 @pytest.mark.parametrize("name", STAGES)
