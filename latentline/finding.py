@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from latentline.failures import CommandFailed
 from schemas.job import JobState
 
 LISTED = 5
+WHOLE = re.compile(r"video_[0-9a-f]{32}")
+
+
+def is_whole(text: str) -> bool:
+    return WHOLE.fullmatch(text) is not None
 
 
 def find_job(jobs: dict[str, JobState], text: str) -> JobState:

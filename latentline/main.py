@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from latentline.commands import audit, demo, dlq, jobs, services, stack, submit, watch
+from latentline.commands import audit, demo, dlq, drain, jobs, services, stack, submit, watch
 from latentline.failures import Commands
 
 app = typer.Typer(
@@ -33,7 +33,7 @@ def options(
 
 for command in (
     stack.up, stack.down, stack.doctor, submit.submit, watch.watch, jobs.jobs, jobs.show, jobs.cancel, jobs.download,
-    audit.audit, demo.demo, services.worker, services.coordinator, services.views,
+    audit.audit, drain.drain, demo.demo, services.worker, services.coordinator, services.views,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(stack.topics, name="topics")

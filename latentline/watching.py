@@ -20,10 +20,10 @@ from streams.client.updates import Ended, Update
 
 def watch(
     follower: Follower, board: Board, jobs: Collection[str] | None, *, as_json: bool = False,
-    patience: float | None = None, footer: str = "",
+    patience: float | None = None, known_within: float | None = None, footer: str = "",
 ) -> dict[str, Ended]:  # fmt: skip
     """Show what happens until all `jobs` have ended; returns the ends. Raises `ClientError`."""
-    updates = follower.updates(jobs, patience)
+    updates = follower.updates(jobs, patience, known_within)
     console = display.console()
     if as_json:
         return ends_of(printed_json(updates))

@@ -28,7 +28,7 @@ EVENTS: tuple[type[Frozen], ...] = (
     events.PromptSubmitted, events.CancelRequested,
     events.Task, events.CancelTask, events.Drain,
     events.Started, events.Done, events.Failed, events.Preempted, events.TaskCancelled, events.InputMissing,
-    events.Heartbeat, events.Tick, events.StepProgress,
+    events.Heartbeat, events.Tick, events.DrainRequested, events.StepProgress,
     events.JobCompleted, events.JobFailed, events.JobCancelled, events.UsageWindow,
     job.JobState,
 )  # fmt: skip

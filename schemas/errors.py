@@ -2,7 +2,7 @@
 
 LatentlineError
 ├── Transient            try again later
-│   └── StoreUnavailable   the infrastructure's fault: costs the job no attempt
+│   └── StoreUnavailable, WorkerLost   the infrastructure's fault: costs the job no attempt
 ├── ResourceExhausted    elsewhere, or smaller (out of memory, device lost)
 ├── InvalidJob           never: names the field, its value, the limit, the nearest valid value
 ├── InputLost            never here: the stage that produced the input runs again
@@ -71,7 +71,8 @@ DEAD_LETTER_REASONS = {
     "invalid_field": "a field is missing or wrong",
     "id_conflict": "this id was accepted before with another body",
     "unexpected_event": "a readable event in a topic where it does not belong",
-    "unknown_job": "a cancel for a job that this tenant does not have",
+    "unknown_job": "a cancel for a job that is another tenant's",
+    "unknown_worker": "an operator's command for a worker that is not heard",
     "too_large": "what it led to does not fit into a record",
     "poison_event": "taking it in fails every time",
 }
@@ -101,7 +102,7 @@ class LatentlineError(Exception):
     code: ClassVar[str] = "internal_error"
 
     def report(self) -> ErrorReport:
-        return ErrorReport(kind=self.kind, code=self.code, message=str(self)[:2000])
+        return ErrorReport(kind=self.kind, code=self.code, message=message_of(str(self)))
 
 
 class Transient(LatentlineError):
@@ -116,6 +117,13 @@ class StoreUnavailable(Transient):
 
     kind = ErrorKind.INFRASTRUCTURE
     code = "store_unavailable"
+
+
+class WorkerLost(Transient):
+    """A worker vanished with a lease. Counted as a suspicion, not as a failure."""
+
+    kind = ErrorKind.INFRASTRUCTURE
+    code = "worker_lost"
 
 
 class ResourceExhausted(LatentlineError):
@@ -145,7 +153,7 @@ class InvalidJob(LatentlineError):
     def report(self) -> ErrorReport:
         nearest = None if self.nearest is None else str(self.nearest)
         return ErrorReport(
-            kind=self.kind, code=self.code, message=str(self)[:2000],
+            kind=self.kind, code=self.code, message=message_of(str(self)),
             field=self.field, value=self.value, limit=self.limit, nearest=nearest,
         )  # fmt: skip
 
@@ -215,7 +223,12 @@ def report_of(error: BaseException) -> ErrorReport:
     """The report of any exception; what is outside the tree is a bug."""
     if isinstance(error, LatentlineError):
         return error.report()
-    return ErrorReport(kind=ErrorKind.BUG, code=Bug.code, message=f"{type(error).__name__}: {error}"[:2000])
+    return ErrorReport(kind=ErrorKind.BUG, code=Bug.code, message=message_of(f"{type(error).__name__}: {error}"))
+
+
+def message_of(text: str) -> str:
+    """What fits into a report. Half a surrogate pair, as in the name of an odd file, is no text for JSON."""
+    return text.encode(errors="backslashreplace").decode()[:2000]
 
 
 def shorten(value: object, longest: int = 80) -> str:

@@ -2,7 +2,8 @@
 
 Public: PromptSubmitted, CancelRequested; JobCompleted, JobFailed, JobCancelled; UsageWindow.
 Internal: Task, CancelTask, Drain (coordinator to worker); Started, Done, Failed, Preempted, TaskCancelled,
-InputMissing, Heartbeat (worker to coordinator); Tick (coordinator to itself); StepProgress; JobState (schemas.job).
+InputMissing, Heartbeat (worker to coordinator); Tick (coordinator to itself); DrainRequested (operator to coordinator);
+StepProgress; JobState (schemas.job).
 """
 
 from __future__ import annotations
@@ -246,6 +247,13 @@ class Tick(Frozen):
     coordinator: str
     number: int
     after_gap: bool = False
+
+
+class DrainRequested(Frozen):
+    """An operator wants a worker to leave: it finishes or hands over what it holds, and ends with exit code 0."""
+
+    worker: Name
+    reason: str = Field("asked by an operator", max_length=512)
 
 
 # -- progress --------------------------------------------------------------------------------------------------

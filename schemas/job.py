@@ -34,6 +34,7 @@ class Lease(Frozen):
     partition: int
     dispatched_at: float
     started_at: float | None = None
+    alone: bool = Field(False, description="of a suspect: nothing else runs on its node")
 
 
 class Attempt(Frozen):
@@ -47,6 +48,8 @@ class Attempt(Frozen):
     ended_at: float
     seconds: float = 0.0
     error: ErrorReport | None = None
+    suspicious: bool = Field(False, description="a loss that makes the job a suspect")
+    alone: bool = Field(False, description="nothing else ran on its node")
 
 
 class StageState(Frozen):
@@ -56,7 +59,10 @@ class StageState(Frozen):
     dispatches: int = 0
     failures: int = Field(0, description="failures that cost an attempt, since the last success")
     setbacks: int = Field(0, description="failures that cost none (infrastructure), for the back-off")
-    suspicions: int = Field(0, description="started leases that vanished with their worker")
+    failures_by_kind: dict[str, int] = Field({}, description="the failures, each kind of error with its own budget")
+    suspicions: int = Field(0, description="started leases that vanished with their worker, since it got on")
+    lost_alone: int = Field(0, description="of these, the ones with nothing else on the node: they count to the limit")
+    checkpoints: dict[str, int] = Field({}, description="furthest durable step that was heard of, by bit class")
     artifact: ArtifactRef | None = None
     condemned_etag: str | None = None
     seconds: float = 0.0
@@ -75,7 +81,9 @@ class JobState(Frozen):
     tenant: str
     version: int = Field(ge=1, description="rises with every change")
     status: JobStatus
-    body_digest: str = Field(description="of the prompt event; another body under the same id is a conflict")
+    body_digest: str = Field(
+        description="of the prompt event; another body under the same id is a conflict; empty: only a cancel has come"
+    )
     accepted_at: float
     updated_at: float
     ended_at: float | None = None
@@ -91,3 +99,8 @@ class JobState(Frozen):
     poster: ObjectRef | None = None
     metadata: dict[str, str] = {}
     traceparent: str | None = None
+
+    @property
+    def is_submitted(self) -> bool:
+        """Whether its prompt has come. If not, this is what a cancel left that overtook it (protocol rule 25)."""
+        return self.body_digest != ""

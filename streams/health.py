@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,6 +34,11 @@ class HealthServer(ThreadingHTTPServer):
         self.ready = ready
         self._thread = Thread(target=self.serve_forever, args=(0.1,), name="health", daemon=True)
         self._thread.start()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up before its answer is no news."""
+        if not isinstance(sys.exception(), ConnectionError):
+            log.exception("a request failed", client=client_address)
 
     @property
     def port(self) -> int:

@@ -161,8 +161,8 @@ RETRY_REASON = Label("reason", (
 ))  # fmt: skip
 WASTE_REASON = Label("reason", ("failed", "worker_lost", "void_lease", "unwanted", "cancelled", "redone", OTHER))
 DEAD_LETTER_REASON = Label("reason", (
-    *DEAD_LETTER_REASONS, "poison_job", "internal_error", "unreadable_task", "unreadable_outcome", "unwanted_output",
-    "no_video", OTHER,
+    *DEAD_LETTER_REASONS, "poison_job", "compute_child_died", "internal_error", "unreadable_task", "unreadable_outcome",
+    "unwanted_output", "no_video", OTHER,
 ))  # fmt: skip
 DUPLICATE = Label("where", ("prompt", "cancel", "outcome", "artifact", "usage", OTHER))
 OPERATION = Label("operation", ("get", "put", "put_if_absent", "put_if_match", "stat", "delete", "list"))
@@ -204,6 +204,10 @@ JOBS_RUNNING = gauge("jobs_running", "jobs", "coordinator", "Jobs whose stage ho
 OLDEST_JOB_AGE = gauge(
     "oldest_job_age_seconds", "seconds", "coordinator", "Age since acceptance of the oldest job in a stage.", STAGE
 )
+STAGE_BREAKER_OPEN = gauge(
+    "stage_breaker_open", "boolean", "coordinator",
+    "1 while most of a stage's tasks fail: it gets one task at a time, as a probe.", STAGE,
+)  # fmt: skip
 RETRIES = counter("retries_total", "dispatches", "coordinator", "Stages sent back to wait.", STAGE, RETRY_REASON)
 WASTED_SECONDS = counter(
     "wasted_seconds_total", "seconds", "coordinator", "Compute that gave nothing a job could use.", WASTE_REASON

@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     default_model: str = Field("tiny", description="model of a prompt that names none")
 
     worker_name: str = Field(default_factory=socket.gethostname, description="stable name of this worker")
-    node_name: str = Field(default_factory=socket.gethostname, description="machine that a worker runs on")
+    node_name: str = Field(default_factory=socket.gethostname, description="machine of this worker: what fails as one")
     slots: int = Field(1, ge=1, description="tasks a worker holds at once, over all its stages")
     threads: int = Field(2, ge=1, description="CPU threads of the compute child; part of the bit class")
     device: str = Field("cpu", description="torch device of the compute child")
@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     drain_grace_s: float = Field(20.0, ge=0, description="seconds a terminating worker may still work")
     max_attempts: int = Field(3, ge=1, description="attempts of a stage that cost an attempt")
     suspicion_limit: int = Field(
-        3, ge=1, description="started leases lost with their worker before a job is dead-lettered"
+        3, ge=1, description="started leases lost while alone on a node before a job is dead-lettered"
     )
 
     metrics_host: str = Field("127.0.0.1", description="address of /metrics and /healthz")

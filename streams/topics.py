@@ -55,7 +55,7 @@ class Topic:
 ADDRESSED = (events.Task, events.CancelTask, events.Drain)
 REPORTED = (
     events.Started, events.Done, events.Failed, events.Preempted, events.TaskCancelled, events.InputMissing,
-    events.Heartbeat, events.Tick,
+    events.Heartbeat, events.Tick, events.DrainRequested,
 )  # fmt: skip
 ENDS = (events.JobCompleted, events.JobFailed, events.JobCancelled)
 
@@ -67,7 +67,7 @@ TASKS_ENCODE = Topic("tasks.encode", "incarnation", ADDRESSED, "inboxes of encod
 TASKS_DENOISE = Topic("tasks.denoise", "incarnation", ADDRESSED, "inboxes of denoise workers", partitions=16)
 TASKS_DECODE = Topic("tasks.decode", "incarnation", ADDRESSED, "inboxes of decode workers", partitions=16)
 TASKS_MUX = Topic("tasks.mux", "incarnation", ADDRESSED, "inboxes of mux workers", partitions=16)
-REPORTS = Topic("reports", "incarnation", REPORTED, "outcomes, heartbeats, the coordinator's ticks", per_cell=True)
+REPORTS = Topic("reports", "incarnation", REPORTED, "outcomes, heartbeats, ticks, operators' wishes", per_cell=True)
 PROGRESS = Topic(
     "progress", "job", (events.StepProgress,), "steps done; best effort", per_cell=True, retention_ms=HOUR_MS
 )

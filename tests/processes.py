@@ -47,7 +47,7 @@ class Service:
     def __init__(self, settings: Settings, name: str, *arguments: str) -> None:
         self.name, self.arguments = name, arguments
         [port] = ports.choose([0])
-        self.settings = settings.model_copy(update={"metrics_port": port, "worker_name": name})
+        self.settings = settings.model_copy(update={"metrics_port": port, "worker_name": name, "node_name": name})
         self.log_file: Path = settings.data_dir / f"{name}.log"
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         self.popen: subprocess.Popen[bytes] | None = None

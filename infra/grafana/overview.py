@@ -77,6 +77,8 @@ LOSSES = Row("What goes wrong", (
           Query(rate("latentline_dead_letters_total", "reason") + " > 0", "{{reason}}")),
     graph("Compute children replaced", "A second, by why the last one ended.", "ops",
           Query(rate("latentline_child_restarts_total", "reason") + " > 0", "{{reason}}")),
+    graph("Circuit breakers", "1 while most of a stage's tasks fail: dispatch stops but for a probe.", "none",
+          Query("max by (stage) (latentline_stage_breaker_open)", "{{stage}}")),
     graph("Saved and ignored", "Denoise tasks that went on from a checkpoint; events seen again and ignored.", "ops",
           Query(rate("latentline_checkpoint_resumes_total"), "resumed"),
           Query(rate("latentline_duplicates_suppressed_total", "where") + " > 0", "duplicate {{where}}")),

@@ -89,6 +89,8 @@ class Plan:
         own = {
             "LATENTLINE_METRICS_PORT": str(service.port),
             "LATENTLINE_WORKER_NAME": service.name,
+            # What takes this machine down takes the line with it: here a node is a worker.
+            "LATENTLINE_NODE_NAME": service.name,
             "LATENTLINE_LOG_FORMAT": "json",
             "PYTHONUNBUFFERED": "1",
         }

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentline import line
+from latentline.failures import CommandFailed
 from latentline.prompts import metadata_of, prompt_of, read_prompts
 
 if TYPE_CHECKING:
     from schemas.events import PromptSubmitted
+    from schemas.job import JobState
     from streams.client.submit import Submitted
     from streams.settings import Settings
+
+ANSWERED_WITHIN_S = 15.0
 
 
 def submit(
@@ -68,6 +72,7 @@ def send(settings: Settings, prompts: list[PromptSubmitted], as_json: bool) -> N
 
     sent = submit_prompts(settings, prompts)
     say(sent, as_json)
+    refuse_conflicts(settings, sent)
     if sys.stdout.isatty() and not as_json:
         typer.echo("`latentline watch` shows how they get on", err=True)
 
@@ -83,9 +88,34 @@ def submit_and_watch(settings: Settings, prompts: list[PromptSubmitted], as_json
         for job in sent:
             board.expect(job.job, job.prompt.prompt, time.time())
         say(sent, as_json)
+        refuse_conflicts(settings, sent)
         ends = watch(follower, board, [job.job for job in sent], as_json=as_json)
     if not all_completed(ends.values()):
         raise typer.Exit(1)
+
+
+def refuse_conflicts(settings: Settings, sent: list[Submitted]) -> None:
+    """Raises `CommandFailed` for a key that was used before with another prompt: the first one stands."""
+    from streams.client.follow import Follower
+
+    keyed = [one for one in sent if one.prompt.idempotency_key]
+    if not keyed:
+        return
+    with Follower(settings) as follower:
+        states = follower.states_of({one.job for one in keyed}, ANSWERED_WITHIN_S)
+    taken = [one for one in keyed if (state := states.get(one.job)) and state.body_digest != one.prompt.body_digest]
+    if taken:
+        raise CommandFailed("\n".join(conflict(one, states[one.job]) for one in taken))
+    if len(states) < len({one.job for one in keyed}):
+        typer.echo("the line has not answered yet: whether a key was used before is not known", err=True)
+
+
+def conflict(one: Submitted, first: JobState) -> str:
+    asked = f" ({first.recipe.prompt!r})" if first.recipe else ""
+    return (
+        f"id_conflict: the key {one.prompt.idempotency_key!r} of tenant {first.tenant} belongs to another prompt"
+        f"{asked}, {first.job}, which is {first.status}. Nothing was submitted: use another key"
+    )
 
 
 def say(sent: list[Submitted], as_json: bool) -> None:

@@ -8,6 +8,9 @@ import typer
 
 from latentline import line
 
+KNOWN_WITHIN_S = 15.0
+"""A coordinator may be just taking over."""
+
 
 def watch(
     jobs: Annotated[list[str] | None, typer.Argument(metavar="[JOB]...", help="Ids, or how they begin.")] = None,
@@ -18,13 +21,14 @@ def watch(
     Without any, the whole line until Ctrl-C. The exit code is 1 if a job that was named did not complete.
     """
     from latentline.board import Board
-    from latentline.finding import find_job
+    from latentline.finding import find_job, is_whole
     from latentline.watching import all_completed
     from latentline.watching import watch as show
     from streams.client.follow import Follower
 
     with Follower(line.settings()) as follower:
-        wanted = [find_job(follower.jobs, text).job for text in jobs] if jobs else None
-        ends = show(follower, Board(), wanted, as_json=as_json)
+        # A whole id may be of a prompt that was sent a moment ago.
+        wanted = [text if is_whole(text) else find_job(follower.jobs, text).job for text in jobs] if jobs else None
+        ends = show(follower, Board(), wanted, as_json=as_json, known_within=KNOWN_WITHIN_S)
     if not all_completed(ends.values()):
         raise typer.Exit(1)

@@ -41,7 +41,7 @@ class JobsLog:
         return job in self.latest or job in self.forgotten
 
     def ended(self) -> frozenset[str]:
-        return frozenset(job for job, state in self.latest.items() if state.status.ended)
+        return frozenset(job for job, state in self.latest.items() if state.status.ended and state.is_submitted)
 
     def _leases(self, state: JobState) -> Iterator[Breach]:
         held = [(attempt.lease, attempt.stage, attempt.worker) for attempt in state.attempts]
@@ -59,7 +59,7 @@ def follows(before: JobState | None, after: JobState) -> Iterator[Breach]:
         return
     if after.version <= before.version:
         yield Breach("versions rise", after.job, f"version {after.version} comes after version {before.version}")
-    if before.status.ended:
+    if before.status.ended and before.is_submitted:
         yield Breach("an end is final", after.job, f"it was {before.status} and is {after.status} afterwards")
 
 

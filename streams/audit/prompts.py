@@ -77,6 +77,8 @@ def why_lost(prompt: Prompt, jobs: JobsLog) -> str | None:
         return f"{attributes.type} is no prompt"
     job = job_id(event.tenant, event.idempotency_key or attributes.id)
     state = jobs.latest.get(job)
+    if state is not None and not state.is_submitted:
+        return f"of {job} only a cancel is known"
     if state is not None and state.body_digest != event.body_digest:
         return f"{job} was accepted with another body"
     return None if jobs.knows(job) else f"{job} does not exist"

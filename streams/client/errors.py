@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 
 class ClientError(Exception):
     """Root: the message names what failed, why, and what to do."""
@@ -21,6 +23,17 @@ class TopicMissing(ClientError):
 
 class NotDelivered(ClientError):
     """Some events were not acknowledged: whether the line has them is not known; sending the same ids again is safe."""
+
+
+class UnknownJobs(ClientError):
+    """The line says nothing of these jobs."""
+
+    def __init__(self, jobs: Collection[str], seconds: float) -> None:
+        named = ", ".join(sorted(jobs)[:5])
+        super().__init__(
+            f"the line knows no job {named}: nothing was heard of it for {seconds:g} s. `latentline jobs` lists those "
+            "that it has, `latentline dlq list` what it could not take in"
+        )
 
 
 class NothingHappened(ClientError):

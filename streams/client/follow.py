@@ -15,7 +15,7 @@ from confluent_kafka import Message
 
 from schemas.events import Completion, StepProgress
 from schemas.job import JobState
-from streams.client.errors import NothingHappened
+from streams.client.errors import NothingHappened, UnknownJobs
 from streams.client.reader import Reader, event_of
 from streams.client.snapshot import latest_states
 from streams.client.updates import Changed, Ended, Stepped, Update, status_of
@@ -65,14 +65,17 @@ class Follower:
             elif update := update_of(message):
                 self._early.append(update)
 
-    def updates(self, wanted: Collection[str] | None = None, patience: float | None = None) -> Iterator[Update]:
+    def updates(
+        self, wanted: Collection[str] | None = None, patience: float | None = None, known_within: float | None = None
+    ) -> Iterator[Update]:
         """What happens to the `wanted` jobs until all of them have ended; without them, to the whole line for ever.
 
-        First the state of each as it is now. Raises `NothingHappened` after `patience` seconds without an update.
+        First the state of each as it is now. Raises `NothingHappened` after `patience` seconds without an update,
+        `UnknownJobs` when the line has not spoken of each within `known_within` seconds.
         """
         following = _Following(self.jobs, wanted)
         yield from following.begin(self._early)
-        heard = time.monotonic()
+        began = heard = time.monotonic()
         while not following.is_over:
             for message in self._reader.read(TURN_S):
                 update = update_of(message)
@@ -81,6 +84,22 @@ class Follower:
                     yield update
             if patience is not None and time.monotonic() - heard > patience:
                 raise NothingHappened(f"nothing has happened to {len(following.open)} job(s) for {patience:g} s")
+            if following.unheard and known_within is not None and time.monotonic() - began > known_within:
+                raise UnknownJobs(following.unheard, known_within)
+
+    def states_of(self, jobs: Collection[str], seconds: float) -> dict[str, JobState]:
+        """What the line says first of each of these jobs; of which it says nothing for `seconds` it is left out."""
+        states = {job: self.jobs[job] for job in jobs if job in self.jobs}
+        missing = set(jobs) - states.keys()
+        try:
+            for update in self.updates(missing, known_within=seconds) if missing else ():
+                if isinstance(update, Changed):
+                    states.setdefault(update.job, update.state)
+                if states.keys() >= missing:
+                    break
+        except UnknownJobs:
+            pass
+        return states
 
 
 class _Following:
@@ -89,6 +108,7 @@ class _Following:
     def __init__(self, jobs: dict[str, JobState], wanted: Collection[str] | None) -> None:
         self.jobs, self.wanted = jobs, wanted
         self.open, self.ended = set(wanted or ()), set[str]()
+        self.unheard = set(wanted or ()) - jobs.keys()
         if wanted is None:
             self.ended = {job for job, state in jobs.items() if state.status.ended}
 
@@ -109,6 +129,7 @@ class _Following:
         """Whether somebody follows this job and its end has not been told yet."""
         if update.job in self.ended or (self.wanted is not None and update.job not in self.wanted):
             return False
+        self.unheard.discard(update.job)
         if isinstance(update, Ended):
             self.ended.add(update.job)
             self.open.discard(update.job)
@@ -116,10 +137,10 @@ class _Following:
 
 
 def update_of(message: Message) -> Update | None:
-    """None for a tombstone (an ended job is forgotten) and for what is no update."""
+    """None for a tombstone (an ended job is forgotten), for a cancel without its prompt, and for what is no update."""
     event = event_of(message)
     if isinstance(event, JobState):
-        return Changed(event)
+        return Changed(event) if event.is_submitted else None
     if isinstance(event, StepProgress):
         return Stepped(event)
     if isinstance(event, Completion):

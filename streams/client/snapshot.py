@@ -25,5 +25,5 @@ def latest_states(records: Iterable[Message]) -> dict[str, JobState]:
     for record in records:
         latest[record.key()] = record
     states = (event_of(record) for record in latest.values())
-    known = sorted((state for state in states if isinstance(state, JobState)), key=lambda state: state.accepted_at)
-    return {state.job: state for state in known}
+    known = [state for state in states if isinstance(state, JobState) and state.is_submitted]
+    return {state.job: state for state in sorted(known, key=lambda state: state.accepted_at)}

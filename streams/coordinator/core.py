@@ -11,9 +11,9 @@ from schemas import envelope
 from schemas.base import Frozen
 from schemas.envelope import Envelope, Headers, UnreadableEvent
 from schemas.errors import UnreadableOutcome
-from schemas.events import CancelRequested, Heartbeat, Outcome, PromptSubmitted, Tick
+from schemas.events import CancelRequested, DrainRequested, Heartbeat, Outcome, PromptSubmitted, Tick
 from streams.addressing import address_of
-from streams.coordinator import intake, membership, outcomes
+from streams.coordinator import drains, intake, membership, outcomes
 from streams.coordinator.effects import Effect
 from streams.coordinator.intake import Raw
 from streams.coordinator.ledger import Ledger
@@ -67,6 +67,8 @@ def take_report(ledger: Ledger, policy: Policy, event: Frozen, record: Record, n
         return outcomes.resolve(ledger, policy, event, now)
     if isinstance(event, Tick):
         return membership.tick(ledger, policy, event, now)
+    if isinstance(event, DrainRequested):
+        return drains.ask(ledger, event, record.raw)
     return [record.raw.dead_letter("unexpected_event", f"{type(event).__name__} does not belong into {record.topic}")]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from schemas.errors import ErrorKind, ErrorReport, report_of
+from schemas.errors import ChildDied, ErrorKind, ErrorReport, report_of
 from schemas.events import JobCancelled, JobCompleted, JobFailed, ObjectRef, StageSummary
 from schemas.job import JobState, JobStatus
 from schemas.stage import Stage
@@ -26,11 +26,11 @@ def complete(
 def fail(
     ledger: Ledger, state: JobState, error: ErrorReport, now: float, evidence: tuple[str, ...] = ()
 ) -> list[Effect]:
-    """A bug also leaves a dead letter, with the evidence that is at hand."""
+    """A bug, and what killed its compute child each time, also leave a dead letter with the evidence at hand."""
     stage = state.stage
     state = ledger.put(transitions.ended(state, JobStatus.FAILED, now, error=error), now)
     effects: list[Effect] = [Complete(JobFailed(**shared(state), error=error, stage=stage), state.traceparent)]
-    if error.kind in (ErrorKind.BUG, ErrorKind.UNKNOWN):
+    if error.kind in (ErrorKind.BUG, ErrorKind.UNKNOWN) or error.code == ChildDied.code:
         message = "\n".join((error.message, *evidence))
         effects.append(DeadLetter(error.code, message, state.to_bytes(), origin=f"jobs/{state.job}", key=state.job))
     return effects

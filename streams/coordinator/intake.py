@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from schemas.envelope import Envelope, Headers
 from schemas.errors import InvalidJob
 from schemas.events import CancelRequested, CancelTask, PromptSubmitted
-from schemas.job import JobState
+from schemas.job import JobState, JobStatus
 from schemas.keys import job_id, stage_keys
 from schemas.limits import recipe_of
 from streams.coordinator import ending
@@ -32,13 +32,16 @@ class Raw:
 def submit(
     ledger: Ledger, policy: Policy, asked: PromptSubmitted, envelope: Envelope, raw: Raw, now: float
 ) -> list[Effect]:
-    """Accept a prompt once: a replay is a no-op, another body under the same id is a conflict."""
+    """Accept a prompt once: a replay is a no-op, another body under the same id is a conflict.
+
+    One that its own tenant's cancel has overtaken ends cancelled.
+    """
     job = job_id(asked.tenant, asked.idempotency_key or envelope.id)
     body = asked.body_digest
     known = ledger.jobs.get(job)
     if known is not None and known.body_digest == body:
         return [Count("duplicate", ("prompt",))]
-    if known is not None:
+    if known is not None and known.is_submitted:
         return [raw.dead_letter("id_conflict", f"{job} was accepted before with another body", job)]
     state = transitions.new_job(
         job,
@@ -54,14 +57,25 @@ def submit(
     except InvalidJob as error:
         return [Count("submitted", ("none",)), *ending.fail(ledger, state, error.report(), now)]
     keys = stage_keys(recipe, policy.bundles[recipe.model], job)
-    ledger.put(transitions.with_recipe(state, recipe, keys, now), now)
-    return [Count("submitted", (recipe.model,))]
+    state = transitions.with_recipe(state, recipe, keys, now)
+    count = Count("submitted", (recipe.model,))
+    if known is not None and known.tenant == asked.tenant and known.cancel_reason is not None:
+        return [count, *ending.cancel(ledger, state, known.cancel_reason, now)]
+    ledger.put(state, now)
+    return [count]
 
 
 def cancel(ledger: Ledger, asked: CancelRequested, raw: Raw, now: float) -> list[Effect]:
-    """End a waiting job now; ask the worker of a running one. An ended job stays as it ended."""
+    """End a waiting job now; ask the worker of a running one. An ended job stays as it ended.
+
+    Of a job that nobody has submitted yet the wish is kept as long as an ended job is (protocol rule 25).
+    """
     state = ledger.jobs.get(asked.job)
-    if state is None or state.tenant != asked.tenant:
+    if state is None or (not state.is_submitted and state.tenant != asked.tenant):
+        # Another tenant's wish for this id, if there is one, is of no use to anybody: only its owner will submit it.
+        ledger.put(overtaking(asked, now), now)
+        return []
+    if state.tenant != asked.tenant:
         return [raw.dead_letter("unknown_job", f"no job {asked.job} of tenant {asked.tenant}", asked.job)]
     if state.status.ended:
         return [Count("duplicate", ("cancel",))]
@@ -69,6 +83,11 @@ def cancel(ledger: Ledger, asked: CancelRequested, raw: Raw, now: float) -> list
         return ending.cancel(ledger, state, asked.reason, now)
     ledger.put(transitions.change(state, cancel_reason=asked.reason), now)
     return [cancel_lease(state, asked.reason)]
+
+
+def overtaking(asked: CancelRequested, now: float) -> JobState:
+    state = transitions.new_job(asked.job, asked.tenant, "", now, cancel_reason=asked.reason)
+    return transitions.ended(state, JobStatus.CANCELLED, now)
 
 
 def cancel_lease(state: JobState, reason: str) -> Send:

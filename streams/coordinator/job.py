@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas.errors import ErrorReport
+from schemas.errors import ErrorKind, ErrorReport
 from schemas.events import ArtifactRef, Done
 from schemas.job import Attempt, JobState, JobStatus, Lease, StageState
 from schemas.recipe import Recipe
@@ -47,15 +47,17 @@ def dispatched(state: JobState, lease: Lease) -> JobState:
 
 
 def lease_ended(
-    state: JobState, outcome: str, now: float, seconds: float = 0.0, error: ErrorReport | None = None
-) -> JobState:
+    state: JobState, outcome: str, now: float, seconds: float = 0.0, error: ErrorReport | None = None,
+    suspicious: bool = False,
+) -> JobState:  # fmt: skip
     """The current lease goes into the history; its seconds count as wasted unless it is done."""
     lease = state.lease
     if lease is None:
         return state
     attempt = Attempt(
         stage=lease.stage, lease=lease.number, worker=lease.worker, outcome=outcome,
-        dispatched_at=lease.dispatched_at, ended_at=now, seconds=seconds, error=error,
+        dispatched_at=lease.dispatched_at, ended_at=now, seconds=seconds, error=error, suspicious=suspicious,
+        alone=lease.alone,
     )  # fmt: skip
     state = change(state, lease=None, attempts=(*state.attempts, attempt)[-ATTEMPTS_KEPT:])
     if outcome == "done" or lease.stage not in state.stages:
@@ -74,24 +76,34 @@ def accepted_output(state: JobState, done: Done, now: float) -> JobState:
         state, done.stage,
         artifact=done.artifact, condemned_etag=None, seconds=done.seconds, worker=done.worker, reused=done.reused,
         resumed_from_step=done.resumed_from_step, timings=done.timings,
-        failures=record.failures if record.condemned_etag else 0, setbacks=0, suspicions=0,
+        failures=record.failures if record.condemned_etag else 0,
+        failures_by_kind=record.failures_by_kind if record.condemned_etag else {},
+        setbacks=0, suspicions=0, lost_alone=0, checkpoints={},
     )  # fmt: skip
     downstream = done.stage.downstream
     return wait_for(state, downstream, now) if downstream else state
 
 
-def failed_attempt(state: JobState, stage: Stage, error: ErrorReport) -> JobState:
-    """Count the failure where its kind says that it counts."""
+def failed_attempt(state: JobState, stage: Stage, error: ErrorReport, charged: bool = True) -> JobState:
+    """Count the failure where its kind says that it counts; one that is not `charged` costs no attempt."""
     record = state.stages[stage]
-    if error.retry.costs_attempt:
-        return change_stage(state, stage, failures=record.failures + 1)
+    if charged and error.retry.costs_attempt:
+        return change_stage(state, stage, **one_more_failure(record, error.kind))
     return change_stage(state, stage, setbacks=record.setbacks + 1)
+
+
+def one_more_failure(record: StageState, kind: ErrorKind) -> dict[str, Any]:
+    by_kind = record.failures_by_kind
+    return {
+        "failures": record.failures + 1,
+        "failures_by_kind": by_kind | {kind.value: by_kind.get(kind.value, 0) + 1},
+    }
 
 
 def condemn(state: JobState, stage: Stage, etag: str) -> JobState:
     """The output of `stage` at `etag` is no good: that stage runs again."""
-    record = state.stages[stage]
-    return change_stage(state, stage, artifact=None, condemned_etag=etag, failures=record.failures + 1)
+    counted = one_more_failure(state.stages[stage], ErrorKind.INPUT_LOST)
+    return change_stage(state, stage, artifact=None, condemned_etag=etag, **counted)
 
 
 def is_output_wanted(state: JobState, stage: Stage, key: str, artifact: ArtifactRef | None = None) -> bool:

@@ -10,7 +10,9 @@ from typing import NamedTuple
 from schemas.events import Heartbeat, HeldLease
 from schemas.job import JobState, JobStatus
 from schemas.stage import STAGES, Stage
+from streams.coordinator.breaker import Breaker, rebuilt
 from streams.coordinator.job import is_suspect
+from streams.coordinator.nodes import Nodes
 from streams.coordinator.open_workers import Offer, OpenWorkers, offers_of
 from streams.coordinator.overlay import Overlay
 
@@ -22,7 +24,7 @@ Entry = tuple[int, float, str]
 
 
 class Kind(NamedTuple):
-    """What the jobs of one queue ask of a worker: to serve the model, and to hold nothing else."""
+    """What the jobs of one queue ask of a worker: to serve the model, and a node that holds nothing else."""
 
     model: str
     alone: bool
@@ -40,6 +42,12 @@ class WorkerView:
     """Leases whose outcome has been read while the last heartbeat still lists them: their slots are free."""
     unread: tuple[tuple[Stage, int], ...] = ()
     """Inboxes that left a task unread for too long, with the echo at which that was seen."""
+    told_to_leave: bool = False
+    """An operator has asked for it; its own heartbeats will say so too."""
+
+    @property
+    def is_leaving(self) -> bool:
+        return self.beat.draining or self.told_to_leave
 
     def held(self, lease: int) -> HeldLease | None:
         return next((held for held in self.beat.leases if held.lease == lease), None)
@@ -52,7 +60,7 @@ class WorkerView:
 
     @property
     def free(self) -> int:
-        return 0 if self.beat.draining else max(self.beat.slots - self.occupied, 0)
+        return 0 if self.is_leaving else max(self.beat.slots - self.occupied, 0)
 
     @property
     def offers(self) -> tuple[Offer, ...]:
@@ -88,20 +96,28 @@ class Ledger:
     """Worker name to its newest incarnation."""
     leases: Overlay[int, LiveLease] = field(default_factory=Overlay)
     numbers: Overlay[str, int] = field(default_factory=Overlay)
+    breakers: Overlay[Stage, Breaker] = field(default_factory=Overlay)
+    drains: Overlay[str, str] = field(default_factory=Overlay)
+    """Workers that were asked to leave before they were heard of, with the reason."""
     waiting: dict[Stage, dict[Kind, list[Entry]]] = field(default_factory=lambda: {stage: {} for stage in STAGES})
     """Heaps. An entry may be stale: what counts is the job's state."""
     delayed: list[tuple[float, str]] = field(default_factory=list)
     stubs: list[tuple[float, str]] = field(default_factory=list)
     """Ended jobs by the time of their end, unix seconds."""
     open: OpenWorkers = field(default_factory=OpenWorkers)
+    nodes: Nodes = field(default_factory=Nodes)
+    suspects: set[str] = field(default_factory=set)
+    """Jobs that may hold a lease as suspects: a hint, checked at each placement."""
     orphans: dict[str, frozenset[int]] = field(default_factory=dict)
     """By incarnation: the leases that were in force at the takeover."""
     reserved: dict[str, str] = field(default_factory=dict)
-    """Suspect job to the incarnation that is to become empty for it: a hint, checked at each placement."""
+    """Suspect job to an incarnation whose node is to become empty for it: a hint, checked at each placement."""
 
     @property
     def overlays(self) -> tuple[Overlay[str, JobState], ...]:
-        return (self.jobs, self.workers, self.names, self.leases, self.numbers)  # type: ignore[return-value]
+        return (  # type: ignore[return-value]
+            self.jobs, self.workers, self.names, self.leases, self.numbers, self.breakers, self.drains,
+        )  # fmt: skip
 
     def commit(self) -> None:
         for overlay in self.overlays:
@@ -115,6 +131,7 @@ class Ledger:
             state = self.jobs.get(job)
             if state is not None:
                 self.enqueue(state)
+                self.note_suspect(state)
         for incarnation in workers:
             self.note_open(incarnation)
 
@@ -141,6 +158,9 @@ class Ledger:
                 number, incarnation = state.lease.number, state.lease.incarnation
                 self.leases[number] = LiveLease(state.job, incarnation, self.tick, state.lease.started_at is not None)
                 self.orphans[incarnation] = self.orphans.get(incarnation, frozenset()) | {number}
+                self.note_suspect(state)
+        for stage, breaker in rebuilt(self.jobs.values()).items():
+            self.breakers[stage] = breaker
         self.commit()
 
     def put(self, state: JobState, now: float) -> JobState:
@@ -150,6 +170,7 @@ class Ledger:
         self.jobs[state.job] = state
         self.track_lease(before, state)
         self.enqueue(state)
+        self.note_suspect(state)
         return state
 
     def track_lease(self, before: JobState | None, after: JobState) -> None:
@@ -179,6 +200,11 @@ class Ledger:
     def note_open(self, incarnation: str) -> None:
         view = self.workers.get(incarnation)
         self.open.note(incarnation, view.offers if view else ())
+        self.nodes.note(incarnation, view.beat.node if view and view.occupied else None)
+
+    def note_suspect(self, state: JobState) -> None:
+        if state.lease is not None and is_suspect(state):
+            self.suspects.add(state.job)
 
     def enqueue(self, state: JobState) -> None:
         if state.status.ended:

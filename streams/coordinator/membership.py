@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from schemas.errors import PoisonJob
+from schemas.errors import ErrorReport, PoisonJob
 from schemas.events import CancelTask, Drain, Heartbeat, HeldLease, HeldState, Tick
 from schemas.job import JobState, JobStatus, Lease
-from streams.coordinator import ending
+from streams.coordinator import drains, ending, suspicion
 from streams.coordinator import job as transitions
 from streams.coordinator.effects import Count, Effect, Send
 from streams.coordinator.ending import guarded
@@ -28,6 +28,8 @@ def heartbeat(ledger: Ledger, policy: Policy, beat: Heartbeat, now: float) -> li
     current = ledger.workers.get(ledger.names.get(beat.worker) or "")
     if current is not None and current.beat.incarnation != beat.incarnation:
         if current.beat.started_at > beat.started_at:
+            for held in beat.leases:
+                withdraw_suspicion(ledger, held.job, held.lease, now)
             return [] if beat.leaving else told_to_leave(beat)
         effects += told_to_leave(current.beat)
         effects += forget(ledger, policy, current, now, suspect=True)
@@ -40,6 +42,7 @@ def heartbeat(ledger: Ledger, policy: Policy, beat: Heartbeat, now: float) -> li
     unread = tuple((stage, echo) for stage, echo in view.unread if view.echo(stage) <= echo)
     ledger.put_worker(replace(view, unread=unread))
     ledger.names[beat.worker] = beat.incarnation
+    effects += drains.tell_late(ledger, beat)
     effects += compare(ledger, policy, beat, now)
     if beat.leaving:
         effects += forget(ledger, policy, ledger.workers[beat.incarnation], now, suspect=False)
@@ -65,7 +68,7 @@ def compare(ledger: Ledger, policy: Policy, beat: Heartbeat, now: float) -> list
         if state is None or state.lease is None:
             continue
         if number in listed:
-            note_progress(ledger, state, listed[number], now)
+            note_progress(ledger, state, listed[number], beat.bit_class, now)
         elif number <= view.echo(state.lease.stage):
             effects += lost(ledger, policy, state, now, "voided", suspect=False)
     for held in beat.leases:
@@ -74,11 +77,12 @@ def compare(ledger: Ledger, policy: Policy, beat: Heartbeat, now: float) -> list
     return effects
 
 
-def note_progress(ledger: Ledger, state: JobState, held: HeldLease, now: float) -> None:
-    """A checkpoint that got further clears suspicion: the job is long, not poisonous."""
-    record = state.stages[held.stage]
-    if held.checkpoint_step is not None and record.suspicions:
-        ledger.put(transitions.change_stage(state, held.stage, suspicions=0), now)
+def note_progress(ledger: Ledger, state: JobState, held: HeldLease, bit_class: str, now: float) -> None:
+    """Written down for suspects alone: of others, how far they got matters when their worker is lost."""
+    if transitions.is_suspect(state):
+        after = suspicion.progressed(state, held.stage, bit_class, held.checkpoint_step)
+        if after is not state:
+            ledger.put(after, now)
 
 
 def stray(ledger: Ledger, view: WorkerView, held: HeldLease, now: float) -> list[Effect]:
@@ -86,9 +90,9 @@ def stray(ledger: Ledger, view: WorkerView, held: HeldLease, now: float) -> list
 
     One whose outcome is on its way, or was read already, is neither.
     """
+    state = withdraw_suspicion(ledger, held.job, held.lease, now)
     if held.lease in view.cancelled or held.lease in view.ended or held.state is HeldState.ENDING:
         return []
-    state = ledger.jobs.get(held.job)
     partition = view.partition(held.stage)
     if partition is None:
         return []
@@ -98,10 +102,8 @@ def stray(ledger: Ledger, view: WorkerView, held: HeldLease, now: float) -> list
             number=held.lease, incarnation=view.beat.incarnation, worker=view.beat.worker, stage=held.stage,
             partition=partition, dispatched_at=now, started_at=now,
         )  # fmt: skip
-        state = withdraw_suspicion(ledger, state, held, now) or state
         ledger.put(transitions.change(state, status=JobStatus.RUNNING, lease=lease), now)
         return [*effects, Count("taken_back")]
-    withdraw_suspicion(ledger, state, held, now)
     ledger.update_worker(
         view.beat.incarnation, lambda latest: replace(latest, cancelled=latest.cancelled | {held.lease})
     )
@@ -109,14 +111,11 @@ def stray(ledger: Ledger, view: WorkerView, held: HeldLease, now: float) -> list
     return [Send(held.stage, partition, command)]
 
 
-def withdraw_suspicion(ledger: Ledger, state: JobState | None, held: HeldLease, now: float) -> JobState | None:
-    """Who speaks again was not killed by the job: that loss was no suspicion (protocol rule 19)."""
-    if state is None or state.status.ended or held.stage not in state.stages:
-        return None
-    suspicions = state.stages[held.stage].suspicions
-    if not suspicions or not any(past.lease == held.lease and past.outcome == "lost" for past in state.attempts):
-        return None
-    return ledger.put(transitions.change_stage(state, held.stage, suspicions=suspicions - 1), now)
+def withdraw_suspicion(ledger: Ledger, job: str, lease: int, now: float) -> JobState | None:
+    """The worker of this lease speaks again; the job as it then is."""
+    state = ledger.jobs.get(job)
+    after = suspicion.withdrawn(state, lease) if state is not None else None
+    return after if after is None or after is state else ledger.put(after, now)
 
 
 def is_wanted_back(ledger: Ledger, state: JobState, held: HeldLease) -> bool:
@@ -145,7 +144,7 @@ def forget(ledger: Ledger, policy: Policy, view: WorkerView, now: float, suspect
     for number in sorted(view.leases):
         state = ledger.job_of(number)
         if state is not None:
-            lose = partial(lost, ledger, policy, state, now, "lost", suspect and not view.beat.draining)
+            lose = partial(lost, ledger, policy, state, now, "lost", suspect and not view.is_leaving)
             effects += guarded(ledger, state.job, now, lose)
     ledger.remove_worker(view.beat.incarnation)
     if ledger.names.get(view.beat.worker) == view.beat.incarnation:
@@ -156,21 +155,41 @@ def forget(ledger: Ledger, policy: Policy, view: WorkerView, now: float, suspect
 def lost(ledger: Ledger, policy: Policy, state: JobState, now: float, outcome: str, suspect: bool) -> list[Effect]:
     """The lease is void and the stage waits again, with no delay. A started one may be a suspicion."""
     assert state.lease is not None
-    lease, stage = state.lease, state.lease.stage
-    record = state.stages[stage]
-    suspicious = suspect and lease.started_at is not None
-    spent = max(now - lease.started_at, 0.0) if lease.started_at else 0.0
-    state = transitions.lease_ended(state, outcome, now, spent)
+    started, stage = state.lease.started_at, state.lease.stage
+    spent = max(now - started, 0.0) if started else 0.0
+    suspicious = suspect and started is not None
+    state = last_known(ledger, state)
+    assert state.lease is not None
+    alone, why = state.lease.alone, report_of_loss(ledger, state.lease) if suspicious else None
+    state = transitions.lease_ended(state, outcome, now, spent, why, suspicious)
     if state.cancel_reason is not None:
         return ending.cancel(ledger, state, state.cancel_reason, now)
     if suspicious:
-        state = transitions.change_stage(state, stage, suspicions=record.suspicions + 1)
-        if record.suspicions + 1 >= policy.suspicion_limit:
-            evidence = tuple(f"lease {a.lease} on {a.worker}: {a.outcome}" for a in state.attempts if a.stage == stage)
+        state = suspicion.counted(state, stage, alone)
+        if state.stages[stage].lost_alone >= policy.suspicion_limit:
             poison = PoisonJob("every worker that started this stage died with it; it is not tried again")
-            return ending.fail(ledger, state, poison.report(), now, evidence)
+            return ending.fail(ledger, state, poison.report(), now, suspicion.evidence(state, stage))
     ledger.put(transitions.wait_for(state, stage, now), now)
     return [Count("retry", (stage, "worker_lost")), Count("wasted", ("worker_lost",), spent)]
+
+
+def last_known(ledger: Ledger, state: JobState) -> JobState:
+    """The state with what the last heartbeat said of its lease: how far it got, and whether it was alone."""
+    assert state.lease is not None
+    view = ledger.workers.get(state.lease.incarnation)
+    if view is None:
+        return state
+    held = view.held(state.lease.number)
+    if held is not None:
+        state = suspicion.progressed(state, held.stage, view.beat.bit_class, held.checkpoint_step)
+    if ledger.nodes.holders(view.beat.node) - {view.beat.incarnation}:
+        state = suspicion.with_neighbours(state)
+    return state
+
+
+def report_of_loss(ledger: Ledger, lease: Lease) -> ErrorReport:
+    view = ledger.workers.get(lease.incarnation)
+    return suspicion.report_of_loss(lease, view.beat if view else None, view.held(lease.number) if view else None)
 
 
 def tick(ledger: Ledger, policy: Policy, event: Tick, now: float) -> list[Effect]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from schemas.errors import ErrorKind, ErrorReport, NoVideo, UnwantedOutput
 from schemas.events import Done, Failed, InputMissing, Outcome, Preempted, Started, TaskCancelled
 from schemas.job import JobState
-from streams.coordinator import ending, retry
+from streams.coordinator import breaker, ending, retry, suspicion
 from streams.coordinator import job as transitions
 from streams.coordinator.effects import Count, Effect
 from streams.coordinator.intake import cancel_lease
@@ -25,6 +25,7 @@ def resolve(ledger: Ledger, policy: Policy, outcome: Outcome, now: float) -> lis
     if isinstance(outcome, Done):
         return done(ledger, policy, state, outcome, now)
     if state.lease is None or state.lease.number != outcome.lease:
+        withdraw_suspicion(ledger, state, outcome.lease, now)
         return [Count("duplicate", ("outcome",)), *wasted("void_lease", outcome)]
     if isinstance(outcome, Started):
         ledger.put(state.model_copy(update={"lease": state.lease.model_copy(update={"started_at": now})}), now)
@@ -36,11 +37,20 @@ def resolve(ledger: Ledger, policy: Policy, outcome: Outcome, now: float) -> lis
     return stopped(ledger, state, outcome, now)
 
 
+def withdraw_suspicion(ledger: Ledger, state: JobState, lease: int, now: float) -> None:
+    """Whoever reports on a lease was not killed by its job."""
+    after = suspicion.withdrawn(state, lease)
+    if after is not state:
+        ledger.put(after, now)
+
+
 def done(ledger: Ledger, policy: Policy, state: JobState, outcome: Done, now: float) -> list[Effect]:
     """Good work is good work, also under a void lease; the lease that it makes needless is cancelled."""
     if not transitions.is_output_wanted(state, outcome.stage, outcome.key, outcome.artifact):
         return drop_done(ledger, policy, state, outcome, now)
     effects: list[Effect] = []
+    if not outcome.reused:
+        effects += breaker.succeeded(ledger, outcome.stage, outcome.job, outcome.lease)
     if state.lease is not None and state.lease.number != outcome.lease:
         effects.append(cancel_lease(state, "another worker has finished this stage"))
         state = transitions.lease_ended(state, "superseded", now)
@@ -78,15 +88,16 @@ def failed(
     """Wait and try again, or end, as the error says."""
     assert state.lease is not None
     stage = state.lease.stage
+    charged, effects = breaker.failed(ledger, stage, state.job, state.lease.number, error)
     state = transitions.lease_ended(state, "failed", now, seconds, error)
-    state = transitions.failed_attempt(state, stage, error)
+    state = transitions.failed_attempt(state, stage, error, charged)
     if state.cancel_reason is not None:
-        return ending.cancel(ledger, state, state.cancel_reason, now)
-    if retry.is_exhausted(state.stages[stage], error, policy.max_attempts):
-        return ending.fail(ledger, state, error, now, evidence)
-    delay = retry.delay_of(state.job, state.stages[stage], error)
+        return [*effects, *ending.cancel(ledger, state, state.cancel_reason, now)]
+    if charged and retry.is_exhausted(state.stages[stage], error, policy.max_attempts):
+        return [*effects, *ending.fail(ledger, state, error, now, evidence)]
+    delay = retry.delay_of(state.job, state.stages[stage], error, charged)
     ledger.put(transitions.wait_for(state, stage, now, delay), now)
-    return [Count("retry", (stage, error.code)), Count("wasted", ("failed",), seconds)]
+    return [*effects, Count("retry", (stage, error.code)), Count("wasted", ("failed",), seconds)]
 
 
 def input_missing(ledger: Ledger, policy: Policy, state: JobState, outcome: InputMissing, now: float) -> list[Effect]:
@@ -115,6 +126,8 @@ def stopped(ledger: Ledger, state: JobState, outcome: Outcome, now: float) -> li
     """Preempted, or cancelled: by the user it ends the job, otherwise the work goes on elsewhere at once."""
     assert state.lease is not None
     preempted = isinstance(outcome, Preempted)
+    if isinstance(outcome, Preempted) and (view := ledger.workers.get(outcome.incarnation)):
+        state = suspicion.progressed(state, outcome.stage, view.beat.bit_class, outcome.step)
     seconds = outcome.seconds if isinstance(outcome, Preempted | TaskCancelled) else 0.0
     state = transitions.lease_ended(state, "preempted" if preempted else "cancelled", now, seconds)
     if state.cancel_reason is not None:

@@ -12,11 +12,12 @@ from functools import partial
 from schemas.events import Task
 from schemas.job import JobState, JobStatus, Lease
 from schemas.stage import STAGES, Stage
+from streams.coordinator import breaker
 from streams.coordinator import job as transitions
 from streams.coordinator.effects import Count, Effect, Send
 from streams.coordinator.ending import guarded
 from streams.coordinator.ledger import Entry, Kind, Ledger, WorkerView
-from streams.coordinator.offers import best_worker, drop_stale_reservations, reserve
+from streams.coordinator.offers import best_worker, closed_nodes, drop_stale_reservations, reserve
 
 
 def place(ledger: Ledger, now: float) -> list[Effect]:
@@ -25,7 +26,8 @@ def place(ledger: Ledger, now: float) -> list[Effect]:
     if ledger.is_held:
         return []
     drop_stale_reservations(ledger)
-    return [effect for stage in reversed(STAGES) for effect in place_stage(ledger, stage, now)]
+    closed = closed_nodes(ledger)
+    return [effect for stage in reversed(STAGES) for effect in place_stage(ledger, stage, closed, now)]
 
 
 def release_due(ledger: Ledger, now: float) -> None:
@@ -37,20 +39,21 @@ def release_due(ledger: Ledger, now: float) -> None:
             ledger.enqueue_now(state)
 
 
-def place_stage(ledger: Ledger, stage: Stage, now: float) -> list[Effect]:
-    """The first of all queues first, as long as there is a worker for its jobs."""
+def place_stage(ledger: Ledger, stage: Stage, closed: set[str], now: float) -> list[Effect]:
+    """The first of all queues first, as long as there is a worker for its jobs and the stage's breaker lets them."""
     effects: list[Effect] = []
     queues = {kind: queue for kind, queue in ledger.waiting[stage].items() if queue}
-    while queues and ledger.open:
+    while queues and ledger.open and breaker.lets_pass(ledger, stage):
         kind = min(queues, key=lambda kind: queues[kind][0])
         state = waiting_job(ledger, heapq.heappop(queues[kind]), kind, stage, now)
-        view = best_worker(ledger, stage, kind) if state else None
+        view = best_worker(ledger, stage, kind, closed) if state else None
         if state is not None and view is not None:
+            closed |= {view.beat.node} if kind.alone else set()
             effects += guarded(ledger, state.job, now, partial(dispatch, ledger, view, state, stage, now))
         elif state is not None:
             ledger.enqueue_now(state)
             if kind.alone:
-                reserve(ledger, state, stage, kind)
+                reserve(ledger, state, stage, kind, closed)
         if not queues[kind] or (state is not None and view is None):
             del queues[kind]
     return effects
@@ -75,8 +78,9 @@ def dispatch(ledger: Ledger, view: WorkerView, state: JobState, stage: Stage, no
     assert partition is not None
     lease = Lease(
         number=ledger.next_lease(), incarnation=view.beat.incarnation, worker=view.beat.worker, stage=stage,
-        partition=partition, dispatched_at=now,
+        partition=partition, dispatched_at=now, alone=transitions.is_suspect(state),
     )  # fmt: skip
+    breaker.note_dispatch(ledger, stage, lease.number)
     waited_before = state.stages[stage].wait_seconds
     state = ledger.put(transitions.dispatched(state, lease), now)
     waited = state.stages[stage].wait_seconds - waited_before

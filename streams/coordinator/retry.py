@@ -11,18 +11,23 @@ JITTER = 0.25
 
 
 def is_exhausted(stage: StageState, error: ErrorReport, max_attempts: int) -> bool:
-    """Whether the failure just counted was the last one allowed. Infrastructure never exhausts a job."""
+    """Whether the failure just counted was the last one allowed: of its own kind, so that no kind of trouble uses up
+    what another one is allowed. Infrastructure never exhausts a job."""
     if not error.retry.costs_attempt:
         return False
-    return stage.failures >= min(error.retry.attempts, max_attempts)
+    return failures_of(stage, error) >= min(error.retry.attempts, max_attempts)
 
 
-def delay_of(job: str, stage: StageState, error: ErrorReport) -> float:
+def failures_of(stage: StageState, error: ErrorReport) -> int:
+    return stage.failures_by_kind.get(error.kind.value, 0)
+
+
+def delay_of(job: str, stage: StageState, error: ErrorReport, charged: bool = True) -> float:
     """Seconds until the next try: the error's back-off, spread by up to a quarter.
 
     The jitter is drawn from the job's own history, so the core stays a function of its inputs.
     """
-    failures = stage.failures if error.retry.costs_attempt else stage.setbacks
+    failures = failures_of(stage, error) if charged and error.retry.costs_attempt else stage.setbacks
     return error.retry.delay(failures) * (1 + JITTER * spread(f"{job}/{stage.key}/{stage.failures}/{stage.setbacks}"))
 
 

@@ -104,6 +104,8 @@ class Usage:
         if state is None:
             self.active.pop(job, None)
             return None
+        if not state.is_submitted:
+            return None
         if state.status.ended:
             return self.count(ended_of_state(state), horizon)
         known = self.active.get(job)

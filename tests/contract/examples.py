@@ -77,6 +77,7 @@ FIRST: tuple[Frozen, ...] = (
         loaded=("denoise/tiny",), bit_class="cpu/2", draining=True, leaving=True, condition="store_unreachable",
     ),
     events.Tick(cell=0, coordinator="c1", number=99, after_gap=True),
+    events.DrainRequested(worker="denoise-2", reason="the node gets a new driver"),
     events.StepProgress(job=JOB, tenant="acme", stage=Stage.DENOISE, lease=7, step=6, steps=12, step_seconds=0.25),
     events.JobCompleted.model_validate(
         END | {"video": VIDEO, "poster": POSTER, "seconds": 2.125, "bucket": "latentline"}
@@ -108,5 +109,17 @@ FIRST: tuple[Frozen, ...] = (
     ),
 )  # fmt: skip
 
-LATER: dict[str, Frozen] = {}
+STATE = next(example for example in FIRST if isinstance(example, JobState))
+LATER: dict[str, Frozen] = {
+    "latentline.job_state.v1.2": STATE.model_copy(update={
+        "stages": {Stage.DENOISE: StageState.model_validate(
+            STATE.stages[Stage.DENOISE].model_dump()
+            | {"failures_by_kind": {"bug": 1}, "lost_alone": 1, "checkpoints": {"cpu/2": 6}}
+        )},
+        "lease": Lease.model_validate(STATE.lease.model_dump() | {"alone": True}) if STATE.lease else None,
+        "attempts": tuple(
+            Attempt.model_validate(past.model_dump() | {"suspicious": True, "alone": True}) for past in STATE.attempts
+        ),
+    }),
+}  # fmt: skip
 """Examples with fields that an event type got later, by the name of their golden file."""

@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from schemas.events import JobCancelled, JobCompleted, JobFailed, Task
 from schemas.job import JobState, JobStatus, StageState
 from schemas.stage import Stage
-from streams.coordinator.effects import Effect, Send
-from streams.coordinator.ledger import Ledger
+from streams.coordinator.effects import Count, Effect, Send
+from streams.coordinator.ledger import Ledger, WorkerView
 from streams.coordinator.policy import Policy
 from tests.sim.driver import Driver, rebuilt
 from tests.sim.logs import Logs
@@ -32,7 +32,7 @@ class Checker:
         self.ended: set[str] = set()
         self.leased: defaultdict[str, dict[int, JobState]] = defaultdict(dict)
         """By incarnation: the leases that jobs say it has."""
-        self.commits = self.rollbacks = self._read = self._highest_lease = 0
+        self.commits = self.rollbacks = self.openings = self._read = self._highest_lease = 0
 
     # -- at each commit ------------------------------------------------------------------------------------------
 
@@ -42,6 +42,7 @@ class Checker:
             self._follow(job, state)
         self._read = len(self.logs.jobs)
         for effect in effects:
+            self.openings += isinstance(effect, Count) and effect.what == "breaker"
             if isinstance(effect, Send) and isinstance(effect.event, Task):
                 assert driver.loop.now - driver.born >= HEARD_AFTER, "placed before the workers were heard"
                 self._dispatched(driver.ledger, effect.event)
@@ -57,7 +58,7 @@ class Checker:
             self.leased[before.lease.incarnation].pop(before.lease.number, None)
         if state.lease is not None:
             self.leased[state.lease.incarnation][state.lease.number] = state
-        if state.status.ended:
+        if state.status.ended and state.is_submitted:
             self.ended.add(job)
         self.states[job] = state
 
@@ -68,9 +69,13 @@ class Checker:
         ours = self.leased[task.incarnation]
         used = ours.keys() | ({held.lease for held in view.beat.leases} - view.ended)
         assert len(used) <= view.beat.slots, f"{task.incarnation} has {view.beat.slots} slots and got {sorted(used)}"
-        assert not view.beat.draining, f"{task.incarnation} is draining"
-        suspects = [number for number, state in ours.items() if running(state).suspicions]
-        assert not suspects or len(ours) == 1, f"the suspect of {suspects} is not alone on {task.incarnation}"
+        assert not view.is_leaving, f"{task.incarnation} is about to leave"
+        node = [self.leased[other.beat.incarnation] for other in ledger.workers.values() if same_node(other, view)]
+        there = {number: state for leases in node for number, state in leases.items()}
+        suspects = [number for number, state in there.items() if running(state).suspicions]
+        assert not suspects or len(there) == 1, f"the suspects {suspects} are not alone on {view.beat.node}"
+        breaker = ledger.breakers.get(task.stage)
+        assert breaker is None or breaker.probe in (None, task.lease), f"{task.lease} passes an open breaker"
 
     def rolled_back(self, driver: Driver) -> None:
         """An abort leaves no trace."""
@@ -99,6 +104,10 @@ class Checker:
         ends = Counter(state.status.value for state in self.states.values())
         leases = sum(record.dispatches for state in self.states.values() for record in state.stages.values())
         return f"{dict(ends)}, {leases} leases, {self.commits} commits, {len(self.logs.letters)} dead letters"
+
+
+def same_node(one: WorkerView, other: WorkerView) -> bool:
+    return one.beat.node == other.beat.node
 
 
 def running(state: JobState) -> StageState:

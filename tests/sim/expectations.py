@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from schemas.errors import RETRIES
@@ -35,7 +36,7 @@ def must_fail(world: World, plan: JobPlan) -> bool:
 
 def exhausts(world: World, plan: JobPlan) -> bool:
     """Whether it fails as often as its kind of error allows. A failure under a void lease is not counted."""
-    if plan.fails is None or not is_undisturbed(world.scenario):
+    if plan.fails is None or not is_undisturbed(world.scenario) or world.checker.openings:
         return False
     _, kind, times = plan.fails
     retry = RETRIES[kind]
@@ -93,14 +94,16 @@ def price(world: World, fault: faults.Fault) -> int:
 
 
 def harm_planned(world: World) -> int:
-    kills = sum(world.kills.values()) * world.scenario.slots * 2
+    nodes = Counter(world.scenario.nodes.values())
+    killed = max(nodes.values()) if world.scenario.kills_take == "node" else 1
+    kills = sum(world.kills.values()) * killed * world.scenario.slots * 2
     failures = sum(world.failures.values())
     rots = 12 * sum(plan.rots is not None for plan in world.scenario.jobs)
     return kills + failures + rots
 
 
 def check_kills(world: World) -> None:
-    """A poison job is stopped at the limit: it kills no more than that, and what other faults hid."""
+    """A poison job is stopped at the limit: it kills no more than that, once in company, and what other faults hid."""
     hidden = len(world.scenario.faults)
     for job, kills in world.kills.items():
-        assert kills <= world.policy.suspicion_limit + hidden, f"{job} killed {kills} workers"
+        assert kills <= world.policy.suspicion_limit + 1 + hidden, f"{job} killed {kills} workers"

@@ -91,6 +91,15 @@ class DrainWorker:
 
 
 @dataclass(frozen=True)
+class AskToLeave:
+    """An operator has a worker drained, through the coordinator."""
+
+    at: float
+    worker: str
+    back_after: float
+
+
+@dataclass(frozen=True)
 class KillCoordinator:
     """`moment`: now, or at the next commit, before the log has it or after (then memory never learns of it)."""
 
@@ -158,7 +167,7 @@ class PoisonOutcome:
     at: float
 
 
-WorkerFault = KillWorker | LoseNode | PauseWorker | CutOff | StallInbox | DropLease | DrainWorker
+WorkerFault = KillWorker | LoseNode | PauseWorker | CutOff | StallInbox | DropLease | DrainWorker | AskToLeave
 CoordinatorFault = KillCoordinator | PauseCoordinator | AbortCommits | StepClock
 Fault = WorkerFault | CoordinatorFault | ReplayPrompts | RepeatPrompt | CancelJob | LoseArtifact | PoisonOutcome
 
@@ -172,6 +181,8 @@ class Scenario:
     nodes: dict[str, str]
     faults: tuple[Fault, ...] = ()
     slots: int = 1
+    kills_take: Literal["worker", "node"] = "worker"
+    """What a job that kills takes down."""
     latency: float = field(default=0.02)
     """Seconds, on average, between a record's writing and its reading."""
 
@@ -232,6 +243,7 @@ def draw_fault(chance: random.Random, nodes: dict[str, str], jobs: tuple[JobPlan
         StallInbox(at, worker, stage, long),
         DropLease(at, worker),
         DrainWorker(at, worker, soon),
+        AskToLeave(at, worker, soon),
         *(KillCoordinator(at, moment, soon) for moment in ("now", "before_commit", "after_commit")),
         PauseCoordinator(at, chance.choice((soon, long)), chance.random() < 0.5),
         AbortCommits(at, chance.randint(1, 3)),

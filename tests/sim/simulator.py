@@ -15,7 +15,7 @@ from pathlib import Path
 
 from schemas.bundle import read_bundles
 from schemas.errors import ErrorReport
-from schemas.events import CancelRequested, Heartbeat, Outcome, PromptSubmitted, Task
+from schemas.events import CancelRequested, DrainRequested, Heartbeat, Outcome, PromptSubmitted, Task
 from schemas.keys import job_id
 from schemas.stage import Stage
 from streams.coordinator.policy import Policy
@@ -127,7 +127,9 @@ class World:
 
     def killed_by(self, task: Task, machine: Machine) -> None:
         self.kills[task.job] += 1
-        self._kill(machine.name, RESTART_SECONDS)
+        with_it = [name for name, node in self.scenario.nodes.items() if node == machine.node]
+        for name in with_it if self.scenario.kills_take == "node" else [machine.name]:
+            self._kill(name, RESTART_SECONDS)
 
     def computed(self, task: Task, seconds: float) -> None:
         self.seconds[task.job, task.stage] += seconds
@@ -202,7 +204,11 @@ class World:
         elif isinstance(fault, faults.DropLease):
             machine.forget_leases()
         else:
-            machine.drain(faults.DRAIN_GRACE)
+            if isinstance(fault, faults.AskToLeave):
+                asked = DrainRequested(worker=fault.worker)
+                self.logs.append(REPORTS.name, asked, f"drain-{fault.worker}-{fault.at}", self.loop.now)
+            else:
+                machine.drain(faults.DRAIN_GRACE)
             self.loop.after(faults.DRAIN_GRACE + fault.back_after, partial(self._restart, fault.worker))
 
     def _inflict_on_coordinator(self, fault: faults.CoordinatorFault) -> None:

@@ -52,12 +52,13 @@ class Line:
         return intake.submit(self.ledger, self.policy, asked, Envelope("id", "type", "test"), Raw(b"raw"), self.now)
 
     def beat(
-        self, name: str, *leases: HeldLease, life: int = 1, echo: int = 0, leaving: bool = False, slots: int = 1
-    ) -> list[Effect]:
+        self, name: str, *leases: HeldLease, life: int = 1, echo: int = 0, slots: int = 1, node: str = "",
+        bit_class: str = "", draining: bool = False, leaving: bool = False,
+    ) -> list[Effect]:  # fmt: skip
         inboxes = tuple(Inbox(stage=stage, partition=3, echo=echo) for stage in STAGES)
         beat = Heartbeat(
-            incarnation=f"{name}-{life}", worker=name, node="n", started_at=float(life), inboxes=inboxes, slots=slots,
-            leases=leases, bundles=("tiny",), leaving=leaving,
+            incarnation=f"{name}-{life}", worker=name, node=node or name, started_at=float(life), inboxes=inboxes,
+            slots=slots, leases=leases, bundles=("tiny",), bit_class=bit_class, draining=draining, leaving=leaving,
         )  # fmt: skip
         return membership.heartbeat(self.ledger, self.policy, beat, self.now)
 
@@ -244,7 +245,7 @@ def test_bugs_are_tried_twice_and_dead_lettered_infrastructure_is_tried_for_ever
 def test_a_job_that_kills_every_worker_is_stopped_at_the_limit() -> None:
     line = Line()
     line.submit()
-    for life in range(line.policy.suspicion_limit):
+    for life in range(line.policy.suspicion_limit + 1):
         line.beat("a", life=life + 1)
         line.report(Started(**names(line.task())))
     effects = line.beat("a", life=9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from schemas.job import JobStatus
 from schemas.stage import Stage
 from tests.sim import scenario as faults
+from tests.sim.machine import CHECKPOINT_STEPS, STEP_SECONDS
 from tests.sim.scenario import LARGE, MEDIUM, SMALL, JobPlan, Scenario, draw
 from tests.sim.simulator import World, simulate
 from tests.sim.speed import measure_jobs
@@ -60,7 +62,7 @@ def test_a_long_job_outlives_ten_lost_nodes_while_it_gets_on_and_a_poison_job_is
     assert world.seconds[survivor.job, Stage.DENOISE] < 400 * 0.5 + (len(losses) + 1) * 3.0
     assert stopped.error is not None
     assert stopped.error.code == "poison_job"
-    assert 0 < world.kills[stopped.job] <= world.policy.suspicion_limit
+    assert 0 < world.kills[stopped.job] <= world.policy.suspicion_limit + 1
 
 
 def test_a_long_job_is_handed_on_through_ten_drains_without_losing_a_step() -> None:
@@ -72,6 +74,57 @@ def test_a_long_job_is_handed_on_through_ten_drains_without_losing_a_step() -> N
     assert state.stages[Stage.DENOISE].suspicions == 0
     assert {past.outcome for past in state.attempts} == {"done", "preempted"}
     assert world.seconds[state.job, Stage.DENOISE] == 300 * 0.5
+
+
+def test_a_long_job_outlives_drains_lost_nodes_and_pauses_mixed_with_progress_between_them() -> None:
+    chance = random.Random(11)
+    kinds = ["drain", "ask", "lose", "pause"] * 3
+    chance.shuffle(kinds)
+    blows = tuple(blow_of(kind, 12.0 + 22 * number) for number, kind in enumerate(kinds))
+    plan = JobPlan("long", at=0.0, prompt="a red square", steps=600)
+    world = World(Scenario(11, (plan,), {"w0": "n0"}, blows)).run()
+    [state] = world.checker.states.values()
+    assert state.status is JobStatus.COMPLETED
+    assert state.stages[Stage.DENOISE].dispatches >= 10
+    redone = world.seconds[state.job, Stage.DENOISE] - plan.steps * STEP_SECONDS
+    assert redone <= len(blows) * CHECKPOINT_STEPS * STEP_SECONDS
+
+
+def blow_of(kind: str, at: float) -> faults.Fault:
+    if kind == "drain":
+        return faults.DrainWorker(at, "w0", back_after=2.0)
+    if kind == "ask":
+        return faults.AskToLeave(at, "w0", back_after=2.0)
+    return faults.LoseNode(at, "n0", back_after=2.0) if kind == "lose" else faults.PauseWorker(at, "w0", seconds=12.0)
+
+
+@pytest.mark.parametrize("command", [faults.DrainWorker, faults.AskToLeave])
+def test_all_workers_leave_one_after_another_under_load_and_no_step_is_done_twice(
+    command: type[faults.DrainWorker | faults.AskToLeave],
+) -> None:
+    nodes = {f"w{number}": f"n{number // 2}" for number in range(6)}
+    restarts = tuple(command(20.0 + 9 * number, name, back_after=1.0) for number, name in enumerate(nodes))
+    jobs = tuple(JobPlan(f"j{n}", at=0.5 * n, prompt=f"a red square, take {n}", steps=60) for n in range(30))
+    world = World(Scenario(5, jobs, nodes, restarts)).run()
+    states = world.checker.states.values()
+    assert [state.status for state in states] == [JobStatus.COMPLETED] * len(jobs)
+    assert "preempted" in {past.outcome for state in states for past in state.attempts}
+    assert {past.outcome for state in states for past in state.attempts} <= {"done", "preempted"}
+    assert sum(world.seconds[job, Stage.DENOISE] for job in world.plans) == len(jobs) * 60 * STEP_SECONDS
+
+
+def test_neighbours_on_the_node_of_a_poison_job_complete() -> None:
+    """It takes the whole node down each time; they are suspects once, and counted against never."""
+    poison = JobPlan("poison", at=0.0, prompt="a blue disc", kills=(Stage.DENOISE, 3))
+    innocent = tuple(JobPlan(f"innocent-{n}", at=0.1 * n, prompt=f"a red square, take {n}") for n in range(6))
+    nodes = {f"w{number}": f"n{number // 4}" for number in range(8)}
+    world = World(Scenario(3, (poison, *innocent), nodes, kills_take="node")).run()
+    ends = [state.status for state in world.checker.states.values()]
+    assert sorted(ends) == sorted([JobStatus.FAILED, *[JobStatus.COMPLETED] * len(innocent)])
+    [state] = [state for state in world.checker.states.values() if state.status is JobStatus.FAILED]
+    assert world.kills[state.job] == world.policy.suspicion_limit + 1
+    [letter] = world.logs.letters
+    assert letter.message.count("vanished with lease") == world.policy.suspicion_limit + 1
 
 
 def test_innocent_neighbours_of_a_poison_job_complete() -> None:

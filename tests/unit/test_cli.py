@@ -25,8 +25,8 @@ from schemas.stage import Stage
 from tests.unit.test_reducers import waiting
 
 COMMANDS = (
-    "up", "down", "doctor", "submit", "watch", "jobs", "show", "cancel", "download", "audit", "demo", "worker",
-    "coordinator", "views", "topics", "dlq",
+    "up", "down", "doctor", "submit", "watch", "jobs", "show", "cancel", "download", "audit", "drain", "demo",
+    "worker", "coordinator", "views", "topics", "dlq",
 )  # fmt: skip
 TORCH, FAUST = {"torch", "diffusers", "transformers"}, {"faust", "mode"}
 HEAVY = TORCH | FAUST | {"av", "numpy"}

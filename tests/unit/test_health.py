@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import struct
+import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection
 
@@ -11,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streams import health, metrics
 from streams.settings import Settings
+from tests.support import eventually
 
 
 class Service:
@@ -80,6 +83,30 @@ def test_anything_else_is_not_found(server: health.HealthServer) -> None:
 def test_a_silent_client_holds_nobody_up(server: health.HealthServer) -> None:
     with socket.create_connection(("127.0.0.1", server.port)):
         assert get(server, "/healthz")[0] == 200
+
+
+def test_a_client_that_hangs_up_is_no_news(
+    server: health.HealthServer, service: Service, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asking, answering = threading.Event(), threading.Event()
+
+    def slow() -> str | None:
+        asking.set()
+        answering.wait(10)
+        # More than any buffer holds, so that the answer meets the closed connection.
+        return "x" * 50_000_000
+
+    server.ready = slow
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        client.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert asking.wait(10)
+        # Closing with a linger of zero resets the connection instead of ending it.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    answering.set()
+    server.ready = service.ready
+    assert get(server, "/healthz")[0] == 200
+    eventually(lambda: sum(thread.name.startswith("Thread-") for thread in threading.enumerate()) == 0)
+    assert "Traceback" not in "".join(capfd.readouterr())
 
 
 def test_a_taken_port_is_an_error_and_a_closed_server_frees_its_port(service: Service) -> None:

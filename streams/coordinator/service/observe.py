@@ -41,6 +41,9 @@ class Observer:
                 log.warning("dead letter", reason=effect.reason, why=effect.message[:500], origin=effect.origin)
 
     def _note(self, state: JobState) -> None:
+        if not state.is_submitted:
+            log.info("a cancel waits for its prompt", job=state.job, tenant=state.tenant)
+            return
         before = self.alive.get(state.job)
         if state.status.ended:
             self.alive.pop(state.job, None)
@@ -64,10 +67,13 @@ class Observer:
         seen = Counter(worker_state(view) for view in ledger.workers.values())
         for word in metrics.SEEN_WORKERS.values:
             metrics.WORKERS.labels(word).set(seen[word])
+        for stage in STAGES:
+            breaker = ledger.breakers.get(stage)
+            metrics.STAGE_BREAKER_OPEN.labels(stage).set(breaker is not None and breaker.is_open)
 
 
 def worker_state(view: WorkerView) -> str:
-    if view.beat.draining:
+    if view.is_leaving:
         return "draining"
     if view.beat.slots == 0:
         return "unready"
@@ -84,6 +90,8 @@ def count(effect: Count) -> None:
         metrics.RETRIES.labels(labels[0], metrics.RETRY_REASON.of(labels[1])).inc()
     elif effect.what == "wasted":
         metrics.WASTED_SECONDS.labels(metrics.WASTE_REASON.of(labels[0])).inc(effect.amount)
+    elif effect.what == "breaker":
+        log.warning(f"the breaker of a stage has {labels[1]}", stage=labels[0])
     elif effect.what == "waited":
         metrics.QUEUE_WAIT.labels(labels[0]).observe(effect.amount)
 

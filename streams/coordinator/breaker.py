@@ -1,0 +1,122 @@
+"""The circuit breaker of a stage: when most of its tasks fail, and not by the jobs' fault, dispatch to it stops.
+
+While it is open one task at a time is dispatched, as a probe, and a failure costs its job no attempt: the backlog
+waits instead of ending in `dlq`. A probe that succeeds closes it. Ages count in the coordinator's ticks, one a second:
+a clock that is set opens and closes nothing. After a takeover it is rebuilt from the ended leases that `jobs` holds.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from schemas.errors import ErrorKind, ErrorReport, Retry
+from schemas.job import JobState
+from schemas.stage import Stage
+from streams.coordinator.effects import Count, Effect
+
+if TYPE_CHECKING:
+    from streams.coordinator.ledger import Ledger
+
+KEPT, KEPT_TICKS = 20, 60
+"""The latest ended leases that are looked at, and for how long."""
+LEAST_FAILURES, LEAST_JOBS = 5, 3
+"""Fewer say more about a job than about the stage."""
+PROBING = Retry(attempts=1, first_delay=1.0, longest_delay=10.0)
+
+BLAMELESS = (ErrorKind.TRANSIENT, ErrorKind.INFRASTRUCTURE, ErrorKind.RESOURCE, ErrorKind.BUG, ErrorKind.UNKNOWN)
+"""Kinds of error for which the job need not be at fault."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    job: str
+    failed: bool
+    tick: int
+
+
+@dataclass(frozen=True)
+class Breaker:
+    """`probe`: the lease that decides, if one is under way; the next one not before `probe_tick`."""
+
+    recent: tuple[Ended, ...] = ()
+    is_open: bool = False
+    probe: int | None = None
+    probe_tick: int = 0
+    failed_probes: int = 0
+
+    def after(self, ended: Ended) -> Breaker:
+        """The breaker, closed so far, after one more lease has ended."""
+        kept = [past for past in self.recent if past.tick >= ended.tick - KEPT_TICKS]
+        recent = (*kept, ended)[-KEPT:]
+        failures = [past.job for past in recent if past.failed]
+        opens = 2 * len(failures) > len(recent) and len(failures) >= LEAST_FAILURES and len({*failures}) >= LEAST_JOBS
+        return Breaker(recent, is_open=opens, probe_tick=ended.tick + 1)
+
+    def after_failed_probe(self, tick: int) -> Breaker:
+        failures = self.failed_probes + 1
+        wait = round(PROBING.delay(failures))
+        return replace(self, probe=None, probe_tick=tick + wait, failed_probes=failures)
+
+
+def lets_pass(ledger: Ledger, stage: Stage) -> bool:
+    """Whether one more task of the stage may be dispatched now."""
+    breaker = ledger.breakers.get(stage)
+    if breaker is None or not breaker.is_open:
+        return True
+    return ledger.tick >= breaker.probe_tick and (breaker.probe is None or breaker.probe not in ledger.leases)
+
+
+def note_dispatch(ledger: Ledger, stage: Stage, lease: int) -> None:
+    breaker = ledger.breakers.get(stage)
+    if breaker is not None and breaker.is_open:
+        ledger.breakers[stage] = replace(breaker, probe=lease)
+
+
+def succeeded(ledger: Ledger, stage: Stage, job: str, lease: int) -> list[Effect]:
+    """Something was computed in this stage. While the breaker is open the probe alone counts."""
+    breaker = ledger.breakers.get(stage) or Breaker()
+    if not breaker.is_open:
+        ledger.breakers[stage] = breaker.after(Ended(job, False, ledger.tick))
+        return []
+    if breaker.probe != lease:
+        return []
+    ledger.breakers[stage] = Breaker()
+    return [Count("breaker", (stage, "closed"))]
+
+
+def failed(ledger: Ledger, stage: Stage, job: str, lease: int, error: ErrorReport) -> tuple[bool, list[Effect]]:
+    """Whether the failure is the job's to answer for, and what follows for the breaker."""
+    breaker = ledger.breakers.get(stage) or Breaker()
+    if error.kind not in BLAMELESS:
+        return True, []
+    if breaker.is_open:
+        if breaker.probe == lease:
+            ledger.breakers[stage] = breaker.after_failed_probe(ledger.tick)
+        return False, []
+    ledger.breakers[stage] = breaker = breaker.after(Ended(job, True, ledger.tick))
+    return not breaker.is_open, [Count("breaker", (stage, "opened"))] if breaker.is_open else []
+
+
+def rebuilt(states: Iterable[JobState]) -> dict[Stage, Breaker]:
+    """What the latest ended leases of all jobs say. `KEPT_TICKS` before the newest change of any job is long ago."""
+    states = list(states)
+    newest = max((state.updated_at for state in states), default=0.0)
+    ended: defaultdict[Stage, list[tuple[float, Ended]]] = defaultdict(list)
+    for state in states:
+        if state.updated_at < newest - KEPT_TICKS:
+            continue
+        for past in state.attempts:
+            blameless = past.outcome == "failed" and past.error is not None and past.error.kind in BLAMELESS
+            if past.ended_at >= newest - KEPT_TICKS and (past.outcome == "done" or blameless):
+                ended[past.stage].append((past.ended_at, Ended(state.job, blameless, 0)))
+    return {stage: of_history(found) for stage, found in ended.items()}
+
+
+def of_history(dated: list[tuple[float, Ended]]) -> Breaker:
+    breaker = Breaker()
+    for _, ended in sorted(dated, key=lambda one: one[0]):
+        breaker = breaker.after(ended)
+    return breaker

@@ -1,0 +1,189 @@
+"""The circuit breaker of a stage: it opens for the stage's faults and not for a job's, and costs no job an attempt."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.errors import ErrorKind
+from schemas.events import Task
+from schemas.job import JobStatus
+from schemas.stage import Stage
+from streams.coordinator import breaker
+from streams.coordinator.breaker import KEPT_TICKS, LEAST_FAILURES, LEAST_JOBS, Breaker, Ended
+from streams.coordinator.effects import Count, Effect
+from tests.sim.test_core import Line, done, ends, failed
+from tests.sim.test_found import next_life, placed, submit
+
+OPENED, CLOSED = Count("breaker", (Stage.ENCODE, "opened")), Count("breaker", (Stage.ENCODE, "closed"))
+LONG = 1000.0
+
+
+def is_open(line: Line) -> bool:
+    found = line.ledger.breakers.get(Stage.ENCODE)
+    return found is not None and found.is_open
+
+
+def broken(jobs: int = 20) -> Line:
+    """A line whose encode fails until its breaker opens."""
+    line = Line()
+    submit(line, *map(str, range(jobs)))
+    line.beat("a")
+    while not is_open(line):
+        fail(line)
+    return line
+
+
+def fail(line: Line, kind: ErrorKind = ErrorKind.BUG) -> list[Effect]:
+    line.beat("a")
+    [task] = placed(line)
+    return line.report(failed(task, kind))
+
+
+def next_probe(line: Line) -> Task:
+    """Time passes until the breaker lets a task through."""
+    for number in range(60):
+        line.beat("a")
+        found = placed(line)
+        if found:
+            return found[0]
+        line.now += 1
+        line.tick(number)
+    raise AssertionError("no probe")
+
+
+def test_it_opens_when_tasks_of_several_jobs_fail_and_lets_one_at_a_time_through() -> None:
+    line = broken()
+    line.beat("a", slots=8)
+    assert placed(line) == []
+    line.tick()
+    assert len(placed(line)) == 1
+    line.tick()
+    assert placed(line) == []
+
+
+def test_what_fails_while_it_is_open_costs_no_attempt_and_the_backlog_does_not_end() -> None:
+    line = broken(jobs=LEAST_FAILURES)
+    for _ in range(12):
+        assert ends(line.report(failed(next_probe(line), ErrorKind.BUG))) == []
+        line.now += LONG
+    assert {state.status for state in line.ledger.jobs.values()} == {JobStatus.WAITING}
+    assert max(state.stages[Stage.ENCODE].failures for state in line.ledger.jobs.values()) == 1
+
+
+def test_probes_become_rarer() -> None:
+    line = broken()
+    ticks = []
+    for _ in range(6):
+        task = next_probe(line)
+        ticks.append(line.ledger.tick)
+        line.report(failed(task, ErrorKind.RESOURCE))
+    gaps = [later - earlier for earlier, later in pairwise(ticks)]
+    assert gaps == [1, 2, 4, 8, 10]
+
+
+def test_a_probe_that_succeeds_closes_it() -> None:
+    line = broken()
+    assert CLOSED in line.report(done(next_probe(line)))
+    assert not is_open(line)
+    line.beat("a", slots=8)
+    assert len(placed(line)) == 8
+
+
+def test_a_probe_that_is_lost_makes_room_for_the_next() -> None:
+    line = broken()
+    first = next_probe(line)
+    line.beat("a", life=2)
+    second = next_probe_on(line, life=2)
+    assert second.lease > first.lease
+
+
+def next_probe_on(line: Line, life: int) -> Task:
+    line.tick()
+    line.beat("a", life=life)
+    [task] = placed(line)
+    return task
+
+
+def test_an_output_that_was_there_already_proves_nothing() -> None:
+    line = broken()
+    line.report(done(next_probe(line)).model_copy(update={"reused": True}))
+    assert is_open(line)
+
+
+def test_one_job_that_fails_again_and_again_does_not_open_it() -> None:
+    line = Line()
+    submit(line, "one", "two")
+    line.beat("a")
+    for _ in range(20):
+        fail(line, ErrorKind.INFRASTRUCTURE)
+        line.now += LONG
+    assert not is_open(line)
+
+
+def test_what_is_wrong_with_jobs_themselves_does_not_open_it() -> None:
+    line = Line()
+    submit(line, *map(str, range(20)))
+    for _ in range(20):
+        fail(line, ErrorKind.INVALID_JOB)
+    assert not is_open(line)
+    assert {state.status for state in line.ledger.jobs.values()} == {JobStatus.FAILED}
+
+
+def test_other_stages_go_on() -> None:
+    line = Line()
+    submit(line, "ahead")
+    line.beat("a")
+    line.report(done(line.task()))
+    line.beat("a", leaving=True)
+    line.beat("b", slots=0)
+    submit(line, *map(str, range(9)))
+    line.ledger.breakers[Stage.ENCODE] = Breaker(is_open=True, probe_tick=99)
+    line.beat("b", slots=4)
+    assert [task.stage for task in placed(line)] == [Stage.DENOISE]
+
+
+def test_a_takeover_finds_it_as_the_ended_leases_tell() -> None:
+    line = next_life(broken())
+    assert is_open(line)
+    closed = next_life(Line())
+    assert not is_open(closed)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.integers(0, 3)), max_size=60))
+def test_it_opens_exactly_when_most_of_what_is_kept_failed(history: list[tuple[int, bool, int]]) -> None:
+    found, tick, told = Breaker(), 0, []
+    for job, fails, pause in history:
+        tick += 20 * pause
+        told.append(Ended(str(job), fails, tick))
+        found = found.after(told[-1])
+        kept = [past for past in told if past.tick >= tick - KEPT_TICKS][-breaker.KEPT :]
+        failures = [past.job for past in kept if past.failed]
+        most = len(failures) > len(kept) - len(failures)
+        assert found.is_open == (most and len(failures) >= LEAST_FAILURES and len(set(failures)) >= LEAST_JOBS)
+
+
+@given(st.lists(st.sampled_from(["fail", "done", "lost", "tick", "takeover"]), max_size=40), st.integers(1, 4))
+def test_a_job_never_ends_by_what_failed_while_it_was_open(story: list[str], slots: int) -> None:
+    line, life, running = broken(jobs=8), 1, list[Task]()
+    for step, event in enumerate(story):
+        was_open = is_open(line)
+        effects: list[Effect] = []
+        if event == "tick":
+            line.now += 1
+            line.tick(step)
+        elif event == "takeover":
+            line, running = next_life(line), []
+        elif event == "lost" or not running:
+            life, running = life + 1, []
+        else:
+            task = running.pop()
+            effects = line.report(failed(task, ErrorKind.BUG) if event == "fail" else done(task))
+        if was_open:
+            assert not ends(effects)
+        line.beat("a", life=life, slots=slots if not running else 0)
+        handed = [task for task in placed(line) if task.stage is Stage.ENCODE]
+        assert not is_open(line) or len(handed) <= 1
+        running += handed
