@@ -19,7 +19,7 @@ from schemas.job import JobState, JobStatus
 from schemas.keys import job_id
 from schemas.stage import Stage
 from streams import clients
-from streams.client.errors import ClientError, NothingHappened, TopicMissing, Unreachable
+from streams.client.errors import ClientError, NothingHappened, TopicMissing, UnknownJobs, Unreachable
 from streams.client.follow import Follower
 from streams.client.reader import Reader, event_of
 from streams.client.snapshot import snapshot
@@ -230,5 +230,7 @@ def test_the_whole_line_is_followed_without_what_had_ended(line: Settings) -> No
 
 
 def test_patience_ends(line: Settings) -> None:
+    with Follower(line) as follower, pytest.raises(UnknownJobs, match=f"no job {JOB}.*0.3 s"):
+        list(follower.updates([JOB], known_within=0.3))
     with Follower(line) as follower, pytest.raises(NothingHappened, match=r"1 job.*0\.3 s"):
         list(follower.updates([JOB], patience=0.3))

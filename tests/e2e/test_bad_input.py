@@ -9,7 +9,7 @@ import pytest
 
 from schemas import envelope
 from schemas.errors import ErrorKind
-from schemas.events import JobCompleted, JobFailed, PromptSubmitted
+from schemas.events import JobCancelled, JobCompleted, JobFailed, PromptSubmitted
 from schemas.keys import job_id
 from tests.e2e.conftest import Line
 from tests.support import eventually
@@ -151,9 +151,22 @@ def test_two_megabytes_that_are_no_event_are_kept_whole(line_of_all: Line) -> No
     serves(line_of_all)
 
 
-def test_a_cancel_of_an_unknown_job_is_dead_lettered(line_of_all: Line) -> None:
-    line_of_all.upstream.cancel("video_" + "0" * 32)
+def test_a_cancel_that_overtakes_its_prompt_ends_the_job_once(line_of_all: Line) -> None:
+    key = uuid.uuid4().hex
+    job = job_id("default", key)
+    line_of_all.upstream.cancel(job)
+    for _ in range(2):
+        assert line_of_all.upstream.submit(GOOD, seed=8, idempotency_key=key) == job
+    serves(line_of_all)
+    [end] = line_of_all.ends(job)
+    assert isinstance(end, JobCancelled)
+    assert end.stages[0].attempts == 0
+
+
+def test_a_cancel_by_another_tenant_is_dead_lettered(line_of_all: Line) -> None:
+    job = line_of_all.upstream.submit(GOOD, seed=8)
+    line_of_all.upstream.cancel(job, tenant="mallory")
     eventually(
         lambda: any(dict(headers).get("dlq_reason") == b"unknown_job" for *_, headers in line_of_all.letters.poll())
     )
-    serves(line_of_all)
+    assert isinstance(line_of_all.wait_for(job)[job], JobCompleted)

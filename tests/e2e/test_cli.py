@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,15 @@ def test_a_running_job_is_cancelled(line_of_all: Line) -> None:
     eventually(lambda: (state := line_of_all.state(job)) is not None and state.stage == "denoise")
     run(line_of_all, "cancel", job, "--reason", "enough")
     assert "enough" in run(line_of_all, "watch", job, code=1)
+    line_of_all.wait_for(job)
+
+
+def test_a_key_that_belongs_to_another_prompt_is_refused(line_of_all: Line) -> None:
+    key = uuid.uuid4().hex
+    job = run(line_of_all, "submit", PROMPT, "--seed", "5", "--idempotency-key", key).strip()
+    assert run(line_of_all, "submit", PROMPT, "--seed", "5", "--idempotency-key", key).strip() == job
+    said = run(line_of_all, "submit", "a blue square", "--idempotency-key", key, code=1)
+    assert f"id_conflict: the key '{key}' of tenant default belongs to another prompt ('{PROMPT}'), {job}" in said
     line_of_all.wait_for(job)
 
 
