@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -40,6 +40,7 @@ from streams.worker.messages import (
     Interrupt,
     Interrupted,
     Interruption,
+    Logged,
     LostInput,
     Measured,
     Run,
@@ -71,6 +72,11 @@ class Child:
     def send(self, message: FromChild) -> None:
         with self._sending:
             self.pipe.send(message)
+
+    def keep_line(self, line: str) -> None:
+        self.lines.append(line)
+        with suppress(OSError):
+            self.send(Logged(line))
 
     def asked(self, operation: str, outcome: str, seconds: float) -> None:
         self.send(Measured(metrics.STORE_REQUEST, seconds, {"operation": operation, "outcome": outcome}))
@@ -148,7 +154,7 @@ def main(settings: Settings, stages: tuple[Stage, ...], pipe: Connection) -> Non
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     log.configure(settings, "-".join(stages))
     child = Child(settings, stages, pipe)
-    logging.getLogger().addHandler(KeptLines(child.lines))
+    logging.getLogger().addHandler(KeptLines(child.keep_line))
     problem = preload.problem(stages)
     if problem:
         child.send(Broken(problem))
@@ -176,15 +182,15 @@ def device_lock(settings: Settings) -> Iterator[None]:
 
 
 class KeptLines(logging.Handler):
-    """Keeps the last lines, which travel with a failure as evidence."""
+    """Gives each line to `keep`, for the last ones travel with a failure as evidence."""
 
-    def __init__(self, lines: deque[str]) -> None:
+    def __init__(self, keep: Callable[[str], None]) -> None:
         super().__init__()
-        self._lines = lines
+        self._keep = keep
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.msg.get("event") if isinstance(record.msg, dict) else record.getMessage()
-        self._lines.append(f"{record.levelname.lower()} {record.name}: {str(text)[:300]}")
+        self._keep(f"{record.levelname.lower()} {record.name}: {str(text)[:300]}")
 
 
 def store_of(settings: Settings, meter: Meter | None = None) -> ArtifactStore:

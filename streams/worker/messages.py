@@ -71,6 +71,13 @@ class Checkpointed:
 
 
 @dataclass(frozen=True)
+class Logged:
+    """A line of the child's log: when it dies, the last ones are the evidence."""
+
+    line: str
+
+
+@dataclass(frozen=True)
 class Measured:
     """A measurement for the stream process's metrics, which are the ones that are scraped."""
 
@@ -116,4 +123,4 @@ class Interrupted(Ended):
 
 ToChild = Run | Interrupt | Stop
 TaskEnd = Succeeded | FailedWith | LostInput | Interrupted
-FromChild = Warm | Broken | Stepped | Checkpointed | Measured | TaskEnd
+FromChild = Warm | Broken | Stepped | Checkpointed | Logged | Measured | TaskEnd

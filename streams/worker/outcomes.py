@@ -42,10 +42,11 @@ def interrupted(
     return Preempted(**fields, step=step, seconds=seconds)
 
 
-def child_died(held: Held, worker: str, how: str) -> Failed:
+def child_died(held: Held, worker: str, how: str, lines: tuple[str, ...] = ()) -> Failed:
+    """`lines`: the last ones of the child's log."""
     place = "" if held.step is None else f" after step {held.step} of {held.steps}"
-    error = ChildDied(f"the compute child was {how}{place}")
-    return Failed(**fields_of(held.task, worker), error=error.report(), log_tail=(f"the compute child was {how}",))
+    how = f"the compute child was {how}"
+    return Failed(**fields_of(held.task, worker), error=ChildDied(f"{how}{place}").report(), log_tail=(*lines, how))
 
 
 def progress_of(held: Held, stepped: Stepped) -> StepProgress:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import time
 import uuid
+from collections import deque
 
 import structlog
 
@@ -21,7 +22,7 @@ from streams import metrics
 from streams.clients import ErrorWatch, FatalClientError
 from streams.settings import Settings
 from streams.worker import outcomes
-from streams.worker.child import store_of
+from streams.worker.child import LOG_LINES_KEPT, store_of
 from streams.worker.compute import ChildGone, Compute, Said
 from streams.worker.held import Held, HeldLeases, Phase
 from streams.worker.inbox import InboxBroken, Inboxes, Letter
@@ -33,6 +34,7 @@ from streams.worker.messages import (
     FromChild,
     Interrupt,
     Interruption,
+    Logged,
     Measured,
     Run,
     Stepped,
@@ -61,6 +63,7 @@ class Worker:
         self.events: queue.SimpleQueue[object] = queue.SimpleQueue()
         self.held = HeldLeases()
         self.warm: Warm | None = None
+        self.child_log: deque[str] = deque(maxlen=LOG_LINES_KEPT)
         self.draining_until: float | None = None
         self._told_to_leave = False
         self._beat_at = 0.0
@@ -228,6 +231,8 @@ class Worker:
             raise WorkerBroken(message.why)
         elif isinstance(message, Measured):
             metrics.record(message.name, message.amount, dict(message.labels))
+        elif isinstance(message, Logged):
+            self.child_log.append(message.line)
         elif isinstance(message, Stepped):
             self._stepped(message)
         elif isinstance(message, Checkpointed):
@@ -276,12 +281,13 @@ class Worker:
                 if self._hanging
                 else event.how
             )
-            self._end(held, outcomes.child_died(held, self.name, how))
+            self._end(held, outcomes.child_died(held, self.name, how, tuple(self.child_log)))
         for held in running[begun:]:
             self.held.change(held.task.lease, phase=Phase.COUNTED)
         reason = "out_of_memory" if self._recycling else "deadline" if self._hanging else "died"
         metrics.CHILD_RESTARTS.labels(reason).inc()
         self._recycling = self._hanging = False
+        self.child_log.clear()
         self.compute.start()
         self.beat()
 

@@ -161,6 +161,16 @@ class LoseArtifact:
 
 
 @dataclass(frozen=True)
+class BreakStage:
+    """Every task of a stage fails for a while, whatever its job: a bad bundle, a driver that is gone. Never drawn."""
+
+    at: float
+    stage: Stage
+    kind: ErrorKind
+    seconds: float
+
+
+@dataclass(frozen=True)
 class PoisonOutcome:
     """The next outcome that is reported makes the core raise."""
 
@@ -169,7 +179,8 @@ class PoisonOutcome:
 
 WorkerFault = KillWorker | LoseNode | PauseWorker | CutOff | StallInbox | DropLease | DrainWorker | AskToLeave
 CoordinatorFault = KillCoordinator | PauseCoordinator | AbortCommits | StepClock
-Fault = WorkerFault | CoordinatorFault | ReplayPrompts | RepeatPrompt | CancelJob | LoseArtifact | PoisonOutcome
+RecordFault = ReplayPrompts | RepeatPrompt | CancelJob | LoseArtifact | PoisonOutcome | BreakStage
+Fault = WorkerFault | CoordinatorFault | RecordFault
 
 
 @dataclass(frozen=True)

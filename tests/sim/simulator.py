@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from schemas.bundle import read_bundles
-from schemas.errors import ErrorReport
+from schemas.errors import ErrorKind, ErrorReport
 from schemas.events import CancelRequested, DrainRequested, Heartbeat, Outcome, PromptSubmitted, Task
 from schemas.keys import job_id
 from schemas.stage import Stage
@@ -51,6 +51,8 @@ class World:
         self.inbox_partitions = max(len(scenario.nodes) // 4, 2)
         self.plans = {job_id(TENANT, plan.name): plan for plan in scenario.jobs}
         self.failures: Counter[str] = Counter()
+        self.broken: dict[Stage, tuple[ErrorKind, float]] = {}
+        """The stages that fail, how, and until when."""
         self.kills: Counter[str] = Counter()
         self.seconds: defaultdict[tuple[str, Stage], float] = defaultdict(float)
         self.lives: Counter[str] = Counter()
@@ -113,6 +115,10 @@ class World:
         return self.plans[job]
 
     def takes_failure(self, task: Task) -> ErrorReport | None:
+        kind, until = self.broken.get(task.stage, (ErrorKind.UNKNOWN, 0.0))
+        if self.loop.now < until:
+            self.failures[task.job] += 1
+            return error_of(kind)
         fails = self.plans[task.job].fails
         if fails is None or fails[0] is not task.stage or self.failures[task.job] >= fails[2]:
             return None
@@ -242,6 +248,8 @@ class World:
             state = self.checker.states.get(job_id(TENANT, fault.job))
             if state is not None and state.stages:
                 self.store.lose(state.stages[fault.stage].key)
+        elif isinstance(fault, faults.BreakStage):
+            self.broken[fault.stage] = (fault.kind, self.loop.now + fault.seconds)
         elif isinstance(fault, faults.PoisonOutcome):
             self.poisons += 1
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from schemas.errors import ErrorKind
 from schemas.job import JobStatus
 from schemas.stage import Stage
 from tests.sim import scenario as faults
@@ -134,6 +135,21 @@ def test_innocent_neighbours_of_a_poison_job_complete() -> None:
     world = World(Scenario(3, (poison, *innocent), {"w0": "n0", "w1": "n1"}, slots=4)).run()
     ends = [state.status for state in world.checker.states.values()]
     assert sorted(ends) == sorted([JobStatus.FAILED, *[JobStatus.COMPLETED] * len(innocent)])
+
+
+@pytest.mark.parametrize("kind", [ErrorKind.TRANSIENT, ErrorKind.RESOURCE, ErrorKind.BUG])
+def test_a_stage_that_is_broken_for_minutes_costs_no_job_and_the_backlog_waits(kind: ErrorKind) -> None:
+    """The coordinator dies meanwhile too: the next one knows from `jobs` that the stage fails."""
+    broken = faults.BreakStage(10.0, Stage.DECODE, kind, seconds=180.0)
+    killed = faults.KillCoordinator(40.0, "now", back_after=2.0)
+    jobs = tuple(JobPlan(f"j{n}", at=0.3 * n, prompt=f"a red square, take {n}", steps=4) for n in range(60))
+    nodes = {f"w{number}": f"n{number}" for number in range(8)}
+    world = World(Scenario(2, jobs, nodes, (broken, killed))).run()
+    states = world.checker.states.values()
+    assert [state.status for state in states] == [JobStatus.COMPLETED] * len(jobs)
+    assert world.logs.letters == []
+    assert sum(world.failures.values()) < 60
+    assert world.checker.openings >= 2
 
 
 def test_one_cell_serves_ten_thousand_workers() -> None:

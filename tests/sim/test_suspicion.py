@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from schemas.events import HeldLease, HeldState, JobFailed, Preempted, Task
+from schemas.errors import ChildDied
+from schemas.events import Failed, HeldLease, HeldState, JobFailed, Preempted, Task
 from schemas.job import JobState, StageState
 from schemas.stage import STAGES
-from streams.coordinator.effects import DeadLetter
+from streams.coordinator.effects import DeadLetter, Effect
 from tests.sim.test_core import Line, done, ends, names
 from tests.sim.test_found import held, next_life, placed, start, submit
 
@@ -126,6 +127,21 @@ def test_at_the_limit_the_job_ends_with_the_history_of_its_losses() -> None:
     assert letter.reason == "poison_job"
     assert letter.message.count("vanished with lease") == LIMIT + 1
     assert f"a-99 on node a vanished with lease {task.lease}, alone, after step 6" in letter.message
+
+
+def test_a_job_that_kills_its_compute_child_each_time_leaves_a_letter_with_signal_and_log() -> None:
+    line = Line()
+    submit(line, "poison")
+    effects: list[Effect] = []
+    for _ in range(line.policy.max_attempts):
+        line.now += 1000
+        line.beat("a")
+        died = ChildDied("the compute child was ended by SIGSEGV").report()
+        effects = line.report(Failed(**names(line.task()), error=died, log_tail=("loading weights",)))
+    assert [type(event) for event in ends(effects)] == [JobFailed]
+    [letter] = [effect for effect in effects if isinstance(effect, DeadLetter)]
+    assert letter.reason == "compute_child_died"
+    assert letter.message.splitlines() == ["the compute child was ended by SIGSEGV", "loading weights"]
 
 
 # -- what is no suspicion ------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ from streams.worker.messages import (
     FromChild,
     Interrupt,
     Interrupted,
+    Logged,
     Run,
     Stepped,
     Succeeded,
@@ -194,10 +195,12 @@ def test_a_cancel_of_a_running_task_goes_to_the_child_once(bench: Bench) -> None
 def test_a_child_that_dies_fails_what_it_was_at_and_nothing_else(bench: Bench) -> None:
     bench.warm()
     bench.running(1, 2)
+    bench.hear(Logged("info torch: about to"))
     bench.worker._handle(ChildGone(1, "ended by SIGSEGV"))
     [failed] = [outcome for outcome in bench.record.outcomes if isinstance(outcome, Failed)]
     assert (failed.lease, failed.error.code, failed.error.kind) == (1, "compute_child_died", ErrorKind.RESOURCE)
     assert "SIGSEGV" in failed.error.message
+    assert failed.log_tail == ("info torch: about to", "the compute child was ended by SIGSEGV")
     assert bench.record.beats[-1].slots == 0
     bench.record.to_child.clear()
     bench.warm()
