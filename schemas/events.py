@@ -235,6 +235,9 @@ class Heartbeat(Frozen):
     draining: bool = False
     leaving: bool = Field(False, description="last words: this incarnation ends now, orderly")
     condition: str = Field("ready", description="ready, starting, store_unreachable, disk_full, ...")
+    last_end: str | None = Field(
+        None, max_length=2000, description="how this worker's former life ended, as its supervisor saw it"
+    )
 
 
 class Tick(Frozen):

@@ -32,6 +32,9 @@ class Settings(BaseSettings):
 
     worker_name: str = Field(default_factory=socket.gethostname, description="stable name of this worker")
     node_name: str = Field(default_factory=socket.gethostname, description="machine of this worker: what fails as one")
+    last_end: str = Field(
+        "", max_length=2000, description="how the former life of this worker ended; set by its supervisor"
+    )
     slots: int = Field(1, ge=1, description="tasks a worker holds at once, over all its stages")
     threads: int = Field(2, ge=1, description="CPU threads of the compute child; part of the bit class")
     device: str = Field("cpu", description="torch device of the compute child")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import signal
 from dataclasses import dataclass
 
-from infra.local.process import Process
+from infra.local.process import Process, tail
 
 FIRST_DELAY, LONGEST_DELAY, STEADY_SECONDS = 0.5, 30.0, 60.0
+
+LINES_TOLD, LONGEST_TOLD = 5, 1500
 
 log = logging.getLogger(__name__)
 
@@ -44,5 +47,14 @@ class Kept:
         if now - self.started_at > STEADY_SECONDS:
             self.delay = FIRST_DELAY
         log.warning("%s ended with %s, starts again in %g s", self.process.name, self.last_exit, self.delay)
+        self.process.environment["LATENTLINE_LAST_END"] = last_end(self.last_exit, tail(self.process.log, LINES_TOLD))
         self.start_at, self.restarts = now + self.delay, self.restarts + 1
         self.delay = min(self.delay * 2, LONGEST_DELAY)
+
+
+def last_end(code: int | None, lines: str) -> str:
+    """How a process ended, and the last lines of its log: evidence for whoever has to tell what killed it."""
+    how = f"ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with exit code {code}"
+    # An environment variable holds no NUL.
+    told = lines[-LONGEST_TOLD:].replace("\0", "")
+    return f"{how}; its log ends with:\n{told}" if told else how

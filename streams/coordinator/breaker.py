@@ -48,17 +48,21 @@ class Breaker:
     failed_probes: int = 0
 
     def after(self, ended: Ended) -> Breaker:
-        """The breaker, closed so far, after one more lease has ended."""
+        """The breaker, closed so far, after one more lease has ended. Only a failure opens it."""
         kept = [past for past in self.recent if past.tick >= ended.tick - KEPT_TICKS]
         recent = (*kept, ended)[-KEPT:]
-        failures = [past.job for past in recent if past.failed]
-        opens = 2 * len(failures) > len(recent) and len(failures) >= LEAST_FAILURES and len({*failures}) >= LEAST_JOBS
-        return Breaker(recent, is_open=opens, probe_tick=ended.tick + 1)
+        return Breaker(recent, is_open=ended.failed and is_failing(recent), probe_tick=ended.tick + 1)
 
     def after_failed_probe(self, tick: int) -> Breaker:
         failures = self.failed_probes + 1
         wait = round(PROBING.delay(failures))
         return replace(self, probe=None, probe_tick=tick + wait, failed_probes=failures)
+
+
+def is_failing(recent: tuple[Ended, ...]) -> bool:
+    """Whether most have failed, and enough of them, of enough jobs."""
+    jobs = [past.job for past in recent if past.failed]
+    return 2 * len(jobs) > len(recent) and len(jobs) >= LEAST_FAILURES and len({*jobs}) >= LEAST_JOBS
 
 
 def lets_pass(ledger: Ledger, stage: Stage) -> bool:

@@ -32,7 +32,7 @@ def heartbeat(ledger: Ledger, policy: Policy, beat: Heartbeat, now: float) -> li
                 withdraw_suspicion(ledger, held.job, held.lease, now)
             return [] if beat.leaving else told_to_leave(beat)
         effects += told_to_leave(current.beat)
-        effects += forget(ledger, policy, current, now, suspect=True)
+        effects += forget(ledger, policy, current, now, suspect=True, last_end=beat.last_end)
     ledger.raise_lease(max((inbox.echo for inbox in beat.inboxes), default=0))
     before = ledger.workers.get(beat.incarnation) or adopted(ledger, beat)
     listed = {held.lease for held in beat.leases}
@@ -138,13 +138,15 @@ def told_to_leave(beat: Heartbeat) -> list[Effect]:
     return [Send(inbox.stage, inbox.partition, drain) for inbox in beat.inboxes]
 
 
-def forget(ledger: Ledger, policy: Policy, view: WorkerView, now: float, suspect: bool) -> list[Effect]:
-    """A worker is gone; what it held runs elsewhere."""
+def forget(
+    ledger: Ledger, policy: Policy, view: WorkerView, now: float, suspect: bool, last_end: str | None = None
+) -> list[Effect]:
+    """A worker is gone; what it held runs elsewhere. `last_end`: what its supervisor says of its end."""
     effects: list[Effect] = []
     for number in sorted(view.leases):
         state = ledger.job_of(number)
         if state is not None:
-            lose = partial(lost, ledger, policy, state, now, "lost", suspect and not view.is_leaving)
+            lose = partial(lost, ledger, policy, state, now, "lost", suspect and not view.is_leaving, last_end)
             effects += guarded(ledger, state.job, now, lose)
     ledger.remove_worker(view.beat.incarnation)
     if ledger.names.get(view.beat.worker) == view.beat.incarnation:
@@ -152,7 +154,10 @@ def forget(ledger: Ledger, policy: Policy, view: WorkerView, now: float, suspect
     return [*effects, Count("worker_gone")]
 
 
-def lost(ledger: Ledger, policy: Policy, state: JobState, now: float, outcome: str, suspect: bool) -> list[Effect]:
+def lost(
+    ledger: Ledger, policy: Policy, state: JobState, now: float, outcome: str, suspect: bool,
+    last_end: str | None = None,
+) -> list[Effect]:  # fmt: skip
     """The lease is void and the stage waits again, with no delay. A started one may be a suspicion."""
     assert state.lease is not None
     started, stage = state.lease.started_at, state.lease.stage
@@ -160,7 +165,7 @@ def lost(ledger: Ledger, policy: Policy, state: JobState, now: float, outcome: s
     suspicious = suspect and started is not None
     state = last_known(ledger, state)
     assert state.lease is not None
-    alone, why = state.lease.alone, report_of_loss(ledger, state.lease) if suspicious else None
+    alone, why = state.lease.alone, report_of_loss(ledger, state.lease, last_end) if suspicious else None
     state = transitions.lease_ended(state, outcome, now, spent, why, suspicious)
     if state.cancel_reason is not None:
         return ending.cancel(ledger, state, state.cancel_reason, now)
@@ -187,9 +192,10 @@ def last_known(ledger: Ledger, state: JobState) -> JobState:
     return state
 
 
-def report_of_loss(ledger: Ledger, lease: Lease) -> ErrorReport:
+def report_of_loss(ledger: Ledger, lease: Lease, last_end: str | None) -> ErrorReport:
     view = ledger.workers.get(lease.incarnation)
-    return suspicion.report_of_loss(lease, view.beat if view else None, view.held(lease.number) if view else None)
+    held = view.held(lease.number) if view else None
+    return suspicion.report_of_loss(lease, view.beat if view else None, held, last_end)
 
 
 def tick(ledger: Ledger, policy: Policy, event: Tick, now: float) -> list[Effect]:

@@ -58,14 +58,16 @@ def withdrawn(state: JobState, lease: int) -> JobState:
     )  # fmt: skip
 
 
-def report_of_loss(lease: Lease, beat: Heartbeat | None, held: HeldLease | None) -> ErrorReport:
-    """What was known of the lease when its worker was last heard."""
+def report_of_loss(
+    lease: Lease, beat: Heartbeat | None, held: HeldLease | None, last_end: str | None = None
+) -> ErrorReport:
+    """What was known of the lease when its worker was last heard, and what its supervisor says of its end."""
     node = f" on node {beat.node}" if beat is not None else ""
     where = ", alone" if lease.alone else ""
     step = f", after step {held.step}" if held is not None and held.step is not None else ""
     kept = f", last checkpoint {held.checkpoint_step}" if held is not None and held.checkpoint_step is not None else ""
     message = f"{lease.incarnation}{node} vanished with lease {lease.number}{where}{step}{kept}"
-    return WorkerLost(message).report()
+    return WorkerLost(f"{message}: {last_end}" if last_end else message).report()
 
 
 def evidence(state: JobState, stage: Stage) -> tuple[str, ...]:

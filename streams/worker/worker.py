@@ -143,6 +143,8 @@ class Worker:
             inboxes=self.inboxes.listed(), slots=slots, leases=self.held.listed(), bundles=self.models,
             loaded=self.warm.loaded if self.warm else (), bit_class=self.warm.bit_class if self.warm else "",
             draining=self.draining_until is not None, leaving=leaving, condition=condition,
+            # Whoever supersedes a dead life says so at once; later nobody asks.
+            last_end=None if self.warm else self.settings.last_end or None,
         )  # fmt: skip
         self.reporter.heartbeat(beat)
         busy = "busy" if len(self.held) else condition

@@ -110,7 +110,11 @@ FIRST: tuple[Frozen, ...] = (
 )  # fmt: skip
 
 STATE = next(example for example in FIRST if isinstance(example, JobState))
+BEAT = next(example for example in FIRST if isinstance(example, events.Heartbeat))
 LATER: dict[str, Frozen] = {
+    "latentline.heartbeat.v1.2": events.Heartbeat.model_validate(
+        BEAT.model_dump() | {"last_end": "ended by SIGKILL; its log ends with: ..."}
+    ),
     "latentline.job_state.v1.2": STATE.model_copy(update={
         "stages": {Stage.DENOISE: StageState.model_validate(
             STATE.stages[Stage.DENOISE].model_dump()

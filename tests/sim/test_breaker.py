@@ -153,7 +153,7 @@ def test_a_takeover_finds_it_as_the_ended_leases_tell() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.integers(0, 3)), max_size=60))
-def test_it_opens_exactly_when_most_of_what_is_kept_failed(history: list[tuple[int, bool, int]]) -> None:
+def test_a_failure_opens_it_exactly_when_most_of_what_is_kept_failed(history: list[tuple[int, bool, int]]) -> None:
     found, tick, told = Breaker(), 0, []
     for job, fails, pause in history:
         tick += 20 * pause
@@ -162,7 +162,9 @@ def test_it_opens_exactly_when_most_of_what_is_kept_failed(history: list[tuple[i
         kept = [past for past in told if past.tick >= tick - KEPT_TICKS][-breaker.KEPT :]
         failures = [past.job for past in kept if past.failed]
         most = len(failures) > len(kept) - len(failures)
-        assert found.is_open == (most and len(failures) >= LEAST_FAILURES and len(set(failures)) >= LEAST_JOBS)
+        assert found.is_open == (
+            fails and most and len(failures) >= LEAST_FAILURES and len(set(failures)) >= LEAST_JOBS
+        )
 
 
 @given(st.lists(st.sampled_from(["fail", "done", "lost", "tick", "takeover"]), max_size=40), st.integers(1, 4))

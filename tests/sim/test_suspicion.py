@@ -120,13 +120,14 @@ def test_at_the_limit_the_job_ends_with_the_history_of_its_losses() -> None:
     [task] = placed(line)
     start(line, task)
     line.beat("a", held(task, step=6), life=99, echo=task.lease)
-    effects = line.beat("a", life=100)
+    effects = line.beat("a", life=100, last_end="ended by SIGKILL; its log ends with:\nstep 6")
     [event] = ends(effects)
     assert isinstance(event, JobFailed)
     [letter] = [effect for effect in effects if isinstance(effect, DeadLetter)]
     assert letter.reason == "poison_job"
     assert letter.message.count("vanished with lease") == LIMIT + 1
-    assert f"a-99 on node a vanished with lease {task.lease}, alone, after step 6" in letter.message
+    assert f"a-99 on node a vanished with lease {task.lease}, alone, after step 6: ended by SIGKILL" in letter.message
+    assert letter.message.endswith("its log ends with:\nstep 6")
 
 
 def test_a_job_that_kills_its_compute_child_each_time_leaves_a_letter_with_signal_and_log() -> None:
