@@ -15,7 +15,7 @@ from tests.support import eventually
 
 pytestmark = pytest.mark.broker
 
-STEPS = 1000
+STEPS, FRAMES = 1000, 81
 """More than fits into the grace period."""
 
 
@@ -26,7 +26,7 @@ def steps_of(progress: Tail, job: str) -> list[StepProgress]:
 
 def test_a_drained_worker_hands_its_job_over_without_losing_a_step_and_stays_away(line_of_all: Line) -> None:
     line = line_of_all
-    job = line.upstream.submit(num_inference_steps=STEPS, seed=70)
+    job = line.upstream.submit(num_inference_steps=STEPS, num_frames=FRAMES, seed=70)
     with tail(line.settings, PROGRESS) as progress:
         eventually(lambda: steps_of(progress, job), 60)
         said = run(line, "drain", "denoise", "--reason", "the node gets a new driver")
@@ -37,10 +37,12 @@ def test_a_drained_worker_hands_its_job_over_without_losing_a_step_and_stays_awa
         assert state is not None
         assert [past.outcome for past in state.attempts][-1] == "preempted"
         assert state.stages[Stage.DENOISE].suspicions == 0
-        left_off = steps_of(progress, job)[-1]
+        [kept] = state.stages[Stage.DENOISE].checkpoints.values()
         line.revive("denoise")
-        goes_on = eventually(lambda: [step for step in steps_of(progress, job) if step.lease > left_off.lease], 90)[0]
-        assert goes_on.step == left_off.step + 1
+        first = steps_of(progress, job)[0].lease
+        goes_on = eventually(lambda: [step for step in steps_of(progress, job) if step.lease > first], 90)[0]
+        assert goes_on.step == kept + 1
+        assert max(step.step for step in steps_of(progress, job) if step.lease == first) == kept
     line.upstream.cancel(job)
     line.wait_for(job)
 
