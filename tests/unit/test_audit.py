@@ -177,6 +177,17 @@ def test_a_prompt_that_is_a_job_or_a_replay_or_a_cancel_is_accounted_for() -> No
         assert said(check_prompt(prompt, log_of(job()), Letters())) == []
 
 
+def test_a_cancel_that_waits_for_its_prompt_is_no_job_and_its_prompt_is_no_replay() -> None:
+    wish = job(status=JobStatus.CANCELLED, body_digest="", version=1, stages={}, attempts=(), video=None)
+    log = log_of(wish)
+    assert log.ended() == frozenset()
+    assert said(check_prompt(prompt_of(CancelRequested(job=JOB, tenant="acme")), log, Letters())) == []
+    assert said(check_prompt(prompt_of(ASKED), log, Letters())) == [
+        f"it is no dead letter, and of {JOB} only a cancel is known"
+    ]
+    assert said(log_of(wish, job(status=JobStatus.CANCELLED, version=2)).breaches) == []
+
+
 def test_a_dead_letter_holds_the_original_bytes_and_headers() -> None:
     prompt = Prompt(0, 3, b"{", [("ce_id", b"one")])
     assert said(check_prompt(prompt, JobsLog(), letters_of(prompt, b"{}"))) == [

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from latentline.commands import services
 from latentline.commands.demo import slug
+from latentline.commands.drain import no_such
 from latentline.commands.stack import worker_counts
 from latentline.failures import CommandFailed, line_of
 from latentline.finding import find_job
@@ -104,6 +105,7 @@ def test_wrong_usage_is_named_and_exits_with_2(arguments: tuple[str, ...], said:
 @pytest.mark.parametrize(
     "arguments",
     [("jobs",), ("show", "video_1"), ("submit", "a circle"), ("cancel", "video_1"), ("download", "video_1"),
+     ("drain", "denoise"),
      ("watch",), ("coordinator",), ("views",), ("topics", "check"), ("topics", "apply")],
 )  # fmt: skip
 def test_without_a_line_every_command_says_how_to_start_one(arguments: tuple[str, ...]) -> None:
@@ -213,6 +215,12 @@ def test_a_job_is_found_by_how_its_id_begins() -> None:
         find_job(jobs, "aa")
     with pytest.raises(CommandFailed, match="no job c: `latentline jobs`"):
         find_job(jobs, "c")
+
+
+def test_the_nearest_of_the_workers_are_told() -> None:
+    names = ["decode", "denoise", "denoise-2", "encode", "mux"]
+    assert no_such("denois", names) == ("no worker denois: the nearest of 5 that are heard: denoise, denoise-2, encode")
+    assert no_such("denoise", []) == "no worker denoise: none is heard; `latentline doctor` tells more"
 
 
 # -- what is loaded --------------------------------------------------------------------------------------------

@@ -131,6 +131,13 @@ def test_the_highest_version_wins_and_the_end_absorbs() -> None:
     assert view.active == {}
 
 
+def test_a_cancel_that_waits_for_its_prompt_is_no_job() -> None:
+    view = Usage()
+    wish = ended_state("video_1", JobStatus.CANCELLED, BEGIN).model_copy(update={"body_digest": ""})
+    assert view.take_state("video_1", wish) is None
+    assert (view.active, view.ended) == ({}, {})
+
+
 def test_a_tombstone_takes_an_active_job_away_and_leaves_usage_alone() -> None:
     view = Usage()
     view.take_state("video_1", waiting("video_1", 1))
