@@ -12,6 +12,7 @@ from streams.coordinator import job as transitions
 from streams.coordinator.effects import Count, Effect
 from streams.coordinator.intake import cancel_lease
 from streams.coordinator.ledger import Ledger
+from streams.coordinator.membership import withdraw_suspicion
 from streams.coordinator.policy import Policy
 
 
@@ -25,7 +26,7 @@ def resolve(ledger: Ledger, policy: Policy, outcome: Outcome, now: float) -> lis
     if isinstance(outcome, Done):
         return done(ledger, policy, state, outcome, now)
     if state.lease is None or state.lease.number != outcome.lease:
-        withdraw_suspicion(ledger, state, outcome.lease, now)
+        withdraw_suspicion(ledger, outcome.job, outcome.lease, now)
         return [Count("duplicate", ("outcome",)), *wasted("void_lease", outcome)]
     if isinstance(outcome, Started):
         ledger.put(state.model_copy(update={"lease": state.lease.model_copy(update={"started_at": now})}), now)
@@ -35,13 +36,6 @@ def resolve(ledger: Ledger, policy: Policy, outcome: Outcome, now: float) -> lis
     if isinstance(outcome, InputMissing):
         return input_missing(ledger, policy, state, outcome, now)
     return stopped(ledger, state, outcome, now)
-
-
-def withdraw_suspicion(ledger: Ledger, state: JobState, lease: int, now: float) -> None:
-    """Whoever reports on a lease was not killed by its job."""
-    after = suspicion.withdrawn(state, lease)
-    if after is not state:
-        ledger.put(after, now)
 
 
 def done(ledger: Ledger, policy: Policy, state: JobState, outcome: Done, now: float) -> list[Effect]:
