@@ -14,6 +14,8 @@ from schemas.stage import Stage
 from streams.coordinator import breaker
 from streams.coordinator.breaker import KEPT_TICKS, LEAST_FAILURES, LEAST_JOBS, Breaker, Ended
 from streams.coordinator.effects import Count, Effect
+from streams.coordinator.service.observe import Observer
+from streams.metrics import REGISTRY
 from tests.sim.test_core import Line, done, ends, failed
 from tests.sim.test_found import next_life, placed, submit
 
@@ -90,6 +92,19 @@ def test_a_probe_that_succeeds_closes_it() -> None:
     assert not is_open(line)
     line.beat("a", slots=8)
     assert len(placed(line)) == 8
+
+
+def test_the_metric_rises_and_falls_with_it() -> None:
+    line = broken()
+    Observer().gauges(line.ledger)
+    assert [metric(stage) for stage in (Stage.ENCODE, Stage.DENOISE)] == [1, 0]
+    line.report(done(next_probe(line)))
+    Observer().gauges(line.ledger)
+    assert metric(Stage.ENCODE) == 0
+
+
+def metric(stage: Stage) -> float | None:
+    return REGISTRY.get_sample_value("latentline_stage_breaker_open", {"stage": stage.value})
 
 
 def test_a_probe_that_is_lost_makes_room_for_the_next() -> None:
