@@ -48,11 +48,17 @@ def running_suspects(ledger: Ledger) -> list[JobState]:
 
 
 def reserve(ledger: Ledger, suspect: JobState, stage: Stage, kind: Kind, closed: set[str]) -> None:
-    """No node is empty: nothing more is put on that of the best worker, so that it becomes empty."""
-    best = None if suspect.job in ledger.reserved else best_worker(ledger, stage, kind._replace(alone=False), closed)
-    if best is not None:
-        ledger.reserved[suspect.job] = best.beat.incarnation
-        closed.add(best.beat.node)
+    """No node is empty: nothing more is put on the one that is nearest to it, so that it becomes empty."""
+    view = None if suspect.job in ledger.reserved else on_emptiest_node(ledger, stage, kind.model, closed)
+    if view is not None:
+        ledger.reserved[suspect.job] = view.beat.incarnation
+        closed.add(view.beat.node)
+
+
+def on_emptiest_node(ledger: Ledger, stage: Stage, model: str, closed: set[str]) -> WorkerView | None:
+    offers = (Offer(stage, model, warm, empty) for warm in (True, False) for empty in (True, False))
+    views = (view for offer in offers for view in islice(takers(ledger, offer, False, closed), LOOK_AT))
+    return min(views, key=lambda view: len(ledger.nodes.holders(view.beat.node)), default=None)
 
 
 def drop_stale_reservations(ledger: Ledger) -> None:

@@ -98,6 +98,20 @@ def test_a_node_is_emptied_for_a_suspect() -> None:
     assert suspect.job in {task.job for task in placed(line)}
 
 
+def test_it_is_the_node_that_is_nearest_to_empty() -> None:
+    line = Line()
+    submit(line, "one", "two", "three")
+    for name, node in (("a", "full"), ("b", "full"), ("c", "nearly")):
+        line.beat(name, node=node)
+    assert len(placed(line)) == 3
+    submit(line, "suspect")
+    kill(line, "victim", 1)
+    line.beat("d", node="full")
+    line.beat("e", node="nearly")
+    submit(line, "four", "five")
+    assert [task.incarnation for task in placed(line)] == ["d-1"]
+
+
 def test_a_whole_node_that_is_lost_makes_suspects_and_counts_against_none() -> None:
     line = Line()
     submit(line, *map(str, range(4)))
