@@ -30,6 +30,13 @@ _keepers: dict[int, subprocess.Popen[bytes]] = {}
 """Keepers that this process started, so that it can collect them when they end."""
 
 
+def reap() -> None:
+    """Collect the keepers that have ended, however that came."""
+    for pid, keeper in [*_keepers.items()]:
+        if keeper.poll() is not None:
+            del _keepers[pid]
+
+
 class StackError(RuntimeError):
     """The stack could not be started or stopped; the message says what failed and where to look."""
 
@@ -149,6 +156,7 @@ class Stack:
         status = self.status()
         if status["state"] != "down":
             self._end(status["keeper"], seconds)
+        reap()
         if wipe and self.data.exists():
             self._wipe()
 
@@ -157,7 +165,7 @@ class Stack:
         if not wait_until(lambda: not is_keeper(keeper, self.data), seconds):
             os.kill(keeper, signal.SIGKILL)
         if keeper in _keepers:
-            _keepers.pop(keeper).wait()
+            _keepers[keeper].wait()
 
     def _wipe(self) -> None:
         if any(self.data.iterdir()) and not self._is_ours:
