@@ -12,9 +12,8 @@ from functools import partial
 from schemas.events import Task
 from schemas.job import JobState, JobStatus, Lease
 from schemas.stage import STAGES, Stage
-from streams.coordinator import breaker
+from streams.coordinator import breaker, retry
 from streams.coordinator import job as transitions
-from streams.coordinator import retry
 from streams.coordinator.effects import Count, Effect, Send
 from streams.coordinator.ending import guarded
 from streams.coordinator.ledger import Entry, Kind, Ledger, WorkerView
