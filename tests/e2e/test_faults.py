@@ -135,7 +135,7 @@ def unready(reports: Tail, worker: str) -> bool:
 
 def test_a_denoise_that_ends_while_the_store_is_away_is_not_done_again(supervised: Line) -> None:
     with tail(supervised.settings, REPORTS) as reports:
-        job = under_way(supervised, steps=150, seed=70)
+        job = under_way(supervised, steps=300, seed=70)
         supervised.store.away = True
         eventually(lambda: parked(reports, job), 60)
         eventually(lambda: unready(reports, "denoise"), 30)
@@ -162,7 +162,7 @@ def test_a_store_away_for_a_minute_costs_no_step(supervised: Line) -> None:
 @pytest.mark.long
 def test_parked_work_is_inherited_by_the_next_life_of_its_worker(supervised: Line) -> None:
     with tail(supervised.settings, REPORTS) as reports, tail(supervised.settings, PROGRESS) as progress:
-        job = under_way(supervised, steps=150, seed=73)
+        job = under_way(supervised, steps=300, seed=73)
         supervised.store.away = True
         eventually(lambda: parked(reports, job), 60)
         supervised.services["denoise"].kill()
