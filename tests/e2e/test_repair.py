@@ -49,7 +49,8 @@ def test_a_denoise_whose_output_is_harmed_runs_again_and_its_encode_does_not(
     again = made(line_of_all, prompt, seed)
     assert [again.stages[stage].reused for stage in STAGES] == [True, False, False, False]
     repaired = artifact(again, Stage.DENOISE)
-    assert repaired.etag != ref.etag
+    # What is computed again has the same bits: an object put back makes the manifest that names it whole.
+    assert (repaired.etag == ref.etag) is (harm is delete_object)
     assert store.read_manifest(repaired).find("latents").sha256 == latents.sha256 == store.digest_of(latents.key)
 
 
