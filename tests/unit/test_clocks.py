@@ -13,6 +13,7 @@ WALL = {
     "streams/client/follow.py": "how far to look back in a topic",
     "streams/client/redrive.py": "time of an event",
     "streams/client/submit.py": "time of an event",
+    "streams/client/workers.py": "time of an event",
     "streams/coordinator/service/cell.py": "times in job states and events; `retry.is_due` bears a jump",
     "streams/coordinator/service/observe.py": "age of the oldest job, a gauge",
     "streams/views/app.py": "windows of usage",
