@@ -18,7 +18,7 @@ from schemas.job import JobState
 if TYPE_CHECKING:
     from stages.store import ArtifactStore
 
-BAD = {"failed", "lost", "voided", "input_lost", "preempted"}
+BAD = {"failed", "lost", "voided", "overdue", "input_lost", "preempted"}
 
 
 def print_json(state: JobState, store: ArtifactStore) -> None:

@@ -1,4 +1,4 @@
-"""One task from start to end: answered from its manifest where there is one, else fetched, computed, uploaded."""
+"""One task from start to end: answered from its manifest where there is one, else fetched, computed, delivered."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from schemas.errors import InputLost
+from schemas.errors import InputLost, StoreUnavailable
 from schemas.events import ArtifactRef, Manifest, ObjectRef, Task
 from stages.contract import Context, Fact, Output, StageRunner
 from stages.store import ArtifactStore, ManifestUnreadable, Published
@@ -26,9 +26,27 @@ class Result:
     facts: Mapping[str, Fact] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Made:
+    """An output that is computed and not yet in the store. `timings`: seconds by part, so far."""
+
+    task: Task
+    output: Output
+    bit_class: str
+    timings: Mapping[str, float]
+
+
+class Undelivered(StoreUnavailable):
+    """The output is computed and the store is away: `made` can be delivered later, and by another process."""
+
+    def __init__(self, made: Made, why: str) -> None:
+        self.made = made
+        super().__init__(why)
+
+
 class Stopwatch:
-    def __init__(self) -> None:
-        self.parts: dict[str, float] = {}
+    def __init__(self, parts: Mapping[str, float] | None = None) -> None:
+        self.parts = dict(parts or {})
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -40,7 +58,7 @@ class Stopwatch:
 
 
 def execute(task: Task, runner: StageRunner, store: ArtifactStore, context: Context, bit_class: str) -> Result:
-    """Raises what the stage raises, `InputLost`, `StoreUnavailable`."""
+    """Raises what the stage raises, `InputLost`, `StoreUnavailable`, and `Undelivered` once the output is computed."""
     watch = Stopwatch()
     folder = store.folder_of(task)
     with watch.part("find"):
@@ -52,8 +70,18 @@ def execute(task: Task, runner: StageRunner, store: ArtifactStore, context: Cont
     with watch.part("compute"):
         output = runner.run(task, inputs, context)
     context.raise_if_interrupted()
-    published = upload(store, folder, task, output, watch, bit_class)
-    return result_of(published, watch.parts["compute"], watch, resumed_from_step=output.resumed_from_step)
+    made = Made(task, output, bit_class, watch.parts)
+    try:
+        return deliver(store, made)
+    except StoreUnavailable as error:
+        raise Undelivered(made, str(error)) from error
+
+
+def deliver(store: ArtifactStore, made: Made) -> Result:
+    """Objects up, manifest last. What is there already stays, so it may be called again after `StoreUnavailable`."""
+    watch = Stopwatch(made.timings)
+    published = upload(store, made, watch)
+    return result_of(published, watch.parts["compute"], watch, resumed_from_step=made.output.resumed_from_step)
 
 
 def hit(store: ArtifactStore, folder: str, task: Task) -> Published | None:
@@ -80,18 +108,16 @@ def fetch(store: ArtifactStore, runner: StageRunner, task: Task) -> dict[str, by
         raise InputLost(upstream.stage, upstream.key, upstream.etag, str(error)) from None
 
 
-def upload(
-    store: ArtifactStore, folder: str, task: Task, output: Output, watch: Stopwatch, bit_class: str
-) -> Published:
+def upload(store: ArtifactStore, made: Made, watch: Stopwatch) -> Published:
+    task, output, folder = made.task, made.output, store.folder_of(made.task)
     with watch.part("put"):
         objects = tuple(store.put(folder, blob) for blob in output.objects)
     manifest = Manifest(
         stage=task.stage, key=task.key, lease=task.lease, objects=objects, facts=dict(output.facts),
-        bit_class=bit_class, seconds=watch.parts["compute"],
+        bit_class=made.bit_class, seconds=watch.parts["compute"],
     )  # fmt: skip
     with watch.part("publish"):
-        published = store.publish(folder, manifest, replaces=stale_etag(store, folder, task))
-    return published
+        return store.publish(folder, manifest, replaces=stale_etag(store, folder, task))
 
 
 def stale_etag(store: ArtifactStore, folder: str, task: Task) -> str | None:

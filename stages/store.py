@@ -31,6 +31,7 @@ from schemas.digest import sha256
 from schemas.errors import InputLost, StoreUnavailable
 from schemas.events import ArtifactRef, Manifest, ObjectRef, Task
 from schemas.stage import Stage
+from stages.breaker import Breaker
 from stages.contract import Blob, Checkpoint
 
 SUFFIXES = {"video/mp4": ".mp4", "image/webp": ".webp"}
@@ -38,6 +39,9 @@ CHECKPOINTS_KEPT = 2
 CHECKPOINT_NAME = re.compile(r"/(\d+)-(\d+)-([0-9a-f]{64})$")
 GONE = ("NoSuchKey", "NoSuchBucket", "NoSuchObject")
 Answer = TypeVar("Answer")
+
+CONNECT_S, ANSWER_S, PATIENCE_S = 3.0, 10.0, 10.0
+"""Seconds for a connection, for any one answer, and after which a request is not tried again."""
 
 
 class Conflict(Exception):
@@ -84,24 +88,26 @@ class NoMeter:
 
 @dataclass
 class ArtifactStore:
-    """Every call may raise `StoreUnavailable` after a short back-off; reads raise `InputLost`."""
+    """Every call may raise `StoreUnavailable` after a short back-off, or at once while the breaker rests; reads raise
+    `InputLost`."""
 
     client: Minio
     bucket: str
     meter: Meter = field(default_factory=NoMeter)
     attempts: int = 4
     cache_limit: int = 64 * 1024 * 1024
+    breaker: Breaker = field(default_factory=Breaker)
     _cache: OrderedDict[str, bytes] = field(default_factory=OrderedDict)
-    _http: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(timeout=20.0, retries=False))
+    _http: urllib3.PoolManager = field(default_factory=lambda: connections(ANSWER_S))
 
     @classmethod
     def connect(cls, endpoint: str, access_key: str, secret_key: str, bucket: str, *, secure: bool = False,
-                region: str = "us-east-1", meter: Meter | None = None) -> ArtifactStore:  # fmt: skip
+                region: str = "us-east-1", meter: Meter | None = None, answer_s: float = ANSWER_S,
+                ) -> ArtifactStore:  # fmt: skip
         """A store that answers or fails within seconds: retries are ours, not the client's."""
-        http = urllib3.PoolManager(timeout=urllib3.Timeout(connect=3.0, read=30.0), retries=False, maxsize=8)
         client = Minio(
             endpoint=endpoint, access_key=access_key, secret_key=secret_key,
-            secure=secure, region=region, http_client=http,
+            secure=secure, region=region, http_client=connections(answer_s),
         )  # fmt: skip
         return cls(client, bucket, meter or NoMeter())
 
@@ -292,27 +298,34 @@ class ArtifactStore:
 
     def _call(self, operation: str, request: Callable[[], Answer]) -> Answer:
         """One request, with its retries: measured as one."""
+        tries = self.breaker.allow(self.attempts)
         start, outcome = time.monotonic(), "unavailable"
         try:
-            answer = self._persist(request)
+            answer = self._persist(request, tries)
             outcome = "ok" if answer or answer == [] else "not_found"
         except Conflict:
             outcome = "lost_race"
             raise
         finally:
+            self.breaker.failed() if outcome == "unavailable" else self.breaker.answered()
             self.meter.asked(operation, outcome, time.monotonic() - start)
         return answer
 
-    def _persist(self, request: Callable[[], Answer]) -> Answer:
+    def _persist(self, request: Callable[[], Answer], tries: int) -> Answer:
         try:
             for attempt in stamina.retry_context(
-                on=is_transient, attempts=self.attempts, timeout=20.0, wait_initial=0.1, wait_max=2.0
+                on=is_transient, attempts=tries, timeout=PATIENCE_S, wait_initial=0.1, wait_max=2.0
             ):
                 with attempt:
                     return request()
         except (urllib3.exceptions.HTTPError, S3Error, ServerError, InvalidResponseError, OSError) as error:
             raise StoreUnavailable(f"{type(error).__name__}: {error}"[:500]) from None
         raise AssertionError("the retry loop always returns or raises")
+
+
+def connections(answer_s: float) -> urllib3.PoolManager:
+    """`answer_s`: how long one answer may take, seconds; the client retries nothing."""
+    return urllib3.PoolManager(timeout=urllib3.Timeout(connect=CONNECT_S, read=answer_s), retries=False, maxsize=8)
 
 
 def is_transient(error: Exception) -> bool:

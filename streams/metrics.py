@@ -157,7 +157,7 @@ STAGE_OUTCOME = Label("outcome", ("done", "reused", "failed", "preempted", "canc
 RETRY_REASON = Label("reason", (
     "temporarily_unavailable", "store_unavailable", "gpu_out_of_memory", "compute_child_died", "input_lost",
     "internal_error", "unwanted_output", "unreadable_task", "unreadable_outcome", "worker_lost", "voided", "preempted",
-    "cancelled", OTHER,
+    "cancelled", "overdue", OTHER,
 ))  # fmt: skip
 WASTE_REASON = Label("reason", ("failed", "worker_lost", "void_lease", "unwanted", "cancelled", "redone", OTHER))
 DEAD_LETTER_REASON = Label("reason", (
@@ -244,6 +244,7 @@ CHECKPOINT_RESUMES = counter(
     "checkpoint_resumes_total", "tasks", "worker", "Denoise tasks that went on from a checkpoint."
 )
 CHILD_RESTARTS = counter("child_restarts_total", "processes", "worker", "Compute children replaced.", CHILD_END)
+PARKED_RESULTS = gauge("parked_results", "tasks", "worker", "Finished results that wait on local disk for the store.")
 STORE_REQUEST_SECONDS = histogram(
     "store_request_seconds", REQUEST_SECONDS, "worker", "One request to the store.", OPERATION, STORE_OUTCOME
 )

@@ -47,6 +47,15 @@ class Settings(BaseSettings):
     )
     checkpoint_interval_s: float = Field(2.0, gt=0, description="seconds of denoise work between checkpoints")
     drain_grace_s: float = Field(20.0, ge=0, description="seconds a terminating worker may still work")
+    spool_max_bytes: int = Field(
+        4 * 1024**3, ge=0, description="bytes of finished results that a worker keeps on local disk for an absent store"
+    )
+    least_free_bytes: int = Field(
+        512 * 1024**2, ge=0, description="free bytes of the data folder's disk below which a worker takes no task"
+    )
+    parked_lease_after_s: float = Field(
+        60.0, gt=0, description="age at which a result that waits for the store is computed elsewhere, at the least"
+    )
     max_attempts: int = Field(3, ge=1, description="attempts of a stage that cost an attempt")
     suspicion_limit: int = Field(
         3, ge=1, description="started leases lost while alone on a node before a job is dead-lettered"

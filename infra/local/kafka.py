@@ -77,6 +77,9 @@ def properties(data: Path, port: int, controller_port: int) -> str:
         "group.initial.rebalance.delay.ms": 0,
         "log.segment.bytes": 64 * 1024 * 1024,
         "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
+        # A killed broker may not register again before the session of its former life is over; the default is 9 s.
+        "broker.session.timeout.ms": 3000,
+        "broker.heartbeat.interval.ms": 500,
         "num.network.threads": 2,
         "num.io.threads": 4,
     }

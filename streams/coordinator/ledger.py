@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from schemas.events import Heartbeat, HeldLease
+from schemas.events import Heartbeat, HeldLease, HeldState
 from schemas.job import JobState, JobStatus
 from schemas.stage import STAGES, Stage
 from streams.coordinator.breaker import Breaker, rebuilt
@@ -54,9 +54,14 @@ class WorkerView:
 
     @property
     def occupied(self) -> int:
-        """Slots in use: our leases, and those it lists that are no longer ours (protocol rule 9)."""
+        """Slots in use: our leases, and those listed that are no longer ours (rule 9). Parked work has none."""
         listed = [held.lease for held in self.beat.leases if held.lease not in self.ended]
-        return len(self.leases.union(listed)) if listed else len(self.leases)
+        return len(self.leases.union(listed) - self.parked) if listed else len(self.leases)
+
+    @property
+    def parked(self) -> frozenset[int]:
+        """Leases whose finished work waits there for the store."""
+        return frozenset(held.lease for held in self.beat.leases if held.state is HeldState.PARKED)
 
     @property
     def free(self) -> int:
@@ -78,12 +83,16 @@ class WorkerView:
 
 @dataclass(frozen=True)
 class LiveLease:
-    """A lease in force: its job, and the tick at which it was dispatched (or first seen after a takeover)."""
+    """A lease in force: its job, and the tick at which it was dispatched (or first seen after a takeover).
+
+    `parked_tick`: the one at which its finished work was first seen to wait for the store.
+    """
 
     job: str
     incarnation: str
     tick: int
     started: bool = False
+    parked_tick: int | None = None
 
 
 @dataclass

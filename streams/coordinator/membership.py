@@ -11,7 +11,7 @@ from functools import partial
 from schemas.errors import ErrorReport, PoisonJob
 from schemas.events import CancelTask, Drain, Heartbeat, HeldLease, HeldState, Tick
 from schemas.job import JobState, JobStatus, Lease
-from streams.coordinator import drains, ending, suspicion
+from streams.coordinator import drains, ending, parked, suspicion
 from streams.coordinator import job as transitions
 from streams.coordinator.effects import Count, Effect, Send
 from streams.coordinator.ending import guarded
@@ -69,6 +69,7 @@ def compare(ledger: Ledger, policy: Policy, beat: Heartbeat, now: float) -> list
             continue
         if number in listed:
             note_progress(ledger, state, listed[number], beat.bit_class, now)
+            parked.note(ledger, listed[number])
         elif number <= view.echo(state.lease.stage):
             effects += lost(ledger, policy, state, now, "voided", suspect=False)
     for held in beat.leases:
@@ -104,6 +105,8 @@ def stray(ledger: Ledger, view: WorkerView, held: HeldLease, now: float) -> list
         )  # fmt: skip
         ledger.put(transitions.change(state, status=JobStatus.RUNNING, lease=lease), now)
         return [*effects, Count("taken_back")]
+    if held.state is HeldState.PARKED and still_counts(state, held):
+        return []
     ledger.update_worker(
         view.beat.incarnation, lambda latest: replace(latest, cancelled=latest.cancelled | {held.lease})
     )
@@ -118,11 +121,16 @@ def withdraw_suspicion(ledger: Ledger, job: str, lease: int, now: float) -> JobS
     return after if after is None or after is state else ledger.put(after, now)
 
 
-def is_wanted_back(ledger: Ledger, state: JobState, held: HeldLease) -> bool:
-    """Not if its output was condemned meanwhile: the task that it works on does not know."""
-    if state.status.ended or state.stage != held.stage or state.cancel_reason is not None:
+def still_counts(state: JobState | None, held: HeldLease) -> bool:
+    """Whether its output would be taken. Not if it was condemned meanwhile: the task that it works on does not know."""
+    if state is None or state.status.ended or state.stage != held.stage or state.cancel_reason is not None:
         return False
-    if state.stages[held.stage].condemned_etag is not None:
+    return state.stages[held.stage].condemned_etag is None
+
+
+def is_wanted_back(ledger: Ledger, state: JobState, held: HeldLease) -> bool:
+    """Whether a void lease is put in force again: it was given up too early, and nobody else is further."""
+    if not still_counts(state, held):
         return False
     if not any(past.lease == held.lease and past.outcome in ("lost", "voided") for past in state.attempts):
         return False
@@ -162,7 +170,9 @@ def lost(
     assert state.lease is not None
     started, stage = state.lease.started_at, state.lease.stage
     spent = max(now - started, 0.0) if started else 0.0
-    suspicious = suspect and started is not None
+    live = ledger.leases.get(state.lease.number)
+    is_parked = live is not None and live.parked_tick is not None
+    suspicious = suspect and started is not None and not is_parked
     state = last_known(ledger, state)
     assert state.lease is not None
     alone, why = state.lease.alone, report_of_loss(ledger, state.lease, last_end) if suspicious else None
@@ -224,12 +234,13 @@ def restart_grace(ledger: Ledger, policy: Policy) -> None:
     for number in list(ledger.leases.base):
         live = ledger.leases.get(number)
         if live is not None:
-            ledger.leases[number] = replace(live, tick=ledger.tick)
+            since = None if live.parked_tick is None else ledger.tick
+            ledger.leases[number] = replace(live, tick=ledger.tick, parked_tick=since)
 
 
 def is_settled(ledger: Ledger, live: LiveLease) -> bool:
     """It runs on a worker that we hear: that worker's own age is all that matters."""
-    return live.started and live.incarnation in ledger.workers
+    return live.started and live.incarnation in ledger.workers and live.parked_tick is None
 
 
 def check_age(ledger: Ledger, policy: Policy, live: LiveLease, now: float) -> list[Effect]:
@@ -242,6 +253,8 @@ def check_age(ledger: Ledger, policy: Policy, live: LiveLease, now: float) -> li
     view = ledger.workers.get(state.lease.incarnation)
     if view is None:
         return lost(ledger, policy, state, now, "lost", suspect=True) if age > policy.lost_after else []
+    if live.parked_tick is not None:
+        return parked.check(ledger, policy, live, state, now)
     stage = state.lease.stage
     is_read = state.lease.started_at is not None or number <= view.echo(stage) or view.held(number) is not None
     if is_read or age <= policy.unread_after:

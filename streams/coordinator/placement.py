@@ -12,7 +12,7 @@ from functools import partial
 from schemas.events import Task
 from schemas.job import JobState, JobStatus, Lease
 from schemas.stage import STAGES, Stage
-from streams.coordinator import breaker
+from streams.coordinator import breaker, retry
 from streams.coordinator import job as transitions
 from streams.coordinator.effects import Count, Effect, Send
 from streams.coordinator.ending import guarded
@@ -32,7 +32,7 @@ def place(ledger: Ledger, now: float) -> list[Effect]:
 
 def release_due(ledger: Ledger, now: float) -> None:
     """Jobs whose retry delay has passed join the queue of their stage."""
-    while ledger.delayed and ledger.delayed[0][0] <= now:
+    while ledger.delayed and retry.is_due(ledger.delayed[0][0], now):
         _, job = heapq.heappop(ledger.delayed)
         state = ledger.jobs.get(job)
         if state is not None and state.status is JobStatus.WAITING and state.stage is not None:
@@ -67,7 +67,7 @@ def waiting_job(ledger: Ledger, entry: Entry, kind: Kind, stage: Stage, now: flo
     if transitions.is_suspect(state) is not kind.alone:
         return None
     due = state.stages[stage].not_before
-    if due > now:
+    if not retry.is_due(due, now):
         heapq.heappush(ledger.delayed, (due, state.job))
         return None
     return state

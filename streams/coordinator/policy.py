@@ -24,6 +24,7 @@ class Policy:
     lost_after: int = 8
     unread_after: int = 5
     hold_after_gap: int = 3
+    parked_after: int = 60
     max_attempts: int = 3
     suspicion_limit: int = 3
     stub_seconds: float = STUB_DAYS * 24 * 3600.0
@@ -42,6 +43,7 @@ class Policy:
             lost_after=math.ceil(settings.worker_lost_after_s),
             unread_after=math.ceil(settings.unread_lease_after_s),
             hold_after_gap=math.ceil(settings.heartbeat_interval_s),
+            parked_after=math.ceil(settings.parked_lease_after_s),
             max_attempts=settings.max_attempts,
             suspicion_limit=settings.suspicion_limit,
         )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 
-from schemas.errors import ErrorReport
+from schemas.errors import RETRIES, ErrorReport
 from schemas.job import StageState
 
 JITTER = 0.25
+LONGEST_DELAY = (1 + JITTER) * max(rule.longest_delay for rule in RETRIES.values())
 
 
 def is_exhausted(stage: StageState, error: ErrorReport, max_attempts: int) -> bool:
@@ -29,6 +30,11 @@ def delay_of(job: str, stage: StageState, error: ErrorReport, charged: bool = Tr
     """
     failures = failures_of(stage, error) if charged and error.retry.costs_attempt else stage.setbacks
     return error.retry.delay(failures) * (1 + JITTER * spread(f"{job}/{stage.key}/{stage.failures}/{stage.setbacks}"))
+
+
+def is_due(not_before: float, now: float) -> bool:
+    """Whether a retry may run. A time further ahead than any delay was set before the clock was set back."""
+    return not now < not_before <= now + LONGEST_DELAY
 
 
 def spread(text: str) -> float:

@@ -27,8 +27,9 @@ from schemas.errors import Cancelled, ErrorKind, InputLost, Preempted, report_of
 from schemas.stage import Stage
 from stages import loading
 from stages.contract import StageRunner
-from stages.execute import execute
-from stages.store import ArtifactStore, Meter
+from stages.execute import Undelivered, execute
+from stages.spool import Spool, SpoolFull
+from stages.store import ANSWER_S, ArtifactStore, Meter
 from streams import log, metrics
 from streams.settings import Settings
 from streams.worker import preload
@@ -43,6 +44,7 @@ from streams.worker.messages import (
     Logged,
     LostInput,
     Measured,
+    Parked,
     Run,
     Stop,
     Succeeded,
@@ -141,11 +143,23 @@ class Child:
             return Interrupted(task.lease, time.monotonic() - start, "preempt", context.durable_step)
         except InputLost as error:
             return LostInput(task.lease, time.monotonic() - start, error.stage, error.key, error.etag, str(error))
+        except Undelivered as error:
+            return self.park(order, error, time.monotonic() - start)
         except Exception as error:
             logger.exception("the task failed")
             return FailedWith(task.lease, time.monotonic() - start, report_of(error), tuple(self.lines))
         logger.info("the task is done", seconds=round(result.seconds, 3), reused=result.reused)
         return Succeeded(task.lease, time.monotonic() - start, result)
+
+    def park(self, order: Run, error: Undelivered, seconds: float) -> TaskEnd:
+        """Keep the output on local disk, so that the device is free and nothing is computed again."""
+        logger.warning("the result waits on local disk for the store", why=str(error))
+        try:
+            spool_of(self.settings).save(error.made, order.traceparent)
+        except SpoolFull as full:
+            logger.error("the result cannot be kept", why=str(full))
+            return FailedWith(order.task.lease, seconds, full.report(), tuple(self.lines))
+        return Parked(order.task.lease, seconds)
 
 
 def main(settings: Settings, stages: tuple[Stage, ...], pipe: Connection) -> None:
@@ -193,8 +207,13 @@ class KeptLines(logging.Handler):
         self._keep(f"{record.levelname.lower()} {record.name}: {str(text)[:300]}")
 
 
-def store_of(settings: Settings, meter: Meter | None = None) -> ArtifactStore:
+def store_of(settings: Settings, meter: Meter | None = None, answer_s: float = ANSWER_S) -> ArtifactStore:
     return ArtifactStore.connect(
         settings.store_endpoint, settings.store_access_key, settings.store_secret_key.get_secret_value(),
         settings.store_bucket, secure=settings.store_secure, region=settings.store_region, meter=meter,
+        answer_s=answer_s,
     )  # fmt: skip
+
+
+def spool_of(settings: Settings) -> Spool:
+    return Spool(settings.data_dir / "spool" / settings.worker_name, settings.spool_max_bytes)

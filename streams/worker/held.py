@@ -14,12 +14,17 @@ STUCK_STEPS = 20
 
 
 class Phase(StrEnum):
-    """What the lease waits for: its Started to be delivered; a warm child; the child's end; its outcome's delivery."""
+    """What the lease waits for: its Started to be delivered; a warm child; the child's end; the store, which is away;
+    its outcome's delivery."""
 
     ANNOUNCED = "announced"
     COUNTED = "counted"
     RUNNING = "running"
+    PARKED = "parked"
     ENDING = "ending"
+
+
+SHOWN = {Phase.PARKED: HeldState.PARKED, Phase.ENDING: HeldState.ENDING}
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,9 @@ class Held:
         return (self.steps - self.step) * self.step_seconds
 
     def listed(self) -> HeldLease:
-        state = HeldState.ENDING if self.phase is Phase.ENDING else HeldState.RUNNING
         return HeldLease(
-            lease=self.task.lease, job=self.task.job, stage=self.task.stage, state=state, step=self.step,
-            checkpoint_step=self.checkpoint_step,
+            lease=self.task.lease, job=self.task.job, stage=self.task.stage, step=self.step,
+            state=SHOWN.get(self.phase, HeldState.RUNNING), checkpoint_step=self.checkpoint_step,
         )  # fmt: skip
 
 
@@ -71,8 +75,8 @@ class HeldLeases:
     def get(self, lease: int) -> Held | None:
         return self._held.get(lease)
 
-    def take(self, task: Task, traceparent: str | None) -> Held:
-        held = self._held[task.lease] = Held(task, traceparent)
+    def take(self, task: Task, traceparent: str | None, phase: Phase = Phase.ANNOUNCED) -> Held:
+        held = self._held[task.lease] = Held(task, traceparent, phase)
         return held
 
     def change(self, lease: int, **changes: object) -> Held | None:

@@ -121,6 +121,11 @@ class Interrupted(Ended):
     step: int | None = None
 
 
+@dataclass(frozen=True)
+class Parked(Ended):
+    """The output is computed and lies in the spool: the store is away."""
+
+
 ToChild = Run | Interrupt | Stop
-TaskEnd = Succeeded | FailedWith | LostInput | Interrupted
+TaskEnd = Succeeded | FailedWith | LostInput | Interrupted | Parked
 FromChild = Warm | Broken | Stepped | Checkpointed | Logged | Measured | TaskEnd

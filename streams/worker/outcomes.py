@@ -5,6 +5,7 @@ from __future__ import annotations
 from schemas.errors import ChildDied
 from schemas.events import Done, Failed, InputMissing, Outcome, Preempted, Started, StepProgress, TaskCancelled
 from schemas.stage import Stage
+from stages.execute import Result
 from streams import metrics
 from streams.worker.held import Held, fields_of
 from streams.worker.messages import Ended, FailedWith, Interrupted, Interruption, LostInput, Stepped, Succeeded
@@ -18,11 +19,7 @@ def outcome_of(held: Held, worker: str, ended: Ended) -> Outcome:
     """The one final outcome of a lease that the child has worked on."""
     fields = fields_of(held.task, worker)
     if isinstance(ended, Succeeded):
-        result = ended.result
-        return Done(
-            **fields, artifact=result.artifact, objects=result.objects, seconds=result.seconds, reused=result.reused,
-            resumed_from_step=result.resumed_from_step, timings=dict(result.timings), facts=dict(result.facts),
-        )  # fmt: skip
+        return done(held, worker, ended.result)
     if isinstance(ended, FailedWith):
         return Failed(**fields, error=ended.error, seconds=ended.seconds, log_tail=ended.log_tail)
     if isinstance(ended, LostInput):
@@ -31,6 +28,14 @@ def outcome_of(held: Held, worker: str, ended: Ended) -> Outcome:
         )
     assert isinstance(ended, Interrupted)
     return interrupted(held, worker, ended.how, ended.step, ended.seconds)
+
+
+def done(held: Held, worker: str, result: Result) -> Done:
+    return Done(
+        **fields_of(held.task, worker), artifact=result.artifact, objects=result.objects, seconds=result.seconds,
+        reused=result.reused, resumed_from_step=result.resumed_from_step, timings=dict(result.timings),
+        facts=dict(result.facts),
+    )  # fmt: skip
 
 
 def interrupted(

@@ -8,17 +8,21 @@ from pathlib import Path
 from threading import Event, Thread
 
 INTERVAL_S = 2.0
-LEAST_FREE_BYTES = 512 * 1024 * 1024
+STORE_ANSWER_S = 3.0
+"""A store that takes longer than that to say whether its bucket exists is not there, seconds."""
 
 GOOD = "ready"
 
 
 class Surroundings:
-    """`condition` is `ready`, `store_unreachable` or `disk_full`; `changed` is called with each new one."""
+    """`condition` is `ready`, `store_unreachable` or `disk_full`; `changed` is called with each new one.
+
+    `least_free`: bytes below which the disk of `data` counts as full.
+    """
 
     def __init__(
-        self, data: Path, is_reachable: Callable[[], bool], changed: Callable[[str], None],
-        interval: float = INTERVAL_S, least_free: int = LEAST_FREE_BYTES,
+        self, data: Path, least_free: int, is_reachable: Callable[[], bool], changed: Callable[[str], None],
+        interval: float = INTERVAL_S,
     ) -> None:  # fmt: skip
         self.condition = GOOD
         self._data, self._is_reachable, self._changed = data, is_reachable, changed

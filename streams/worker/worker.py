@@ -18,11 +18,12 @@ from schemas.envelope import UnreadableEvent
 from schemas.errors import ErrorKind, UnreadableTask
 from schemas.events import CancelTask, Drain, Failed, Heartbeat, Outcome, Task
 from schemas.stage import Stage
+from stages.spool import Entry
 from streams import metrics
 from streams.clients import ErrorWatch, FatalClientError
 from streams.settings import Settings
-from streams.worker import outcomes
-from streams.worker.child import LOG_LINES_KEPT, store_of
+from streams.worker import life, outcomes
+from streams.worker.child import LOG_LINES_KEPT, spool_of, store_of
 from streams.worker.compute import ChildGone, Compute, Said
 from streams.worker.held import Held, HeldLeases, Phase
 from streams.worker.inbox import InboxBroken, Inboxes, Letter
@@ -36,12 +37,15 @@ from streams.worker.messages import (
     Interruption,
     Logged,
     Measured,
+    Parked,
     Run,
     Stepped,
+    Succeeded,
     Warm,
 )
 from streams.worker.reporter import Delivered, Reporter, Undeliverable
-from streams.worker.surroundings import GOOD, Surroundings
+from streams.worker.surroundings import GOOD, STORE_ANSWER_S, Surroundings
+from streams.worker.uploader import Spoilt, Unparked, Uploader, inherited
 
 LEAVING_MARGIN_S = 4.0
 """After the grace period: time for checkpoints and last outcomes to get out."""
@@ -58,7 +62,8 @@ class Worker:
 
     def __init__(self, settings: Settings, stages: tuple[Stage, ...], models: tuple[str, ...]) -> None:
         self.settings, self.stages, self.models = settings, stages, models
-        self.name, self.started_at = settings.worker_name, time.time()
+        self.name = settings.worker_name
+        self.started_at = life.began(settings.data_dir / "lives" / self.name, time.time())
         self.incarnation = f"{self.name}.{uuid.uuid4().hex[:12]}"
         self.events: queue.SimpleQueue[object] = queue.SimpleQueue()
         self.held = HeldLeases()
@@ -73,11 +78,16 @@ class Worker:
     # -- life ----------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
+        spool = spool_of(self.settings)
+        for entry in inherited(spool):
+            self._adopt(entry)
         self.compute = Compute(self.settings, self.stages, self.events.put)
         self.compute.start()
+        self.uploader = Uploader(spool, store_of(self.settings), self.events.put)
         self.surroundings = Surroundings(
-            self.settings.data_dir, store_of(self.settings).is_reachable, lambda condition: self.events.put(self.beat)
-        )
+            self.settings.data_dir, self.settings.least_free_bytes,
+            store_of(self.settings, answer_s=STORE_ANSWER_S).is_reachable, lambda condition: self.events.put(self.beat),
+        )  # fmt: skip
         self.reporter = Reporter(self.settings, self._watch, self.events.put)
         self.inboxes = Inboxes(self.settings, self.stages, self.incarnation, self._watch, self.events.put)
         log.info("worker announced", incarnation=self.incarnation, stages=self.stages)
@@ -86,8 +96,12 @@ class Worker:
                 self._turn()
             self._leave()
         finally:
+            # Whatever ends this life: what is computed now goes on from a checkpoint of this moment (protocol rule 13).
+            for held in self.held.of_phase(Phase.RUNNING):
+                self.compute.send(Interrupt(held.task.lease, "preempt"))
             self.inboxes.close()
             self.compute.stop()
+            self.uploader.close()
             self.surroundings.close()
             self.reporter.close()
 
@@ -127,6 +141,8 @@ class Worker:
                 self._heard(event.message)
         elif isinstance(event, ChildGone):
             self._child_gone(event)
+        elif isinstance(event, Unparked | Spoilt):
+            self._unparked(event)
         elif isinstance(event, InboxBroken | Undeliverable):
             raise FatalClientError(event.why)
         elif callable(event):
@@ -147,7 +163,8 @@ class Worker:
             last_end=None if self.warm else self.settings.last_end or None,
         )  # fmt: skip
         self.reporter.heartbeat(beat)
-        busy = "busy" if len(self.held) else condition
+        metrics.PARKED_RESULTS.set(len(self.held.of_phase(Phase.PARKED)))
+        busy = "busy" if len(self.held) and condition == GOOD else condition
         metrics.set_state(metrics.WORKER_STATE, "draining" if beat.draining else busy)
 
     # -- tasks and commands --------------------------------------------------------------------------------------
@@ -195,12 +212,13 @@ class Worker:
         held = self.held.change(lease, interruption=how) or held
         if held.phase is Phase.RUNNING:
             self.compute.send(Interrupt(lease, how))
-        elif held.phase is Phase.COUNTED:
+        elif held.phase is Phase.COUNTED or (held.phase is Phase.PARKED and how == "cancel"):
             self._end(held, outcomes.interrupted(held, self.name, how))
 
     def _delivered(self, event: Delivered) -> None:
         if not event.started:
             self.held.delivered(event.lease)
+            self.uploader.drop(event.lease)
             return
         # Only now may the child have it: a job that kills the machine at once has been counted (protocol rule 5).
         held = self.held.get(event.lease)
@@ -239,6 +257,8 @@ class Worker:
             self._stepped(message)
         elif isinstance(message, Checkpointed):
             self.held.change(message.lease, checkpoint_step=message.step)
+        elif isinstance(message, Parked):
+            self._parked(message)
         else:
             self._ended(message)
 
@@ -265,11 +285,15 @@ class Worker:
         held = self.held.get(message.lease)
         if held is None:
             return
-        for next_up in self.held.of_phase(Phase.RUNNING):
-            self.held.change(next_up.task.lease, moved_at=time.monotonic())
+        self._child_goes_on()
         self._recycling = isinstance(message, FailedWith) and message.error.kind is ErrorKind.RESOURCE
         outcomes.measure(held, message)
         self._end(held, outcomes.outcome_of(held, self.name, message))
+
+    def _child_goes_on(self) -> None:
+        """With the next task, whose time begins now."""
+        for next_up in self.held.of_phase(Phase.RUNNING):
+            self.held.change(next_up.task.lease, moved_at=time.monotonic())
 
     def _child_gone(self, event: ChildGone) -> None:
         """What it was at has failed; what it had not begun yet goes to the next child."""
@@ -292,6 +316,38 @@ class Worker:
         self.child_log.clear()
         self.compute.start()
         self.beat()
+
+    # -- parked results ------------------------------------------------------------------------------------------
+
+    def _adopt(self, entry: Entry) -> Held:
+        """What an earlier life of this worker has left is listed from the first heartbeat on (protocol rule 13)."""
+        log.info("a parked result of an earlier life", lease=entry.task.lease, job=entry.task.job)
+        task = entry.task.model_copy(update={"incarnation": self.incarnation})
+        return self.held.take(task, entry.traceparent, Phase.PARKED)
+
+    def _parked(self, message: Parked) -> None:
+        held = self.held.get(message.lease)
+        self._child_goes_on()
+        if held is None or held.phase is not Phase.RUNNING:
+            return
+        if held.interruption == "cancel":
+            return self._end(held, outcomes.interrupted(held, self.name, "cancel"))
+        self.held.change(message.lease, phase=Phase.PARKED)
+        self.uploader.look()
+        self.beat()
+
+    def _unparked(self, event: Unparked | Spoilt) -> None:
+        """The result is in the store; or it is of no use, and the work goes on elsewhere from its checkpoint."""
+        held = self.held.get(event.lease)
+        if held is None and isinstance(event, Unparked):
+            held = self._adopt(event.entry)
+        if held is None:
+            self.uploader.drop(event.lease)
+        elif held.phase is not Phase.ENDING and isinstance(event, Unparked):
+            outcomes.measure(held, Succeeded(event.lease, event.result.seconds, event.result))
+            self._end(held, outcomes.done(held, self.name, event.result))
+        elif held.phase is not Phase.ENDING:
+            self._end(held, outcomes.interrupted(held, self.name, "preempt"))
 
     # -- leaving -------------------------------------------------------------------------------------------------
 

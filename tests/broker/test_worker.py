@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import shutil
 import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from confluent_kafka import Producer, TopicPartition
@@ -144,6 +147,40 @@ def test_an_inbox_out_of_range_ends_this_life_and_is_not_reset(line: Settings) -
         assert isinstance(events.get(timeout=60), InboxBroken)
     finally:
         inboxes.close()
+
+
+def conditions(played: Played) -> list[tuple[str, bool]]:
+    """What heartbeats have said so far: the condition, and whether there were slots."""
+    return [(beat.condition, beat.slots > 0) for beat in played.beats()]
+
+
+def test_on_a_full_disk_it_offers_no_slots_until_there_is_room(line: Settings) -> None:
+    """A file that takes what is free below the limit, and half as much again; other writers move less than that."""
+    line.data_dir.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(line.data_dir).free
+    size = min(free // 4, 2 * 1024**3)
+    settings = line.model_copy(
+        update=QUICK | {"bundles": str(PROJECT / "bundles" / "tiny"), "least_free_bytes": free - size // 2}
+    )
+    filler = line.data_dir / "filler"
+    with tail(settings, REPORTS) as reports:
+        played = Played(settings, reports)
+        try:
+            played.ready()
+            with filler.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, size)
+            eventually(lambda: conditions(played)[-1] == ("disk_full", False), 60)
+            assert 'latentline_worker_state{state="disk_full"} 1.0' in scraped(played)
+            filler.unlink()
+            eventually(lambda: conditions(played)[-1] == ("ready", True), 60)
+        finally:
+            filler.unlink(missing_ok=True)
+            played.service.kill()
+
+
+def scraped(played: Played) -> str:
+    with urlopen(played.service.url("/metrics"), timeout=5) as answer:
+        return str(answer.read().decode())
 
 
 def test_without_the_store_it_offers_no_slots(line: Settings) -> None:

@@ -14,6 +14,7 @@ from streams.settings import Settings
 from streams.topics import COMPLETIONS, DLQ, JOBS
 from tests.conftest import new_line
 from tests.processes import QUICK, WHOLE_LINE, Service, Tail, Upstream, services, states_of
+from tests.proxy import Proxy
 from tests.support import eventually
 
 
@@ -24,6 +25,8 @@ class Line:
     settings: Settings
     services: dict[str, Service]
     upstream: Upstream
+    store: Proxy
+    """Between the line and its store."""
     completions: Tail
     jobs: Tail
     letters: Tail
@@ -58,11 +61,13 @@ class Line:
 @pytest.fixture(scope="session")
 def whole(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
     settings = new_line(stack, tmp_path_factory.mktemp("line")).model_copy(update=QUICK | {"threads": 1})
-    readers = [Tail(settings, topic) for topic in (COMPLETIONS, JOBS, DLQ)]
-    with services(settings, **WHOLE_LINE) as running:
-        yield Line(settings, running, Upstream(settings), *readers)
-    for reader in readers:
-        reader.close()
+    with Proxy(settings.store_endpoint) as store:
+        settings = settings.model_copy(update={"store_endpoint": store.address})
+        readers = [Tail(settings, topic) for topic in (COMPLETIONS, JOBS, DLQ)]
+        with services(settings, **WHOLE_LINE) as running:
+            yield Line(settings, running, Upstream(settings), store, *readers)
+        for reader in readers:
+            reader.close()
 
 
 @pytest.fixture

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from infra.local.stack import Stack
-from schemas.events import Completion, JobCompleted, StepProgress
+from latentline import line as command_line
+from schemas.events import Completion, Heartbeat, HeldLease, HeldState, JobCompleted, StepProgress
 from schemas.stage import Stage
-from streams.topics import PROGRESS
+from streams.audit.run import audit
+from streams.topics import PROGRESS, REPORTS
 from tests.e2e.conftest import Line
-from tests.processes import tail
+from tests.processes import Tail, tail
 from tests.support import eventually
 
 pytestmark = pytest.mark.broker
@@ -26,12 +29,14 @@ STEPS = 500
 def supervised(line_of_all: Line) -> Iterator[Line]:
     """The line under a supervisor, as in production: what ends with an error is started again."""
     yield line_of_all
+    store = line_of_all.store
+    store.away, store.delay, store.refusals, store.cuts = False, 0.0, 0, 0
     line_of_all.keep_running()
 
 
-def under_way(line: Line, **fields: object) -> str:
+def under_way(line: Line, steps: int = STEPS, **fields: object) -> str:
     """A job whose denoise has begun."""
-    job = line.upstream.submit(num_inference_steps=STEPS, **fields)  # type: ignore[arg-type]
+    job = line.upstream.submit(num_inference_steps=steps, **fields)  # type: ignore[arg-type]
     with tail(line.settings, PROGRESS) as progress:
         eventually(
             lambda: any(
@@ -105,3 +110,120 @@ def test_a_worker_that_slept_gives_no_second_result(supervised: Line) -> None:
     eventually(lambda: denoise_outcomes(supervised, job) == ["lost"], 60)
     denoise.send_signal(signal.SIGCONT)
     assert isinstance(end_of(supervised, job), JobCompleted)
+
+
+# -- the store is away, or worse -----------------------------------------------------------------------------------
+
+
+def lasts(seconds: float) -> None:
+    """The length of an outage is what the test is about."""
+    end = time.monotonic() + seconds
+    eventually(lambda: time.monotonic() > end, seconds + 5, interval=0.1)
+
+
+def parked(reports: Tail, job: str) -> list[HeldLease]:
+    """What heartbeats have listed of a job as finished work that waits for the store."""
+    beats = [event for event in reports.events() if isinstance(event, Heartbeat)]
+    return [held for beat in beats for held in beat.leases if held.job == job and held.state is HeldState.PARKED]
+
+
+def unready(reports: Tail, worker: str) -> bool:
+    """Whether a worker has said that it offers nothing, since the store is away."""
+    beats = [event for event in reports.events() if isinstance(event, Heartbeat) and event.worker == worker]
+    return any(beat.condition == "store_unreachable" and beat.slots == 0 for beat in beats)
+
+
+def assert_no_step_twice(progress: Tail, job: str) -> None:
+    events = [event for event in progress.events() if isinstance(event, StepProgress)]
+    told = [event.step for event in events if event.job == job and event.stage is Stage.DENOISE]
+    assert len(told) == len(set(told)), "a step was computed twice"
+
+
+def test_a_denoise_that_ends_while_the_store_is_away_is_not_done_again(supervised: Line) -> None:
+    with tail(supervised.settings, REPORTS) as reports:
+        job = under_way(supervised, steps=300, seed=70)
+        supervised.store.away = True
+        eventually(lambda: parked(reports, job), 60)
+        eventually(lambda: unready(reports, "denoise"), 30)
+    supervised.store.away = False
+    assert isinstance(end_of(supervised, job), JobCompleted)
+    assert denoise_outcomes(supervised, job) == ["done"]
+
+
+@pytest.mark.long
+def test_a_store_away_for_a_minute_costs_no_step(supervised: Line) -> None:
+    """One job is under way, the other one about to begin: it fails for want of its inputs, which costs no attempt."""
+    with tail(supervised.settings, PROGRESS) as progress:
+        first, second = under_way(supervised, seed=71), supervised.upstream.submit(num_inference_steps=STEPS, seed=72)
+        supervised.store.away = True
+        lasts(60)
+        supervised.store.away = False
+        for job in (first, second):
+            assert isinstance(end_of(supervised, job), JobCompleted)
+            assert_no_step_twice(progress, job)
+    assert denoise_outcomes(supervised, first) == ["done"]
+    assert denoise_outcomes(supervised, second)[-1] == "done"
+    state = supervised.state(second)
+    assert state is not None
+    assert all(record.failures == 0 for record in state.stages.values())
+
+
+@pytest.mark.long
+def test_parked_work_is_inherited_by_the_next_life_of_its_worker(supervised: Line) -> None:
+    with tail(supervised.settings, REPORTS) as reports, tail(supervised.settings, PROGRESS) as progress:
+        job = under_way(supervised, steps=300, seed=73)
+        supervised.store.away = True
+        eventually(lambda: parked(reports, job), 60)
+        supervised.services["denoise"].kill()
+        supervised.revive("denoise")
+        before = len(parked(reports, job))
+        eventually(lambda: len(parked(reports, job)) > before, 60)
+        supervised.store.away = False
+        assert isinstance(end_of(supervised, job), JobCompleted)
+        assert_no_step_twice(progress, job)
+    assert denoise_outcomes(supervised, job)[-1] == "done"
+
+
+@pytest.mark.long
+def test_a_store_that_is_ten_times_slower_costs_no_attempt(supervised: Line) -> None:
+    supervised.store.delay = 0.05
+    job = under_way(supervised, seed=74)
+    assert isinstance(end_of(supervised, job), JobCompleted)
+    assert denoise_outcomes(supervised, job) == ["done"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("status", [500, 503])
+def test_bursts_of_refusals_cost_no_step(supervised: Line, status: int) -> None:
+    job = under_way(supervised, seed=status)
+    supervised.store.status = status
+    for _ in range(10):
+        supervised.store.refusals = 6
+        lasts(1.0)
+    supervised.store.refusals = 0
+    assert isinstance(end_of(supervised, job), JobCompleted)
+    assert denoise_outcomes(supervised, job) == ["done"]
+
+
+@pytest.mark.long
+def test_uploads_that_are_cut_off_leave_no_half_object(supervised: Line) -> None:
+    job = under_way(supervised, seed=77)
+    supervised.store.cuts, supervised.store.cut_after = 8, 300
+    end = end_of(supervised, job)
+    assert isinstance(end, JobCompleted)
+    assert supervised.store.cuts == 0
+    assert denoise_outcomes(supervised, job) == ["done"]
+    assert audit(supervised.settings, command_line.store(supervised.settings)).breaches == ()
+
+
+@pytest.mark.long
+def test_a_broker_away_for_a_minute_costs_no_step(supervised: Line, stack: Stack) -> None:
+    job = under_way(supervised, seed=78)
+    kafka = stack.status()["pids"]["kafka"]
+    os.kill(kafka, signal.SIGSTOP)
+    try:
+        lasts(60)
+    finally:
+        os.kill(kafka, signal.SIGCONT)
+    assert isinstance(end_of(supervised, job), JobCompleted)
+    assert denoise_outcomes(supervised, job) == ["done"]

@@ -67,11 +67,12 @@ class Checker:
         self._highest_lease = task.lease
         view = ledger.workers[task.incarnation]
         ours = self.leased[task.incarnation]
-        used = ours.keys() | ({held.lease for held in view.beat.leases} - view.ended)
+        used = (ours.keys() | ({held.lease for held in view.beat.leases} - view.ended)) - view.parked
         assert len(used) <= view.beat.slots, f"{task.incarnation} has {view.beat.slots} slots and got {sorted(used)}"
         assert not view.is_leaving, f"{task.incarnation} is about to leave"
-        node = [self.leased[other.beat.incarnation] for other in ledger.workers.values() if same_node(other, view)]
-        there = {number: state for leases in node for number, state in leases.items()}
+        node = [other for other in ledger.workers.values() if same_node(other, view)]
+        held = [(other, self.leased[other.beat.incarnation]) for other in node]
+        there = {n: state for other, leases in held for n, state in leases.items() if n not in other.parked}
         suspects = [number for number, state in there.items() if running(state).suspicions]
         assert not suspects or len(there) == 1, f"the suspects {suspects} are not alone on {view.beat.node}"
         breaker = ledger.breakers.get(task.stage)

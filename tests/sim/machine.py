@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
@@ -36,7 +36,7 @@ STEPS = {Stage.ENCODE: 1, Stage.DECODE: 4, Stage.MUX: 1}
 STEP_SECONDS = 0.5
 
 CHECKPOINT_STEPS = 4
-BEAT_SECONDS, WARM_AFTER = 3.0, 1.0
+BEAT_SECONDS, WARM_AFTER, LEAVING_MARGIN = 3.0, 1.0, 4.0
 BIT_CLASS = "sim"
 
 
@@ -48,6 +48,8 @@ class Surroundings(Protocol):
     store: Store
     chance: random.Random
     inbox_partitions: int
+    spools: defaultdict[str, dict[int, Task]]
+    """By worker name: the finished tasks on its disk, by lease."""
 
     def latency(self) -> float: ...
 
@@ -73,12 +75,16 @@ class Machine:
         self.held = HeldLeases()
         self.queue: deque[int] = deque()
         self.busy: int | None = None
-        self.resumes_at = self.reached_at = self._sent_until = 0.0
+        self.resumes_at = self.reached_at = self.store_at = self._sent_until = 0.0
         self.stalled_until = dict.fromkeys(STAGES, 0.0)
         self.draining_until: float | None = None
         self._beating = False
         self._kept_beat: Heartbeat | None = None
         self._open_inboxes()
+        self.spool = around.spools[name]
+        for task in self.spool.values():
+            self.held.take(task.model_copy(update={"incarnation": self.incarnation}), None, Phase.PARKED)
+        self._look_into_spool()
         self.beat()
         self._every_beat()
         self.later(WARM_AFTER, self._warm_up)
@@ -104,6 +110,15 @@ class Machine:
 
     def cut_off(self, seconds: float) -> None:
         self.reached_at = max(self.reached_at, self.around.loop.now + seconds)
+
+    def lose_store(self, seconds: float) -> None:
+        self.store_at = max(self.store_at, self.around.loop.now + seconds)
+        self.beat()
+        self.later(seconds, self.beat)
+
+    @property
+    def has_store(self) -> bool:
+        return self.around.loop.now >= self.store_at
 
     def die(self) -> None:
         self.alive = False
@@ -131,8 +146,8 @@ class Machine:
         inboxes = tuple(Inbox(stage=s, partition=self.partition, echo=self.echo[s]) for s in STAGES)
         beat = Heartbeat(
             incarnation=self.incarnation, worker=self.name, node=self.node, started_at=self.started_at,
-            inboxes=inboxes, slots=self.slots if self.warm else 0, leases=self.held.listed(), bundles=("tiny",),
-            bit_class=BIT_CLASS, draining=self.draining_until is not None, leaving=leaving,
+            inboxes=inboxes, slots=self.slots if self.warm and self.has_store else 0, leases=self.held.listed(),
+            bundles=("tiny",), bit_class=BIT_CLASS, draining=self.draining_until is not None, leaving=leaving,
         )  # fmt: skip
         if self._beating:
             self._kept_beat = beat
@@ -211,7 +226,7 @@ class Machine:
         if held is None or held.phase is Phase.ENDING or held.interruption is not None:
             return
         held = self._change(lease, interruption=how)
-        if held.phase is Phase.COUNTED:
+        if held.phase is Phase.COUNTED or (held.phase is Phase.PARKED and how == "cancel"):
             self._end(held, interrupted(held, self.name))
 
     def _change(self, lease: int, **changes: object) -> Held:
@@ -222,10 +237,14 @@ class Machine:
     def _end(self, held: Held, outcome: Outcome) -> None:
         lease = held.task.lease
         self._change(lease, phase=Phase.ENDING)
-        self._say(outcome, lambda: self.held.delivered(lease))
+        self._say(outcome, lambda: self._delivered(lease))
         if self.busy == lease:
             self.busy = None
             self._begin_next()
+
+    def _delivered(self, lease: int) -> None:
+        self.held.delivered(lease)
+        self.spool.pop(lease, None)
 
     def forget_leases(self) -> None:
         """A fault of ours: it works on nothing any more and has told nobody."""
@@ -250,6 +269,8 @@ class Machine:
         found = self.around.store.hit(task)
         if held.interruption is not None:
             self._end(held, interrupted(held, self.name))
+        elif not self.has_store:
+            self._end(held, Failed(**fields_of(task, self.name), error=error_of(ErrorKind.INFRASTRUCTURE)))
         elif found is not None:
             self._end(held, self._done(held, found, reused=True))
         elif task.upstream is not None and not self._can_read(task.upstream, task):
@@ -283,7 +304,7 @@ class Machine:
             return
         held = self._change(lease, step=step)
         self.around.computed(held.task, STEP_SECONDS)
-        if held.task.stage is Stage.DENOISE and step % CHECKPOINT_STEPS == 0:
+        if held.task.stage is Stage.DENOISE and step % CHECKPOINT_STEPS == 0 and self.has_store:
             held = self._checkpoint(held)
         self._press_to_leave()
         self._work(self._change(lease))
@@ -294,7 +315,7 @@ class Machine:
         return self._change(held.task.lease, checkpoint_step=step)
 
     def _stop(self, held: Held) -> None:
-        if held.interruption == "preempt" and held.task.stage is Stage.DENOISE and held.step:
+        if held.interruption == "preempt" and held.task.stage is Stage.DENOISE and held.step and self.has_store:
             held = self._checkpoint(held)
         self._end(held, interrupted(held, self.name))
 
@@ -302,7 +323,26 @@ class Machine:
         error = self.around.takes_failure(held.task)
         if error is not None:
             self._end(held, Failed(**fields_of(held.task, self.name), error=error, seconds=1.0))
+        elif self.has_store:
+            self._end(held, self._done(held, self.around.store.publish(held.task), reused=False))
         else:
+            self._park(held)
+
+    def _park(self, held: Held) -> None:
+        """The device goes on to the next task."""
+        lease = held.task.lease
+        self.spool[lease] = held.task
+        self._change(lease, phase=Phase.PARKED)
+        self.busy = None
+        self.beat()
+        self._look_into_spool()
+        self._begin_next()
+
+    def _look_into_spool(self) -> None:
+        parked = self.held.of_phase(Phase.PARKED)
+        if not self.has_store:
+            return self.later(self.store_at - self.around.loop.now, self._look_into_spool)
+        for held in parked:
             self._end(held, self._done(held, self.around.store.publish(held.task), reused=False))
 
     def _done(self, held: Held, ref: ArtifactRef, reused: bool) -> Done:
@@ -332,7 +372,8 @@ class Machine:
 
     def _leave_when_empty(self) -> None:
         self._press_to_leave()
-        if len(self.held):
+        assert self.draining_until is not None
+        if len(self.held) and self.around.loop.now < self.draining_until + LEAVING_MARGIN:
             return self.later(0.5, self._leave_when_empty)
         self.beat(leaving=True)
         self.later(1.0, self.die)

@@ -66,6 +66,15 @@ class CutOff:
 
 
 @dataclass(frozen=True)
+class LoseStore:
+    """The worker does not reach the store: what it finishes waits on its disk."""
+
+    at: float
+    worker: str
+    seconds: float
+
+
+@dataclass(frozen=True)
 class StallInbox:
     """One of its inboxes is not read for a while."""
 
@@ -177,7 +186,9 @@ class PoisonOutcome:
     at: float
 
 
-WorkerFault = KillWorker | LoseNode | PauseWorker | CutOff | StallInbox | DropLease | DrainWorker | AskToLeave
+WorkerFault = (
+    KillWorker | LoseNode | PauseWorker | CutOff | LoseStore | StallInbox | DropLease | DrainWorker | AskToLeave
+)
 CoordinatorFault = KillCoordinator | PauseCoordinator | AbortCommits | StepClock
 RecordFault = ReplayPrompts | RepeatPrompt | CancelJob | LoseArtifact | PoisonOutcome | BreakStage
 Fault = WorkerFault | CoordinatorFault | RecordFault

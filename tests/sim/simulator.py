@@ -57,6 +57,7 @@ class World:
         self.seconds: defaultdict[tuple[str, Stage], float] = defaultdict(float)
         self.lives: Counter[str] = Counter()
         self.machines: dict[str, Machine] = {}
+        self.spools: defaultdict[str, dict[int, Task]] = defaultdict(dict)
         self.harmed: set[str] = set()
         """Names of the workers that died, or were out of reach."""
         self.clock_error = 0.0
@@ -205,6 +206,8 @@ class World:
             machine.pause(fault.seconds)
         elif isinstance(fault, faults.CutOff):
             machine.cut_off(fault.seconds)
+        elif isinstance(fault, faults.LoseStore):
+            machine.lose_store(fault.seconds)
         elif isinstance(fault, faults.StallInbox):
             machine.stalled_until[fault.stage] = self.loop.now + fault.seconds
         elif isinstance(fault, faults.DropLease):

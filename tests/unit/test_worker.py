@@ -26,6 +26,7 @@ from schemas.events import (
 )
 from schemas.stage import Stage
 from stages.execute import Result
+from stages.spool import Entry
 from streams.addressing import address_of, extensions_of
 from streams.clients import FatalClientError
 from streams.settings import Settings
@@ -38,6 +39,7 @@ from streams.worker.messages import (
     Interrupt,
     Interrupted,
     Logged,
+    Parked,
     Run,
     Stepped,
     Succeeded,
@@ -45,6 +47,7 @@ from streams.worker.messages import (
     Warm,
 )
 from streams.worker.reporter import Delivered, Undeliverable
+from streams.worker.uploader import Spoilt, Unparked
 from streams.worker.worker import Worker, WorkerBroken
 from tests.unit.test_reducers import RECIPE
 
@@ -58,6 +61,13 @@ class Recorder:
     to_child: list[ToChild] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     beats: list[Heartbeat] = field(default_factory=list)
+    dropped: list[int] = field(default_factory=list)
+
+    def look(self) -> None:
+        pass
+
+    def drop(self, lease: int) -> None:
+        self.dropped.append(lease)
 
     def send(self, message: ToChild) -> None:
         self.to_child.append(message)
@@ -117,7 +127,7 @@ class Bench:
 def bench(tmp_path: Any) -> Bench:
     worker = Worker(Settings(data_dir=tmp_path, worker_name="w", slots=4), (Stage.DENOISE,), ("tiny",))
     record: Any = Recorder()
-    worker.compute = worker.reporter = worker.inboxes = record
+    worker.compute = worker.reporter = worker.inboxes = worker.uploader = record
     worker.surroundings = SimpleNamespace(condition="ready")  # type: ignore[assignment]
     return Bench(worker, record)
 
@@ -261,3 +271,57 @@ def test_a_child_that_cannot_load_ends_this_life(bench: Bench) -> None:
 
     with pytest.raises(WorkerBroken, match="no such bundle"):
         bench.hear(Broken("no such bundle"))
+
+
+def entry(task: Task) -> Entry:
+    return Entry(task=task, objects=(), facts={}, bit_class="cpu", timings={})
+
+
+def test_a_result_that_waits_for_the_store_is_listed_as_parked_and_reported_when_it_is_there(bench: Bench) -> None:
+    bench.warm()
+    bench.running(1, 2)
+    bench.hear(Parked(1, 1.0))
+    assert [held.state for held in bench.record.beats[-1].leases] == [HeldState.PARKED, HeldState.RUNNING]
+    assert not any(isinstance(outcome, Done) for outcome in bench.record.outcomes)
+    held = bench.worker.held.get(1)
+    assert held is not None
+    bench.worker._handle(Unparked(entry(held.task), result()))
+    assert isinstance(bench.last(), Done)
+    assert bench.record.dropped == []
+    bench.worker._handle(Delivered(1, started=False))
+    assert bench.record.dropped == [1]
+
+
+def test_a_parked_result_outlives_the_child_and_goes_with_a_cancel(bench: Bench) -> None:
+    bench.warm()
+    bench.running(1)
+    bench.hear(Parked(1, 1.0))
+    bench.worker._handle(ChildGone(1, "ended by SIGKILL"))
+    assert not any(isinstance(outcome, Failed) for outcome in bench.record.outcomes)
+    bench.read(CancelTask(incarnation=bench.worker.incarnation, lease=1, reason="asked"))
+    assert isinstance(bench.last(), TaskCancelled)
+    bench.worker._handle(Spoilt(1))
+    assert isinstance(bench.last(), TaskCancelled)
+
+
+def test_a_parked_result_that_is_torn_is_given_back(bench: Bench) -> None:
+    bench.warm()
+    bench.running(1)
+    bench.hear(Parked(1, 1.0))
+    bench.worker._handle(Spoilt(1))
+    assert isinstance(bench.last(), Preempted)
+
+
+def test_what_an_earlier_life_left_is_listed_and_reported_by_this_one(bench: Bench) -> None:
+    left = entry(
+        Task(incarnation="w.old", lease=9, job="job-9", tenant="acme", stage=Stage.DENOISE, key="key", recipe=RECIPE,
+             attempt=1)
+    )  # fmt: skip
+    bench.worker._adopt(left)
+    bench.worker.beat()
+    [held] = bench.record.beats[-1].leases
+    assert (held.lease, held.state) == (9, HeldState.PARKED)
+    bench.worker._handle(Unparked(left, result()))
+    done = bench.last()
+    assert isinstance(done, Done)
+    assert (done.lease, done.incarnation) == (9, bench.worker.incarnation)

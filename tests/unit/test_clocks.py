@@ -1,0 +1,47 @@
+"""Durations, ages and leases run on monotonic time: the wall clock is read where a time for people is written."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from streams.worker import life
+
+WALL = {
+    "stages/store.py": "when an object was written, for the audit",
+    "streams/audit/run.py": "the age of orphans",
+    "streams/client/follow.py": "how far to look back in a topic",
+    "streams/client/redrive.py": "time of an event",
+    "streams/client/submit.py": "time of an event",
+    "streams/client/workers.py": "time of an event",
+    "streams/coordinator/service/cell.py": "times in job states and events; `retry.is_due` bears a jump",
+    "streams/coordinator/service/observe.py": "age of the oldest job, a gauge",
+    "streams/views/app.py": "windows of usage",
+    "streams/worker/reporter.py": "time of an event",
+    "streams/worker/worker.py": "when a life began: `life.began` never goes back",
+}
+
+
+def reads_wall_clock(path: Path) -> bool:
+    used = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
+    return any(node.attr in ("timestamp", "utcnow") or ast.unparse(node) == "time.time" for node in used)
+
+
+def test_the_wall_clock_is_read_where_it_is_known_to_do_no_harm() -> None:
+    files = [path for folder in ("stages", "streams") for path in Path(folder).rglob("*.py")]
+    assert {str(path) for path in files if reads_wall_clock(path)} <= WALL.keys()
+
+
+def test_a_later_life_of_a_worker_is_the_later_one_though_the_clock_was_set_back(tmp_path: Path) -> None:
+    file = tmp_path / "lives" / "w"
+    first = life.began(file, 7200.0)
+    assert first == 7200.0
+    second = life.began(file, 3600.0)
+    assert first < second < first + 1
+    assert life.began(file, 10_000.0) == 10_000.0
+
+
+def test_a_life_whose_file_cannot_be_read_or_written_begins_now(tmp_path: Path) -> None:
+    (tmp_path / "w").write_text("torn")
+    assert life.began(tmp_path / "w", 5.0) == 5.0
+    assert life.began(tmp_path / "w" / "no" / "folder", 6.0) == 6.0
