@@ -26,6 +26,7 @@ from schemas.bundle import MANIFEST_NAME, BundleManifest
 from schemas.errors import Cancelled, ErrorKind, InputLost, Preempted, report_of
 from schemas.stage import Stage
 from stages import loading
+from stages.checkpoints import StoredCheckpoints
 from stages.contract import StageRunner
 from stages.execute import execute
 from stages.store import ArtifactStore, Meter
@@ -130,7 +131,7 @@ class Child:
         """One task to its end. Whatever it raises becomes a message; only a fault of the process escapes."""
         task, start = order.task, time.monotonic()
         bit_class = loading.bit_class(task.stage, self.settings.device, self.settings.threads)
-        context = ChildContext(task.lease, store.checkpoints(task, bit_class), self.interruptions, self.send)
+        context = ChildContext(task.lease, StoredCheckpoints.of(store, task, bit_class), self.interruptions, self.send)
         try:
             context.raise_if_interrupted()
             runner = self.runners[task.stage, task.recipe.model]
