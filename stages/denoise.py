@@ -35,10 +35,12 @@ class DenoiseStage:
             with memory_errors():
                 self._loop(run, context, writer)
         except Preempted:
-            writer.save_now(run.index, run.state().to_bytes())
+            state = run.state()
+            writer.save_now(state.step, state.to_bytes())
             raise
         finally:
             writer.close()
+            run.close()
         return Output((to_blob("latents", {"latents": run.latents}),), resumed_from_step=resumed)
 
     def _loop(self, run: Denoise, context: Context, writer: CheckpointWriter) -> None:
@@ -47,5 +49,5 @@ class DenoiseStage:
             start = time.monotonic()
             run.step()
             context.progress(run.index, run.steps, time.monotonic() - start)
-            if not run.done and writer.is_due():
+            if not run.done and run.is_resumable and writer.is_due():
                 writer.save(run.index, run.state())
