@@ -29,6 +29,7 @@ from stages import loading
 from stages.checkpoints import StoredCheckpoints
 from stages.contract import StageRunner
 from stages.execute import execute
+from stages.interval import IntervalRule
 from stages.store import ArtifactStore, Meter
 from streams import log, metrics
 from streams.settings import Settings
@@ -104,7 +105,7 @@ class Child:
                 start = time.monotonic()
                 self.runners[stage, manifest.model] = loading.load_stage(
                     stage, Path(folder), self.settings.device, self.settings.threads,
-                    self.settings.checkpoint_interval_s,
+                    intervals_of(self.settings),
                 )  # fmt: skip
                 seconds = time.monotonic() - start
                 self.send(Measured(metrics.MODEL_LOAD, seconds, {"model": manifest.model}))
@@ -192,6 +193,14 @@ class KeptLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = record.msg.get("event") if isinstance(record.msg, dict) else record.getMessage()
         self._keep(f"{record.levelname.lower()} {record.name}: {str(text)[:300]}")
+
+
+def intervals_of(settings: Settings) -> IntervalRule:
+    if settings.checkpoint_interval_s:
+        return IntervalRule.fixed(settings.checkpoint_interval_s)
+    return IntervalRule(
+        settings.mean_time_between_failures_s, settings.checkpoint_interval_min_s, settings.checkpoint_interval_max_s
+    )
 
 
 def store_of(settings: Settings, meter: Meter | None = None) -> ArtifactStore:

@@ -19,6 +19,7 @@ from schemas.recipe import FeatureCache, Recipe
 from schemas.stage import Stage
 from stages.denoise import DenoiseStage
 from stages.in_process import Undisturbed
+from stages.interval import IntervalRule
 from stages.tensors import from_bytes, to_blob
 from tests.runner.test_stages import Kept, Watched
 
@@ -80,7 +81,7 @@ def test_a_checkpoint_beside_a_reset_point_is_refused(family: Family) -> None:
 
 @pytest.mark.parametrize("stop", [EVERY, 2 * EVERY - 1, STEPS - 1])
 def test_a_preempted_run_goes_on_from_its_last_reset_point(family: Family, stop: int) -> None:
-    stage = DenoiseStage(family, 0.0)
+    stage = DenoiseStage(family, IntervalRule.fixed(0.0))
     task = Task(
         incarnation="i", lease=1, job="video_test", tenant="t", stage=Stage.DENOISE, key="k", recipe=CACHED, attempt=1
     )
