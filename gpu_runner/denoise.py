@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from gpu_runner import feature_cache
+from gpu_runner.device import wait_for
 from gpu_runner.families.base import Family, Tensors
 from gpu_runner.schedulers import restore_scheduler, scheduler_state
 from schemas.recipe import Recipe
@@ -74,7 +75,9 @@ class Denoise:
         return self.family.latents(self.recipe, self.carried)
 
     def step(self) -> None:
+        """Returns when the step has ended on the device, so that its seconds can be told from those of a copy."""
         self.carried = self.family.step(self.recipe, self.scheduler, self.index, self.carried, self.embeds)
+        wait_for(self.family.device)
         self.index += 1
         if self.recipe.cache is not None and self.is_resumable:
             feature_cache.empty(self.family.denoisers)
