@@ -27,7 +27,7 @@ from tests.support import eventually
 pytestmark = pytest.mark.broker
 
 SEED = int(os.environ.get("KILL_SEED") or SystemRandom().randrange(2**32))
-STEPS = 180
+STEPS = 120
 """Of a denoise of some seconds: a checkpoint is stored before its middle."""
 SLOW_STEPS, LARGE = 12, "256x256"
 """A step of this size outlasts the way of its news and a kill, so that a cut is where it is meant to be."""
