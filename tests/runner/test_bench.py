@@ -9,7 +9,7 @@ from tests.bench.kills import Loss
 from tests.bench.report import Spread
 
 ONES, ZEROS = torch.ones(2), torch.zeros(2)
-BARE, SAVED = Run(20.0, ONES, ()), Run(21.0, ONES, (3, 6, 9))
+BARE, SAVED = Run(20.0, 10.0, ONES, ()), Run(21.0, 11.0, ONES, (3, 6, 9))
 
 
 def loss(redone: float, latents: torch.Tensor = ONES) -> Loss:
@@ -24,8 +24,9 @@ def test_a_seed_draws_a_cut_from_each_part_of_the_denoise() -> None:
 
 
 def test_figures_are_ratios_of_what_was_measured() -> None:
-    figures = figures_of([BARE, BARE], [SAVED], [loss(1.0), loss(2.0)])
+    figures = figures_of([(BARE, SAVED)], [BARE, BARE], [loss(1.0), loss(2.0)])
     assert figures["checkpoint_price"] == Spread.of([1.05])
+    assert figures["checkpoint_cpu_price"] == Spread.of([1.1])
     assert figures["redone_share"] == 3.0 / 20.0
     assert figures["interval_s"] == Spread.of([21.0 / 4])
     assert (figures["bit_equal"], figures["compared"]) == (True, 3)
@@ -33,5 +34,5 @@ def test_figures_are_ratios_of_what_was_measured() -> None:
 
 
 def test_one_other_bit_anywhere_is_not_equal() -> None:
-    assert figures_of([BARE], [SAVED], [loss(1.0, ZEROS)])["bit_equal"] is False
-    assert figures_of([BARE], [Run(21.0, ZEROS, (3,))], [loss(1.0)])["bit_equal"] is False
+    assert figures_of([(BARE, SAVED)], [BARE], [loss(1.0, ZEROS)])["bit_equal"] is False
+    assert figures_of([(BARE, Run(21.0, 11.0, ZEROS, (3,)))], [BARE], [loss(1.0)])["bit_equal"] is False
