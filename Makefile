@@ -64,7 +64,7 @@ lint: setup ## ruff, mypy --strict, import-linter, and whether generated files a
 bench-line: setup ## what the line costs, against in-process diffusers; writes docs/benchmarks.md (minutes)
 	@$(BIN)/python -m tests.bench.line
 
-bench-checkpoint: setup ## what checkpoints cost and save; writes docs/benchmarks.md (six minutes)
+bench-checkpoint: setup ## what checkpoints cost and save; writes docs/benchmarks.md (five minutes)
 	@$(BIN)/python -m tests.bench.checkpoint
 
 format: setup ## format and fix what can be fixed

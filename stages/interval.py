@@ -19,7 +19,7 @@ class IntervalRule:
     J. W. Young, "A first order approximation to the optimum checkpoint interval", CACM 17 (1974).
     """
 
-    mean_time_between_failures: float = 600.0
+    mean_time_between_failures: float = 300.0
     shortest: float = 0.5
     longest: float = 60.0
 
@@ -41,7 +41,7 @@ class CheckpointCost:
     """What checkpoints have taken from the steps of a run: the copies, and how much slower steps are beside a save.
 
     One step says little, since its length varies by more than a save costs: so it is the sum over all of them that
-    counts, and no more of it than the saves have lasted.
+    counts, against the mean of the latest steps without a save, and no more of it than the saves have lasted.
     """
 
     _alone: deque[float] = field(default_factory=lambda: deque(maxlen=STEPS_COMPARED))
@@ -60,7 +60,7 @@ class CheckpointCost:
         if beside <= 0:
             self._alone.append(seconds)
         elif self._alone:
-            self._slower += seconds - statistics.median(self._alone)
+            self._slower += seconds - statistics.fmean(self._alone)
             self._saving += beside
 
     @property

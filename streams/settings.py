@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     checkpoint_interval_min_s: float = Field(0.5, gt=0, description="Young's rule: at least")
     checkpoint_interval_max_s: float = Field(60.0, gt=0, description="Young's rule: at most")
     mean_time_between_failures_s: float = Field(
-        600.0, gt=0, description="Young's rule: seconds of work until a denoise loses its worker, on average"
+        300.0, gt=0, description="Young's rule: seconds of work until a denoise loses its worker, on average"
     )
     drain_grace_s: float = Field(20.0, ge=0, description="seconds a terminating worker may still work")
     max_attempts: int = Field(3, ge=1, description="attempts of a stage that cost an attempt")

@@ -109,9 +109,9 @@ def recipe_for(bundle: BundleManifest, number: int, steps: int) -> Recipe:
 
 
 def steps_for(seconds: float, bundle: BundleManifest, undisturbed: Undisturbable) -> int:
-    """Steps that make a denoise of at least so many seconds on this machine."""
-    few, many = (undisturbed.run(recipe_for(bundle, 0, steps), NEVER).seconds for steps in (5, 25))
-    return min(math.ceil(1.1 * seconds / ((many - few) / 20)), bundle.limits.max_inference_steps)
+    """Steps that make a denoise of at least so many seconds on this machine, also when its neighbours sleep."""
+    fastest = min(undisturbed.run(recipe_for(bundle, 0, 10), NEVER).seconds for _ in range(4)) / 10
+    return min(math.ceil(1.05 * seconds / fastest), bundle.limits.max_inference_steps)
 
 
 def cuts(seed: int, jobs: int, steps: int) -> list[int]:
@@ -197,7 +197,7 @@ def shown(figures: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=6, help="shorter denoises with and without checkpoints")
-    parser.add_argument("--jobs", type=int, default=4, help="denoises, each of which loses its worker once")
+    parser.add_argument("--jobs", type=int, default=3, help="denoises, each of which loses its worker once")
     parser.add_argument("--seconds", type=float, default=25.0, help="least compute of a denoise")
     parser.add_argument("--steps", type=int, help="instead of --seconds")
     parser.add_argument("--seed", type=int, default=1, help="of the steps after which workers are killed")
