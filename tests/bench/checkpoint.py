@@ -44,7 +44,7 @@ BUNDLE = Path("bundles/tiny")
 PROMPT = "a green circle moving left on a white background"
 SIZE = "128x128"
 SCHEDULERS = ("unipc", "flow-match-euler")
-PAIRED = 0.25
+PAIRED = 0.1
 """Share of a job's steps in a denoise of the price: what else runs on the machine then changes less within a pair."""
 EARLIEST, LATEST = 0.1, 0.9
 """Shares of a denoise between which a worker is killed."""
@@ -196,7 +196,7 @@ def shown(figures: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=6, help="shorter denoises with and without checkpoints")
+    parser.add_argument("--pairs", type=int, default=18, help="shorter denoises with and without checkpoints")
     parser.add_argument("--jobs", type=int, default=3, help="denoises, each of which loses its worker once")
     parser.add_argument("--seconds", type=float, default=25.0, help="least compute of a denoise")
     parser.add_argument("--steps", type=int, help="instead of --seconds")
