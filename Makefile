@@ -10,10 +10,10 @@ SEED ?= 1
 JOBS ?= 500
 MINUTES ?= 20
 
-.PHONY: help setup demo up down test test-long test-deps chaos bench-line lint format lock train-tiny judge-tiny clean
+.PHONY: help setup demo up down test test-long test-deps chaos bench-line bench-checkpoint lint format lock train-tiny judge-tiny clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | sort | awk -F'\t' '{printf "  %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | sort | awk -F'\t' '{printf "  %-16s %s\n", $$1, $$2}'
 
 setup: .build/ready ## environment, Kafka's jars, MinIO's binary; done once
 
@@ -63,6 +63,9 @@ lint: setup ## ruff, mypy --strict, import-linter, and whether generated files a
 
 bench-line: setup ## what the line costs, against in-process diffusers; writes docs/benchmarks.md (minutes)
 	@$(BIN)/python -m tests.bench.line
+
+bench-checkpoint: setup ## what checkpoints cost and save; writes docs/benchmarks.md (five minutes)
+	@$(BIN)/python -m tests.bench.checkpoint
 
 format: setup ## format and fix what can be fixed
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -33,6 +33,12 @@ def bit_class(device: str, threads: int) -> str:
     return f"{kind}_{capability}_{versions}_threads-{threads}".lower().replace(" ", "-").replace("+", "-")
 
 
+def wait_for(device: torch.device) -> None:
+    """Until it has done what it was given: a GPU is told of a step long before it has ended."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 @contextmanager
 def memory_errors() -> Iterator[None]:
     """Turn a lack of memory into `ResourceExhausted`; on the CPU torch says it as a plain RuntimeError."""

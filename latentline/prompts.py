@@ -50,6 +50,15 @@ def object_of(line: bytes, where: str) -> dict[str, Any]:
     return value
 
 
+def cache_of(text: str | None) -> dict[str, str] | None:
+    """`KIND`, or `KIND,threshold=0.1,cache_reset_every=5`."""
+    if text is None:
+        return None
+    kind, *settings = (part.strip() for part in text.split(","))
+    split = [setting.partition("=") for setting in settings]
+    return {"kind": kind} | {name: value for name, _, value in split}
+
+
 def metadata_of(pairs: Iterable[str]) -> dict[str, str] | None:
     """`name=value` pairs; None when there are none."""
     split = [pair.partition("=") for pair in pairs]

@@ -12,14 +12,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from schemas.base import Frozen, OpenEnum
+from schemas.base import Frozen, OpenEnum, Whole
 from schemas.digest import digest
 from schemas.errors import ErrorReport
-from schemas.recipe import Recipe
+from schemas.recipe import FeatureCache, Recipe
 from schemas.stage import Stage
 
 Metadata = Annotated[dict[str, Annotated[str, Field(max_length=512)]], Field(max_length=16)]
-Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # of any size, yet one that JSON libraries carry
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@-]*$")]
 
 
@@ -41,6 +40,7 @@ class PromptSubmitted(Frozen):
     num_inference_steps: Whole | None = None
     guidance_scale: float | None = None
     scheduler: str | None = Field(None, max_length=64)
+    cache: FeatureCache | None = Field(None, description="faster and less exact; unset: no feature cache")
     seed: Whole | None = Field(None, description="unset: derived from the job id")
     priority: int = Field(0, ge=-100, le=100, description="higher runs first")
     metadata: Metadata = {}

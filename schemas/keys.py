@@ -13,6 +13,7 @@ CODE_VERSION = {Stage.ENCODE: 1, Stage.DENOISE: 1, Stage.DECODE: 1, Stage.MUX: 1
 ENCODE_FIELDS = ("prompt", "negative_prompt", "max_sequence_length")
 DENOISE_FIELDS = (
     "seed", "width", "height", "num_frames", "num_inference_steps", "guidance_scale", "scheduler", "flow_shift",
+    "cache",
 )  # fmt: skip
 DECODE_FIELDS = ("fps", "encoding")
 

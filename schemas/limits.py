@@ -10,12 +10,13 @@ from typing import TypeVar
 from schemas.bundle import BundleManifest, Limits
 from schemas.errors import InvalidJob
 from schemas.events import PromptSubmitted
-from schemas.recipe import SEED_LIMIT, Recipe, derived_seed
+from schemas.recipe import FIRST_BLOCK_CACHE, SEED_LIMIT, FeatureCache, Recipe, derived_seed
 
 Number = TypeVar("Number", int, float)
 Value = TypeVar("Value")
 
 ALLOWED_CONTROLS = "\t\n\r"
+CACHES = (FIRST_BLOCK_CACHE,)
 
 
 def recipe_of(asked: PromptSubmitted, job: str, bundles: dict[str, BundleManifest], default_model: str) -> Recipe:
@@ -43,6 +44,7 @@ def recipe_of(asked: PromptSubmitted, job: str, bundles: dict[str, BundleManifes
         scheduler=checked_choice("scheduler", asked.scheduler or defaults.scheduler, limits.schedulers),
         flow_shift=defaults.flow_shift,
         max_sequence_length=limits.max_sequence_length,
+        cache=asked.cache and checked_cache(asked.cache, limits),
     )
 
 
@@ -55,6 +57,16 @@ def checked_choice(field: str, value: str, choices: tuple[str, ...]) -> str:
         return value
     close = difflib.get_close_matches(value, choices, n=1, cutoff=0.0)
     raise InvalidJob(field, value, f"must be one of {', '.join(choices)}", close[0] if close else None)
+
+
+def checked_cache(asked: FeatureCache, limits: Limits) -> FeatureCache:
+    """Raises `InvalidJob` for a kind that is not offered, a threshold or a number of steps out of range."""
+    steps = limits.max_inference_steps
+    return FeatureCache(
+        kind=checked_choice("cache.kind", asked.kind, CACHES),
+        threshold=in_range("cache.threshold", asked.threshold, 0.0, 1.0) + 0.0,
+        cache_reset_every=in_range("cache.cache_reset_every", asked.cache_reset_every, 1, steps),
+    )
 
 
 def clean_text(field: str, text: str, limits: Limits, required: bool = False) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 
 from pydantic import Field
 
-from schemas.base import Frozen
+from schemas.base import Frozen, Whole
 from schemas.digest import digest
 
 SEED_LIMIT = 2**32
+FIRST_BLOCK_CACHE = "first_block_cache"
 
 
 class Encoding(Frozen):
@@ -21,6 +22,18 @@ class Encoding(Frozen):
     crf: int = Field(18, ge=0, le=51)
     gop_size: int = Field(48, gt=0, description="frames between key frames")
     threads: int = Field(1, gt=0, description="another thread count gives other bytes")
+
+
+class FeatureCache(Frozen):
+    """Outputs of a transformer's blocks, used again while they hardly change: diffusers' kinds and settings.
+
+    What a cache holds is too large for a checkpoint. So every run empties it after each `cache_reset_every` steps and
+    is saved only there: an interrupted run then equals one that was not.
+    """
+
+    kind: str = Field(FIRST_BLOCK_CACHE, max_length=64)
+    threshold: float = Field(0.05, description="relative change of the first block's residual that is still no change")
+    cache_reset_every: Whole = Field(10, description="denoise steps between two reset points")
 
 
 class Recipe(Frozen):
@@ -41,10 +54,12 @@ class Recipe(Frozen):
     flow_shift: float
     max_sequence_length: int
     encoding: Encoding = Encoding()
+    cache: FeatureCache | None = None
 
     @property
     def digest(self) -> str:
-        return digest(self.model_dump(mode="json"))
+        """A field that a later release adds, and a recipe does not set, changes no digest."""
+        return digest(self.model_dump(mode="json", exclude_none=True))
 
     @property
     def seconds(self) -> float:
@@ -52,7 +67,7 @@ class Recipe(Frozen):
         return self.num_frames / self.fps
 
     def subset(self, *fields: str) -> dict[str, Any]:
-        return self.model_dump(mode="json", include=set(fields))
+        return self.model_dump(mode="json", include=set(fields), exclude_none=True)
 
 
 def derived_seed(job: str) -> int:

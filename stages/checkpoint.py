@@ -9,11 +9,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 from stages.contract import Checkpoint, Context
+from stages.interval import CheckpointCost, IntervalRule
 
 log = logging.getLogger(__name__)
 
 
 class State(Protocol):
+    @property
+    def step(self) -> int: ...
+
     def to_bytes(self) -> bytes: ...
 
 
@@ -23,34 +27,49 @@ class CheckpointWriter:
     A checkpoint that cannot be saved is logged and costs nothing but the chance to resume from it.
     """
 
-    def __init__(self, context: Context, interval: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.context, self.interval, self.clock = context, interval, clock
+    def __init__(self, context: Context, rule: IntervalRule, clock: Callable[[], float] = time.monotonic) -> None:
+        self.context, self.rule, self.clock = context, rule, clock
+        self.cost = CheckpointCost()
         self._last = clock()
+        self._busy_until = self._last
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
 
+    def stepped(self, start: float, end: float) -> None:
+        """A step has run from `start` to `end`: was a save under way meanwhile?"""
+        until = end if self._is_busy else self._busy_until
+        self.cost.stepped(end - start, min(until, end) - start)
+
     def is_due(self) -> bool:
-        """Whether `interval` seconds of work have passed since the last one, and that one is saved."""
-        busy = self._pending is not None and not self._pending.done()
-        return not busy and self.clock() - self._last >= self.interval
+        """Whether an interval of work has passed since the last one, and that one is saved."""
+        return not self._is_busy and self.clock() - self._last >= self.rule.interval(self.cost.seconds)
 
-    def save(self, step: int, state: State) -> None:
-        """Serialise and store it in the background."""
+    @property
+    def _is_busy(self) -> bool:
+        return self._pending is not None and not self._pending.done()
+
+    def save(self, copy: Callable[[], State]) -> None:
+        """Copy the state now; serialise and store it in the background."""
+        start = self.clock()
+        state = copy()
         self._last = self.clock()
-        self._pending = self._thread.submit(self._write, step, state.to_bytes)
+        self.cost.copied(self._last - start)
+        self._pending = self._thread.submit(self._write, state)
 
-    def save_now(self, step: int, data: bytes) -> None:
+    def save_now(self, state: State) -> None:
         """Store it before going on: the worker is about to leave."""
-        if step > 0:
-            self._write(step, lambda: data)
+        if state.step > 0:
+            self._write(state)
 
-    def _write(self, step: int, data: Callable[[], bytes]) -> None:
+    def _write(self, state: State) -> None:
         try:
-            self.context.checkpoints.save(Checkpoint(step, data()))
+            self.context.checkpoints.save(Checkpoint(state.step, state.to_bytes()))
         except Exception as error:
-            log.warning("checkpoint_not_saved", extra={"step": step, "error": str(error)})
+            log.warning("checkpoint_not_saved", extra={"step": state.step, "error": str(error)})
         else:
-            self.context.checkpoint_saved(step)
+            self.context.checkpoint_saved(state.step)
+        finally:
+            self._busy_until = self.clock()
 
     def close(self) -> None:
         self._thread.shutdown(wait=True)

@@ -13,6 +13,7 @@ from schemas.events import Task
 from schemas.stage import Stage
 from stages.checkpoint import CheckpointWriter
 from stages.contract import Context, Output
+from stages.interval import IntervalRule
 from stages.tensors import from_bytes, to_blob
 
 
@@ -20,9 +21,9 @@ class DenoiseStage:
     stage = Stage.DENOISE
     reads: tuple[str, ...] = ("embeds",)
 
-    def __init__(self, family: Family, checkpoint_interval: float) -> None:
+    def __init__(self, family: Family, intervals: IntervalRule) -> None:
         family.load_denoiser()
-        self.family, self.checkpoint_interval = family, checkpoint_interval
+        self.family, self.intervals = family, intervals
 
     def run(self, task: Task, inputs: Mapping[str, bytes], context: Context) -> Output:
         run = Denoise(self.family, task.recipe, from_bytes(inputs["embeds"]))
@@ -30,15 +31,16 @@ class DenoiseStage:
         if checkpoint is not None:
             run.restore(SolverState.from_bytes(checkpoint.data))
         resumed = run.index or None
-        writer = CheckpointWriter(context, self.checkpoint_interval)
+        writer = CheckpointWriter(context, self.intervals)
         try:
             with memory_errors():
                 self._loop(run, context, writer)
         except Preempted:
-            writer.save_now(run.index, run.state().to_bytes())
+            writer.save_now(run.state())
             raise
         finally:
             writer.close()
+            run.close()
         return Output((to_blob("latents", {"latents": run.latents}),), resumed_from_step=resumed)
 
     def _loop(self, run: Denoise, context: Context, writer: CheckpointWriter) -> None:
@@ -46,6 +48,8 @@ class DenoiseStage:
             context.raise_if_interrupted()
             start = time.monotonic()
             run.step()
-            context.progress(run.index, run.steps, time.monotonic() - start)
-            if not run.done and writer.is_due():
-                writer.save(run.index, run.state())
+            end = time.monotonic()
+            context.progress(run.index, run.steps, end - start)
+            writer.stepped(start, end)
+            if not run.done and run.is_resumable and writer.is_due():
+                writer.save(run.state)

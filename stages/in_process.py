@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from schemas.keys import stage_keys
 from schemas.recipe import Recipe
 from schemas.stage import STAGES
 from stages.contract import Checkpoint, Checkpoints, StageRunner
+from stages.interval import IntervalRule
 from stages.loading import load_stage
+
+NEVER = IntervalRule.fixed(math.inf)
 
 
 class NoCheckpoints:
@@ -48,7 +52,7 @@ class InProcessLine:
     def load(cls, folder: Path, device: str = "cpu", threads: int = 1) -> InProcessLine:
         """Raises as `load_stage` does."""
         bundle = BundleManifest.read((folder / MANIFEST_NAME).read_bytes())
-        return cls(bundle, tuple(load_stage(stage, folder, device, threads, float("inf")) for stage in STAGES))
+        return cls(bundle, tuple(load_stage(stage, folder, device, threads, NEVER) for stage in STAGES))
 
     def run(self, recipe: Recipe, job: str) -> dict[str, bytes]:
         """The objects of the last stage by name: `video` is the finished mp4, `poster` a webp."""

@@ -6,10 +6,13 @@ from pathlib import Path
 
 from schemas.stage import Stage
 from stages.contract import StageRunner
+from stages.interval import IntervalRule
+
+DEFAULT = IntervalRule()
 
 
 def load_stage(
-    stage: Stage, folder: Path, device: str = "cpu", threads: int = 1, checkpoint_interval: float = 2.0
+    stage: Stage, folder: Path, device: str = "cpu", threads: int = 1, intervals: IntervalRule = DEFAULT
 ) -> StageRunner:
     """Raises what diffusers raises for a folder that is no bundle, `FileNotFoundError` without a manifest."""
     if stage is Stage.MUX:
@@ -29,7 +32,7 @@ def load_stage(
     if stage is Stage.DENOISE:
         from stages.denoise import DenoiseStage
 
-        return DenoiseStage(family, checkpoint_interval)
+        return DenoiseStage(family, intervals)
     from stages.decode import Decode
 
     return Decode(family)

@@ -2,7 +2,6 @@
 
     artifacts/{tenant}/{stage}/{stage key}/{sha256}          objects
     artifacts/{tenant}/{stage}/{stage key}/manifest.json     what makes the output exist
-    artifacts/{tenant}/denoise/{stage key}/checkpoint/{bit class}/{step}-{lease}
     videos/{tenant}/{job}/...                                the outputs of mux, per job
 
 The client's `put_object` has no conditional header, so a manifest goes up by a presigned PUT, signed at the moment
@@ -13,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -32,11 +30,9 @@ from schemas.errors import InputLost, StoreUnavailable
 from schemas.events import ArtifactRef, Manifest, ObjectRef, Task
 from schemas.stage import Stage
 from stages.breaker import Breaker
-from stages.contract import Blob, Checkpoint
+from stages.contract import Blob
 
 SUFFIXES = {"video/mp4": ".mp4", "image/webp": ".webp"}
-CHECKPOINTS_KEPT = 2
-CHECKPOINT_NAME = re.compile(r"/(\d+)-(\d+)-([0-9a-f]{64})$")
 GONE = ("NoSuchKey", "NoSuchBucket", "NoSuchObject")
 Answer = TypeVar("Answer")
 
@@ -221,10 +217,7 @@ class ArtifactStore:
             raise Conflict
         raise StoreUnavailable(f"the store answered {answer.status} to a manifest")
 
-    # -- checkpoints ---------------------------------------------------------------------------------------------
-
-    def checkpoints(self, task: Task, bit_class: str) -> StoredCheckpoints:
-        return StoredCheckpoints(self, f"{self.folder_of(task)}/checkpoint/{bit_class}/", task.lease)
+    # -- listings ------------------------------------------------------------------------------------------------
 
     def list(self, prefix: str) -> list[str]:
         """Object keys under a prefix, without their time or size."""
@@ -344,35 +337,3 @@ def missing_as(otherwise: Answer, request: Callable[[], Answer]) -> Answer:
         if error.code in GONE:
             return otherwise
         raise
-
-
-@dataclass(frozen=True)
-class StoredCheckpoints:
-    """Checkpoints of one task in one bit class: immutable objects named by step, lease and digest."""
-
-    store: ArtifactStore
-    prefix: str
-    lease: int
-
-    def latest(self) -> Checkpoint | None:
-        for step, key, digest in sorted(self._all(), reverse=True):
-            data = self.store._get(key, "checkpoint")
-            if data is not None and sha256(data) == digest:
-                return Checkpoint(step, data)
-        return None
-
-    def _all(self) -> list[tuple[int, str, str]]:
-        matches = [(key, CHECKPOINT_NAME.search(key)) for key in self.store.list(self.prefix)]
-        return [(int(match[1]), key, match[3]) for key, match in matches if match]
-
-    def save(self, checkpoint: Checkpoint) -> None:
-        key = f"{self.prefix}{checkpoint.step:06d}-{self.lease}-{sha256(checkpoint.data)}"
-        self.store._call("put", lambda: self.store._put(key, checkpoint.data, "application/vnd.safetensors"))
-        self.store.meter.moved("checkpoint", "put", len(checkpoint.data))
-        self._prune()
-
-    def _prune(self) -> None:
-        """Keep this lease's latest two; another writer's are not ours to remove."""
-        own = sorted(key for _, key, _ in self._all() if f"-{self.lease}-" in key.rpartition("/")[2])
-        for key in own[:-CHECKPOINTS_KEPT]:
-            self.store.remove(key)

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -45,7 +45,14 @@ class Settings(BaseSettings):
     step_deadline_s: float = Field(
         120.0, gt=0, description="seconds without a step after which the compute child is replaced, at the least"
     )
-    checkpoint_interval_s: float = Field(2.0, gt=0, description="seconds of denoise work between checkpoints")
+    checkpoint_interval_s: float = Field(
+        0.0, ge=0, description="seconds of denoise work between checkpoints; 0 = by Young's rule, from what one costs"
+    )
+    checkpoint_interval_min_s: float = Field(0.5, gt=0, description="Young's rule: at least")
+    checkpoint_interval_max_s: float = Field(60.0, gt=0, description="Young's rule: at most")
+    mean_time_between_failures_s: float = Field(
+        300.0, gt=0, description="Young's rule: seconds of work until a denoise loses its worker, on average"
+    )
     drain_grace_s: float = Field(20.0, ge=0, description="seconds a terminating worker may still work")
     spool_max_bytes: int = Field(
         4 * 1024**3, ge=0, description="bytes of finished results that a worker keeps on local disk for an absent store"
@@ -66,6 +73,14 @@ class Settings(BaseSettings):
     views_port: int = Field(8084, ge=0, le=65535, description="port of the views' read-only JSON")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto = console on a terminal")
+
+    @field_validator("checkpoint_interval_max_s")
+    @classmethod
+    def _keeps_order(cls, most: float, info: ValidationInfo) -> float:
+        least = info.data.get("checkpoint_interval_min_s", most)
+        if most < least:
+            raise ValueError(f"{most} is below LATENTLINE_CHECKPOINT_INTERVAL_MIN_S = {least}")
+        return most
 
 
 @lru_cache(maxsize=1)

@@ -53,6 +53,11 @@ class Family(ABC):
     @abstractmethod
     def load_decoder(self) -> None: ...
 
+    @property
+    @abstractmethod
+    def denoisers(self) -> tuple[Any, ...]:
+        """The transformers that `load_denoiser` has loaded."""
+
     @abstractmethod
     def encode(self, recipe: Recipe) -> Tensors:
         """Conditioning of prompt and negative prompt. Raises `InvalidJob` when the prompt has too many tokens."""

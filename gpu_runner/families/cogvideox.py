@@ -70,6 +70,10 @@ class CogVideoX(Family):
         self.transformer: Any = transformer.to(self.device).eval()
         self.scheduler_config: Any = self.bundle.load(CogVideoXDDIMScheduler, "scheduler").config
 
+    @property
+    def denoisers(self) -> tuple[Any, ...]:
+        return (self.transformer,)
+
     def load_decoder(self) -> None:
         vae = self.bundle.load(AutoencoderKLCogVideoX, "vae", self.bundle.vae_dtype)
         self.vae: Any = vae.to(self.device).eval()

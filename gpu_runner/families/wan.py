@@ -61,6 +61,10 @@ class Wan(Family):
     def _transformer(self, component: str) -> Any:
         return self.bundle.load(WanTransformer3DModel, component, self.bundle.dtype).to(self.device).eval()
 
+    @property
+    def denoisers(self) -> tuple[Any, ...]:
+        return (self.transformer,) if self.low_noise is None else (self.transformer, self.low_noise)
+
     def load_decoder(self) -> None:
         self.vae: Any = self.bundle.load(AutoencoderKLWan, "vae", self.bundle.vae_dtype).to(self.device).eval()
 

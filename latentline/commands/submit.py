@@ -11,7 +11,7 @@ import typer
 
 from latentline import line
 from latentline.failures import CommandFailed
-from latentline.prompts import metadata_of, prompt_of, read_prompts
+from latentline.prompts import cache_of, metadata_of, prompt_of, read_prompts
 
 if TYPE_CHECKING:
     from schemas.events import PromptSubmitted
@@ -40,6 +40,10 @@ def submit(
     ] = None,
     guidance_scale: Annotated[float | None, typer.Option(help="How strictly the prompt is followed.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Solver, such as unipc.")] = None,
+    cache: Annotated[
+        str | None,
+        typer.Option(metavar="KIND[,SETTING=N]", help="Feature cache, such as first_block_cache,threshold=0.1."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Unset: derived from the job id.")] = None,
     priority: Annotated[int | None, typer.Option(help="-100 to 100; higher runs first.")] = None,
     metadata: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="Comes back in the completion.")] = [],  # noqa: B006
@@ -55,7 +59,7 @@ def submit(
         "tenant": tenant, "idempotency_key": idempotency_key, "model": model, "negative_prompt": negative_prompt,
         "size": size, "seconds": seconds, "num_frames": num_frames, "fps": fps,
         "num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale, "scheduler": scheduler,
-        "seed": seed, "priority": priority, "metadata": metadata_of(metadata),
+        "cache": cache_of(cache), "seed": seed, "priority": priority, "metadata": metadata_of(metadata),
     }  # fmt: skip
     if (prompt is None) == (file is None):
         raise typer.BadParameter("give a PROMPT or --file, one of the two")

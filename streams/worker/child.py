@@ -26,8 +26,10 @@ from schemas.bundle import MANIFEST_NAME, BundleManifest
 from schemas.errors import Cancelled, ErrorKind, InputLost, Preempted, report_of
 from schemas.stage import Stage
 from stages import loading
+from stages.checkpoints import StoredCheckpoints
 from stages.contract import StageRunner
 from stages.execute import Undelivered, execute
+from stages.interval import IntervalRule
 from stages.spool import Spool, SpoolFull
 from stages.store import ANSWER_S, ArtifactStore, Meter
 from streams import log, metrics
@@ -105,7 +107,7 @@ class Child:
                 start = time.monotonic()
                 self.runners[stage, manifest.model] = loading.load_stage(
                     stage, Path(folder), self.settings.device, self.settings.threads,
-                    self.settings.checkpoint_interval_s,
+                    intervals_of(self.settings),
                 )  # fmt: skip
                 seconds = time.monotonic() - start
                 self.send(Measured(metrics.MODEL_LOAD, seconds, {"model": manifest.model}))
@@ -132,7 +134,7 @@ class Child:
         """One task to its end. Whatever it raises becomes a message; only a fault of the process escapes."""
         task, start = order.task, time.monotonic()
         bit_class = loading.bit_class(task.stage, self.settings.device, self.settings.threads)
-        context = ChildContext(task.lease, store.checkpoints(task, bit_class), self.interruptions, self.send)
+        context = ChildContext(task.lease, StoredCheckpoints.of(store, task, bit_class), self.interruptions, self.send)
         try:
             context.raise_if_interrupted()
             runner = self.runners[task.stage, task.recipe.model]
@@ -205,6 +207,14 @@ class KeptLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = record.msg.get("event") if isinstance(record.msg, dict) else record.getMessage()
         self._keep(f"{record.levelname.lower()} {record.name}: {str(text)[:300]}")
+
+
+def intervals_of(settings: Settings) -> IntervalRule:
+    if settings.checkpoint_interval_s:
+        return IntervalRule.fixed(settings.checkpoint_interval_s)
+    return IntervalRule(
+        settings.mean_time_between_failures_s, settings.checkpoint_interval_min_s, settings.checkpoint_interval_max_s
+    )
 
 
 def store_of(settings: Settings, meter: Meter | None = None, answer_s: float = ANSWER_S) -> ArtifactStore:

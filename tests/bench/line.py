@@ -104,19 +104,24 @@ class RunningLine:
 
 
 @contextmanager
-def line(threads: int, workers: dict[str, int]) -> Iterator[RunningLine]:
+def running_stack(threads: int, workers: dict[str, int]) -> Iterator[tuple[Stack, Settings]]:
+    """A line of its own without views, ready, with so many threads in each compute child."""
     with TemporaryDirectory() as folder:
         stack = Stack(Path(folder))
         chosen = tuple(service for service in services(workers) if service.name != "views")
         os.environ["LATENTLINE_THREADS"] = str(threads)
         stack.up(services=chosen, any_ports=True, stays=False)
         try:
-            settings = settings_in(stack.environment(), Settings())
-            health = stack.status()["health"]["coordinator"].removesuffix("/healthz")
-            with tail(settings, COMPLETIONS) as completions:
-                yield RunningLine(Upstream(settings), completions, health)
+            yield stack, settings_in(stack.environment(), Settings())
         finally:
             stack.down(wipe=True)
+
+
+@contextmanager
+def line(threads: int, workers: dict[str, int]) -> Iterator[RunningLine]:
+    with running_stack(threads, workers) as (stack, settings), tail(settings, COMPLETIONS) as completions:
+        health = stack.status()["health"]["coordinator"].removesuffix("/healthz")
+        yield RunningLine(Upstream(settings), completions, health)
 
 
 def recipes(bundle: BundleManifest, steps: int, first_seed: int, count: int) -> list[Recipe]:

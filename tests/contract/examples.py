@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from schemas import events
 from schemas.base import Frozen
+from schemas.envelope import type_of
 from schemas.errors import ErrorKind, ErrorReport
 from schemas.job import Attempt, JobState, JobStatus, Lease, StageState
-from schemas.recipe import Encoding, Recipe
+from schemas.recipe import Encoding, FeatureCache, Recipe
 from schemas.stage import Stage
 
 NOW = 1767225600.5
@@ -111,6 +112,15 @@ FIRST: tuple[Frozen, ...] = (
 
 STATE = next(example for example in FIRST if isinstance(example, JobState))
 BEAT = next(example for example in FIRST if isinstance(example, events.Heartbeat))
+CACHE = FeatureCache(kind="first_block_cache", threshold=0.1, cache_reset_every=5)
+CACHED = RECIPE.model_copy(update={"cache": CACHE})
+HAVE_RECIPES = ("task", "job_completed", "job_failed", "job_cancelled")
+
+
+def first(name: str) -> Frozen:
+    return next(example for example in FIRST if type_of(type(example)) == f"latentline.{name}.v1")
+
+
 LATER: dict[str, Frozen] = {
     "latentline.heartbeat.v1.2": events.Heartbeat.model_validate(
         BEAT.model_dump() | {"last_end": "ended by SIGKILL; its log ends with: ..."}
@@ -126,4 +136,9 @@ LATER: dict[str, Frozen] = {
         ),
     }),
 }  # fmt: skip
+LATER |= {
+    "latentline.prompt_submitted.v1.2": first("prompt_submitted").model_copy(update={"cache": CACHE}),
+    **{f"latentline.{name}.v1.2": first(name).model_copy(update={"recipe": CACHED}) for name in HAVE_RECIPES},
+    "latentline.job_state.v1.3": LATER["latentline.job_state.v1.2"].model_copy(update={"recipe": CACHED}),
+}
 """Examples with fields that an event type got later, by the name of their golden file."""

@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from minio import Minio
 
-from gpu_runner.bundle import Bundle
-from gpu_runner.decode import decode_frames
-from gpu_runner.denoise import Denoise
-from gpu_runner.device import configure
-from gpu_runner.families.wan import Wan
 from gpu_runner.tiny.captions import parse_caption
 from gpu_runner.tiny.data import Pixels
 from gpu_runner.tiny.judge import judge
-from schemas.events import JobCancelled, JobCompleted, ObjectRef, StepProgress
-from schemas.job import JobState
+from schemas.events import JobCancelled, JobCompleted, ObjectRef
 from schemas.stage import STAGES, Stage
-from stages.decode import encode_chunks
-from stages.in_process import Undisturbed
-from stages.tensors import from_bytes
 from stages.video import decode, probe
 from streams.settings import Settings
 from streams.topics import PROGRESS
 from streams.worker.child import store_of
 from tests.e2e.conftest import Line
-from tests.processes import Tail, tail
+from tests.e2e.latents import completed, denoised, latents_of, undisturbed_frames, undisturbed_latents
+from tests.processes import tail
 from tests.support import eventually
 
 pytestmark = pytest.mark.broker
 
-BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "tiny"
 SLOW = 200
 """Steps of a denoise of some seconds: long enough to do something in its middle."""
 
@@ -50,12 +40,6 @@ def download(settings: Settings, ref: ObjectRef) -> bytes:
     finally:
         answer.close()
         answer.release_conn()
-
-
-def completed(line: Line, job: str) -> JobCompleted:
-    end = line.wait_for(job)[job]
-    assert isinstance(end, JobCompleted)
-    return end
 
 
 @pytest.mark.parametrize(
@@ -88,12 +72,6 @@ def test_steps_are_told_while_it_denoises(line_of_all: Line) -> None:
         eventually(lambda: denoised(progress, job) == list(range(1, 31)))
 
 
-def denoised(progress: Tail, job: str) -> list[int]:
-    """The denoise steps of a job that were told so far."""
-    events = (event for event in progress.events() if isinstance(event, StepProgress))
-    return [event.step for event in events if event.job == job and event.stage is Stage.DENOISE]
-
-
 def wait_for_step(line: Line, job: str, least: int = 3) -> None:
     """Until the denoise of a job is under way."""
     with tail(line.settings, PROGRESS) as progress:
@@ -123,35 +101,14 @@ def test_a_terminated_worker_hands_its_denoise_over_at_a_checkpoint(line_of_all:
     state = line_of_all.state(job)
     assert state is not None
     assert [a.outcome for a in state.attempts if a.stage is Stage.DENOISE] == ["preempted", "done"]
-    latents, frames = undisturbed(end)
-    assert torch.equal(latents_of(line_of_all, state), latents)
-    assert np.array_equal(frames_of(line_of_all, end), frames)
+    assert end.recipe is not None
+    latents = undisturbed_latents(end.recipe)
+    assert torch.equal(latents_of(store_of(line_of_all.settings), state), latents)
+    assert np.array_equal(frames_of(line_of_all, end), undisturbed_frames(end.recipe, latents))
 
 
 def frames_of(line: Line, end: JobCompleted) -> Pixels:
     return np.stack(list(decode(download(line.settings, end.video))))
-
-
-def latents_of(line: Line, state: JobState) -> torch.Tensor:
-    """What the denoise of a job gave to decode."""
-    ref = state.stages[Stage.DENOISE].artifact
-    assert ref is not None
-    store = store_of(line.settings)
-    return from_bytes(store.read(store.read_manifest(ref).find("latents"), ref))["latents"]
-
-
-def undisturbed(end: JobCompleted) -> tuple[torch.Tensor, Pixels]:
-    """Latents and frames of the same recipe in one go, in this process, with as many threads as a worker has."""
-    assert end.recipe is not None
-    family = Wan(Bundle.open(BUNDLE), configure("cpu", threads=1))
-    family.load_encoder()
-    family.load_denoiser()
-    family.load_decoder()
-    run = Denoise(family, end.recipe, family.encode(end.recipe))
-    while not run.done:
-        run.step()
-    track, *_ = encode_chunks(decode_frames(family, run.latents), end.recipe, Undisturbed())
-    return run.latents, np.stack(list(decode(track)))
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -21,9 +21,14 @@ from gpu_runner.families.base import Family
 from schemas.recipe import Recipe
 
 
-def cuts(steps: int) -> tuple[int, ...]:
-    """After the first step, in the middle, and before the last, where a lost solver state would not show."""
-    return (1, steps // 2, steps - 1)
+def cuts(recipe: Recipe) -> tuple[int, ...]:
+    """After the first step, in the middle, and before the last, where a lost solver state would not show.
+
+    With a feature cache: the first, the middle and the last of its reset points.
+    """
+    every = recipe.cache.cache_reset_every if recipe.cache else 1
+    points = range(every, recipe.num_inference_steps, every)
+    return (points[0], points[(len(points) - 1) // 2], points[-1])
 
 
 def encode(family: Family, recipe: Recipe, folder: Path) -> None:
@@ -36,14 +41,14 @@ def denoise(family: Family, recipe: Recipe, folder: Path) -> None:
     run = Denoise(family, recipe, load_file(folder / "embeds"))
     while not run.done:
         run.step()
-        if run.index in cuts(run.steps):
+        if run.index in cuts(recipe):
             (folder / f"checkpoint-{run.index}").write_bytes(run.state().to_bytes())
     save_file({"latents": run.latents.contiguous()}, folder / "latents")
 
 
 def resume(family: Family, recipe: Recipe, folder: Path) -> None:
     family.load_denoiser()
-    for cut in cuts(recipe.num_inference_steps):
+    for cut in cuts(recipe):
         run = Denoise(family, recipe, load_file(folder / "embeds"))
         run.restore(SolverState.from_bytes((folder / f"checkpoint-{cut}").read_bytes()))
         assert run.index == cut

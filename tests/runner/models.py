@@ -20,7 +20,7 @@ from diffusers import (
 )
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
-from gpu_runner import describe
+from gpu_runner import describe, feature_cache
 from gpu_runner.families import cogvideox
 from gpu_runner.schedulers import flow_match_scheduler
 from gpu_runner.tiny.captions import split
@@ -28,7 +28,7 @@ from gpu_runner.tiny.model import build_tokenizer, build_transformer
 from schemas.bundle import read_bundles
 from schemas.events import PromptSubmitted
 from schemas.limits import recipe_of
-from schemas.recipe import Recipe
+from schemas.recipe import FeatureCache, Recipe
 
 TINY = Path("bundles/tiny")
 PROMPT = "a yellow circle moving up on a purple background"
@@ -43,11 +43,13 @@ class Case:
     scheduler: str
     pipeline: Callable[[Path, Recipe], Any]
     steps: int = 5
+    cache: FeatureCache | None = None
 
     def recipe(self, bundle: Path) -> Recipe:
         asked = PromptSubmitted(
-            prompt=PROMPT, negative_prompt="black", scheduler=self.scheduler, num_inference_steps=self.steps, seed=11
-        )
+            prompt=PROMPT, negative_prompt="black", scheduler=self.scheduler, num_inference_steps=self.steps, seed=11,
+            cache=self.cache,
+        )  # fmt: skip
         bundles = read_bundles([bundle])
         return recipe_of(asked, "video_test", bundles, next(iter(bundles)))
 
@@ -56,11 +58,20 @@ class Case:
         asked = self.recipe(bundle)
         pipeline = self.pipeline(bundle, asked)
         pipeline.set_progress_bar_config(disable=True)
+        models = [model for model in (pipeline.transformer, getattr(pipeline, "transformer_2", None)) if model]
+        feature_cache.use(models, asked.cache)
+
+        def step_ended(_: Any, index: int, __: Any, carried: dict[str, Any]) -> dict[str, Any]:
+            if asked.cache and (index + 1) % asked.cache.cache_reset_every == 0:
+                feature_cache.empty(models)
+            return carried
+
         video: torch.Tensor = pipeline(
             prompt=asked.prompt, negative_prompt=asked.negative_prompt, height=asked.height, width=asked.width,
             num_frames=asked.num_frames, num_inference_steps=asked.num_inference_steps,
             guidance_scale=asked.guidance_scale, max_sequence_length=asked.max_sequence_length,
             generator=torch.Generator("cpu").manual_seed(asked.seed), output_type="pt",
+            callback_on_step_end=step_ended,
         ).frames[0]  # fmt: skip
         return video
 
@@ -133,6 +144,7 @@ def cogvideox_pipeline(bundle: Path, asked: Recipe) -> Any:
     return CogVideoXPipeline.from_pretrained(bundle, dtype=torch.float32)
 
 
+OFTEN = FeatureCache(threshold=0.4, cache_reset_every=3)
 ROTARY = {"use_rotary_positional_embeddings": True}
 CASES = (
     Case("wan-unipc", tiny, "unipc", wan_pipeline),
@@ -143,5 +155,11 @@ CASES = (
     Case(
         "cogvideox-1.5-dpm", cogvideox_of(CogVideoXDPMScheduler, patch_size_t=2, **ROTARY), cogvideox.DPM,
         cogvideox_pipeline,
+    ),
+    Case("wan-unipc-cached", tiny, "unipc", wan_pipeline, steps=10, cache=OFTEN),
+    Case("wan-two-experts-bf16-cached", two_experts, "unipc", wan_pipeline, steps=10, cache=OFTEN),
+    Case(
+        "cogvideox-dpm-cached", cogvideox_of(CogVideoXDPMScheduler), cogvideox.DPM, cogvideox_pipeline, steps=10,
+        cache=OFTEN,
     ),
 )  # fmt: skip

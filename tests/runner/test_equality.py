@@ -21,6 +21,7 @@ from gpu_runner.families import FAMILIES, cogvideox, family_of
 from gpu_runner.families.base import Family
 from gpu_runner.families.cogvideox import LATENT_FRAMES_A_CHUNK, chunks
 from schemas.errors import InvalidJob
+from schemas.recipe import Recipe
 from tests.runner.child import cuts
 from tests.runner.models import CASES, Case
 
@@ -62,8 +63,20 @@ def test_separate_processes_equal_one_pipeline_call(case: Case, folders: dict[st
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_run_resumed_in_another_process_is_bit_equal(case: Case, folders: dict[str, Path]) -> None:
     whole = load_file(folders[case.name] / "latents")["latents"]
-    for cut in cuts(case.steps):
+    for cut in cuts(Recipe.read((folders[case.name] / "recipe.json").read_bytes())):
         assert torch.equal(whole, load_file(folders[case.name] / f"resumed-{cut}")["latents"]), f"cut after {cut}"
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.cache], ids=lambda case: case.name)
+def test_a_feature_cache_changes_the_latents(case: Case, folders: dict[str, Path]) -> None:
+    """Else the cached cases above would show nothing."""
+    folder = folders[case.name]
+    family = loaded(folder, lambda family: family.load_denoiser())
+    plain = case.recipe(family.bundle.folder).model_copy(update={"cache": None})
+    run = Denoise(family, plain, load_file(folder / "embeds"))
+    while not run.done:
+        run.step()
+    assert not torch.equal(run.latents, load_file(folder / "latents")["latents"])
 
 
 STATELESS = ("flow-match-euler", cogvideox.DDIM)
@@ -72,7 +85,8 @@ STATELESS = ("flow-match-euler", cogvideox.DDIM)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_middle_cut_would_show_a_lost_solver_state(case: Case, folders: dict[str, Path]) -> None:
     """Latents and step alone are not enough for a multistep solver, or for one that draws noise."""
-    folder, cut = folders[case.name], case.steps // 2
+    folder = folders[case.name]
+    _, cut, _ = cuts(Recipe.read((folder / "recipe.json").read_bytes()))
     family = loaded(folder, lambda family: family.load_denoiser())
     run = Denoise(family, case.recipe(family.bundle.folder), load_file(folder / "embeds"))
     state = SolverState.from_bytes((folder / f"checkpoint-{cut}").read_bytes())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from stages.checkpoint import CheckpointWriter
 from stages.contract import Checkpoint, StageRunner
 from stages.evaluate import clip
 from stages.in_process import InProcessLine, Undisturbed
+from stages.interval import IntervalRule
 from stages.loading import bit_class, load_stage
 
 TINY = Path("bundles/tiny")
@@ -66,7 +66,7 @@ class Watched(Undisturbed):
 @pytest.fixture(scope="module")
 def denoise() -> StageRunner:
     """Saves after every step for which the one before is stored."""
-    return load_stage(Stage.DENOISE, TINY, threads=1, checkpoint_interval=0.0)
+    return load_stage(Stage.DENOISE, TINY, threads=1, intervals=IntervalRule.fixed(0.0))
 
 
 @pytest.fixture(scope="module")
@@ -134,19 +134,48 @@ def test_a_checkpoint_that_cannot_be_saved_costs_only_the_chance(
     assert context.durable == []
 
 
+@dataclass(frozen=True)
 class Counted:
+    step: int
+
     def to_bytes(self) -> bytes:
         return b"state"
 
 
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def test_a_checkpoint_is_due_after_its_interval_of_work() -> None:
-    clock: Iterator[float] = iter([0.0, 1.9, 2.0, 2.0, 3.0, 4.0])
-    writer = CheckpointWriter(context := Watched(Kept()), 2.0, clock=lambda: next(clock))
-    assert [writer.is_due(), writer.is_due()] == [False, True]
-    writer.save(1, Counted())
+    clock = Clock()
+    writer = CheckpointWriter(context := Watched(Kept()), IntervalRule.fixed(2.0), clock)
+    for clock.now, is_due in ((1.9, False), (2.0, True)):
+        assert writer.is_due() is is_due
+    writer.save(lambda: Counted(1))
     writer.close()
-    assert [writer.is_due(), writer.is_due()] == [False, True]
+    for clock.now, is_due in ((3.9, False), (4.0, True)):
+        assert writer.is_due() is is_due
     assert context.durable == [1]
+
+
+def test_the_interval_follows_from_what_the_first_checkpoint_cost() -> None:
+    clock = Clock()
+    writer = CheckpointWriter(Watched(Kept()), IntervalRule(50.0, shortest=1.0, longest=60.0), clock)
+
+    def slow_copy() -> Counted:
+        clock.now += 0.04
+        return Counted(1)
+
+    clock.now = 1.0
+    assert writer.is_due()
+    writer.save(slow_copy)
+    writer.close()
+    start = clock.now
+    for clock.now, is_due in ((start + 1.9, False), (start + 2.1, True)):
+        assert writer.is_due() is is_due
 
 
 def test_what_a_stage_made_belongs_to_the_bit_class_of_its_device() -> None:

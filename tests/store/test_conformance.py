@@ -11,8 +11,9 @@ from infra.local.ports import HOST, choose
 from schemas.errors import InputLost, StoreUnavailable
 from schemas.events import Manifest
 from schemas.stage import Stage
+from stages.checkpoints import StoredCheckpoints
 from stages.contract import Blob, Checkpoint
-from stages.store import ArtifactStore, Conflict, ManifestUnreadable, StoredCheckpoints
+from stages.store import ArtifactStore, Conflict, ManifestUnreadable
 from tests.store.conftest import Server
 
 FOLDER = "artifacts/t/encode/key"

@@ -8,7 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from schemas.bundle import BundleManifest, Components, Defaults, Geometry, Limits
-from schemas.limits import even_multiple
+from schemas.limits import CACHES, even_multiple
+from schemas.recipe import Encoding, FeatureCache
 
 # The same examples in every run: a test that fails by luck in somebody else's change helps nobody.
 settings.register_profile("line", derandomize=True, deadline=None)
@@ -64,8 +65,21 @@ def fields(draw: st.DrawFn) -> dict[str, Any]:
         "guidance_scale": st.floats(0.0, 20.0) | st.integers(0, 20),
         "scheduler": st.sampled_from(LIMITS.schedulers),
         "seed": st.integers(0, 2**32 - 1),
-    }
+        "cache": st.fixed_dictionaries({}, optional={
+            "kind": st.sampled_from(CACHES), "threshold": st.floats(0.0, 1.0),
+            "cache_reset_every": st.integers(1, 1000),
+        }),
+    }  # fmt: skip
     return {"prompt": draw(texts), **draw(st.fixed_dictionaries({}, optional=values))}
+
+
+def another(value: Any) -> Any:
+    """A value that a field of a recipe may have instead."""
+    if value is None:
+        return FeatureCache()
+    if isinstance(value, Encoding):
+        return Encoding(crf=40)
+    return value + "x" if isinstance(value, str) else value + 1
 
 
 json_values: st.SearchStrategy[Any] = st.recursive(

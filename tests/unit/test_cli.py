@@ -18,10 +18,11 @@ from latentline.commands.stack import worker_counts
 from latentline.failures import CommandFailed, line_of
 from latentline.finding import find_job
 from latentline.main import app
-from latentline.prompts import metadata_of, read_prompts
+from latentline.prompts import cache_of, metadata_of, prompt_of, read_prompts
 from schemas.errors import StoreUnavailable
 from schemas.events import PromptSubmitted
 from schemas.job import JobState
+from schemas.recipe import FeatureCache
 from schemas.stage import Stage
 from tests.unit.test_reducers import waiting
 
@@ -171,6 +172,15 @@ def test_a_bad_line_is_named_before_anything_is_sent(tmp_path: Path, text: str, 
 def test_metadata_is_name_and_value() -> None:
     assert metadata_of(["order=7", "note=a=b"]) == {"order": "7", "note": "a=b"}
     assert metadata_of([]) is None
+
+
+def test_a_cache_is_a_kind_and_its_settings() -> None:
+    assert cache_of(None) is None
+    assert cache_of("first_block_cache") == {"kind": "first_block_cache"}
+    asked = cache_of("first_block_cache, threshold=0.1,cache_reset_every=5")
+    assert prompt_of({"prompt": "x", "cache": asked}).cache == FeatureCache(threshold=0.1, cache_reset_every=5)
+    with pytest.raises(typer.BadParameter, match=r"cache\.treshold"):
+        prompt_of({"prompt": "x", "cache": cache_of("first_block_cache,treshold=0.1")})
 
 
 def test_workers_are_counted_by_stages() -> None:

@@ -13,7 +13,7 @@ from schemas.bundle import Limits
 from schemas.errors import ErrorKind, InvalidJob
 from schemas.events import PromptSubmitted
 from schemas.limits import recipe_of
-from schemas.recipe import Recipe
+from schemas.recipe import FeatureCache, Recipe
 from tests.unit.strategies import LIMITS, bundle_of, limits, texts
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1) | st.integers(-10, 300)
@@ -169,6 +169,23 @@ def test_an_unknown_choice_gets_the_closest(field: str, value: str, nearest: str
     error = refusal(LIMITS, **{field: value})
     assert error.nearest == nearest
     assert nearest in error.limit
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "nearest"),
+    [("kind", "first_block", "first_block_cache"), ("kind", "", "first_block_cache"), ("threshold", -0.1, 0.0),
+     ("threshold", 1.5, 1.0), ("cache_reset_every", 0, 1), ("cache_reset_every", 2000, 1000)],
+)  # fmt: skip
+def test_a_cache_setting_that_is_wrong_gets_the_nearest(setting: str, value: Any, nearest: Any) -> None:
+    error = refusal(cache={setting: value})
+    assert (error.field, error.nearest) == (f"cache.{setting}", nearest)
+    made = recipe(cache={setting: error.nearest}).cache
+    assert getattr(made, setting) == nearest
+
+
+def test_a_cache_of_which_nothing_is_said_has_diffusers_threshold() -> None:
+    assert recipe().cache is None
+    assert recipe(cache={}).cache == FeatureCache(kind="first_block_cache", threshold=0.05, cache_reset_every=10)
 
 
 def test_an_error_names_field_value_limit_and_nearest() -> None:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from schemas.events import PromptSubmitted
 from schemas.limits import recipe_of
-from schemas.recipe import Encoding, Recipe, derived_seed
+from schemas.recipe import FeatureCache, Recipe, derived_seed
 from tests.contract.examples import RECIPE
-from tests.unit.strategies import bundle_of, fields, texts
+from tests.unit.strategies import another, bundle_of, fields, texts
 
 BUNDLES = {"tiny": bundle_of()}
 
@@ -25,7 +25,7 @@ def normal(job: str = "video_1", **asked: Any) -> Recipe:
 def asked_again(recipe: Recipe) -> dict[str, Any]:
     """The prompt that spells out everything a recipe says."""
     same = ("model", "prompt", "negative_prompt", "seed", "num_frames", "fps", "num_inference_steps", "scheduler")
-    return recipe.subset(*same, "guidance_scale") | {"size": f"{recipe.width}x{recipe.height}"}
+    return recipe.subset(*same, "guidance_scale", "cache") | {"size": f"{recipe.width}x{recipe.height}"}
 
 
 @given(asked=fields())
@@ -71,9 +71,15 @@ def test_an_absent_seed_is_the_jobs_own() -> None:
 
 @pytest.mark.parametrize("name", Recipe.model_fields)
 def test_every_field_changes_the_digest(name: str) -> None:
-    value = getattr(RECIPE, name)
-    other = Encoding(crf=40) if isinstance(value, Encoding) else value + "x" if isinstance(value, str) else value + 1
+    other = another(getattr(RECIPE, name))
     assert RECIPE.model_copy(update={name: other}).digest != RECIPE.digest
+
+
+@pytest.mark.parametrize("changes", [{"kind": "other"}, {"threshold": 0.1}, {"cache_reset_every": 3}])
+def test_every_setting_of_a_cache_changes_the_digest(changes: dict[str, Any]) -> None:
+    cached = RECIPE.model_copy(update={"cache": FeatureCache()})
+    other = RECIPE.model_copy(update={"cache": FeatureCache(**changes)})
+    assert other.digest != cached.digest
 
 
 def test_digest_and_derived_seed_are_the_same_in_every_release() -> None:
