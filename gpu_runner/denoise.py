@@ -14,6 +14,7 @@ from safetensors.torch import save
 
 from gpu_runner.families.base import Family, Tensors
 from gpu_runner.schedulers import restore_scheduler, scheduler_state
+from gpu_runner.tensors import checked
 from schemas.recipe import Recipe
 
 SCHEDULER_PREFIX = "scheduler."
@@ -34,10 +35,11 @@ class SolverState:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> SolverState:
+        """Raises `InvalidTensors`."""
         with tempfile.NamedTemporaryFile(suffix=".safetensors", delete=False) as file:
             file.write(data)
         try:
-            with safe_open(file.name, framework="pt") as opened:
+            with checked(data), safe_open(file.name, framework="pt") as opened:
                 metadata = opened.metadata()
                 tensors = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
         finally:
