@@ -11,6 +11,13 @@ import torch
 
 from schemas.bundle import MANIFEST_NAME, BundleManifest
 
+PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
+"""Weights that run code when they are loaded."""
+
+
+class UnsafeBundle(ValueError):
+    """A bundle with weights that are no safetensors."""
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -21,9 +28,11 @@ class Bundle:
 
     @classmethod
     def open(cls, place: Path) -> Bundle:
-        """The bundle whose `latentline.json` is in `place`. Raises `FileNotFoundError`."""
+        """The bundle whose `latentline.json` is in `place`. Raises `FileNotFoundError`, `UnsafeBundle`."""
         manifest = BundleManifest.read((place / MANIFEST_NAME).read_bytes())
-        return cls(resolve(place, manifest.source, manifest.source_revision), manifest)
+        folder = resolve(place, manifest.source, manifest.source_revision)
+        refuse_pickles(folder)
+        return cls(folder, manifest)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -42,6 +51,16 @@ class Bundle:
         """One component by its class; weights from safetensors, no remote code."""
         options = {} if dtype is None else {"dtype": dtype, "use_safetensors": True}
         return loader.from_pretrained(self.folder / component, **options)
+
+
+def refuse_pickles(folder: Path) -> None:
+    """Also where safetensors lie beside them: a library may choose differently tomorrow. Raises `UnsafeBundle`."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICKLES)
+    if found:
+        raise UnsafeBundle(
+            f"{found[0].relative_to(folder)} in {folder} may be a pickle, which runs code when it is loaded: "
+            "save the model with `safe_serialization=True` and remove this file"
+        )
 
 
 def named_dtype(name: str) -> torch.dtype:

@@ -16,6 +16,7 @@ from gpu_runner import feature_cache
 from gpu_runner.device import wait_for
 from gpu_runner.families.base import Family, Tensors
 from gpu_runner.schedulers import restore_scheduler, scheduler_state
+from gpu_runner.tensors import checked
 from schemas.recipe import Recipe
 
 SCHEDULER_PREFIX = "scheduler."
@@ -36,10 +37,11 @@ class SolverState:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> SolverState:
+        """Raises `InvalidTensors`."""
         with tempfile.NamedTemporaryFile(suffix=".safetensors", delete=False) as file:
             file.write(data)
         try:
-            with safe_open(file.name, framework="pt") as opened:
+            with checked(data), safe_open(file.name, framework="pt") as opened:
                 metadata = opened.metadata()
                 tensors = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
         finally:

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from gpu_runner.bundle import resolve
+from gpu_runner.bundle import refuse_pickles, resolve
 from gpu_runner.families import FAMILIES, family_of
 from gpu_runner.families.base import Family
 from schemas.bundle import MANIFEST_NAME, BundleManifest, Components, Defaults, Limits
@@ -41,6 +41,7 @@ def read_config(folder: Path, component: str) -> dict[str, Any]:
 
 def describe(folder: Path, family: type[Family], arguments: argparse.Namespace) -> BundleManifest:
     """The manifest of a diffusers folder: geometry and limits read off the configs, digests off the files."""
+    refuse_pickles(folder)
     parts = family.components.items()
     components = Components(**{stage: component_digest(folder, names) for stage, names in parts})
     geometry = family.geometry(read_config(folder, "vae"))

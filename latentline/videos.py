@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from schemas.events import ArtifactRef, ObjectRef
 from schemas.job import JobState
+from schemas.places import MANIFEST
 from schemas.stage import STAGES, Stage
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ def download(store: ArtifactStore, job: str, ref: ObjectRef, target: Path) -> by
 
     Raises `InputLost` when it is gone or damaged, `StoreUnavailable`, `OSError` for a target that cannot be written.
     """
-    published = ArtifactRef(stage=Stage.MUX, key=job, manifest_key="", etag="")
+    manifest = f"{ref.key.rpartition('/')[0]}/{MANIFEST}"
+    published = ArtifactRef(stage=Stage.MUX, key=job, manifest_key=manifest, etag="")
     data = store.read(ref, published)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.partial")

@@ -23,6 +23,8 @@ CONTENT_TYPE = "application/json"
 TYPE_PREFIX = "latentline."
 SCHEMA_BASE = "https://latentline.dev/schemas/"
 LONGEST_MESSAGE, LONGEST_DETAIL = 2000, 200
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""CloudEvents allows none in an attribute; a line break in an id would make signatures ambiguous."""
 
 EVENTS: tuple[type[Frozen], ...] = (
     events.PromptSubmitted, events.CancelRequested,
@@ -134,8 +136,11 @@ def parse(value: bytes) -> Any:
 
 def envelope_of(attributes: dict[str, str]) -> Envelope:
     for required in ("ce_type", "ce_id"):
-        if not attributes.get(required):
+        text = attributes.get(required)
+        if not text:
             raise UnreadableEvent("missing_header", f"the header {required} is missing", required)
+        if CONTROLS.search(text):
+            raise UnreadableEvent("invalid_field", f"{required} has a control character", required, repr(text))
     if attributes.get("ce_specversion", "1.0") != "1.0":
         version = attributes["ce_specversion"]
         raise UnreadableEvent("unknown_specversion", f"CloudEvents {version!r} is not 1.0", "ce_specversion", version)

@@ -10,7 +10,8 @@ LatentlineError
 │   ├── Cancelled          the job ends as cancelled
 │   └── Preempted          the work goes on elsewhere from its checkpoint
 └── Bug                  twice, then failed and dead-lettered (also every exception outside this tree)
-    └── UnreadableTask, UnreadableOutcome, UnwantedOutput, NoVideo, PoisonJob   verdicts on records and jobs
+    ├── UnreadableTask, UnreadableOutcome, UnwantedOutput, NoVideo, PoisonJob   verdicts on records and jobs
+    └── ForeignObject, InvalidTensors   what an event or the store named is refused unread
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from typing import ClassVar
 from pydantic import Field
 
 from schemas.base import Frozen, OpenEnum
+
+LONGEST_MESSAGE = 2000
 
 
 class ErrorKind(OpenEnum):
@@ -73,6 +76,7 @@ DEAD_LETTER_REASONS = {
     "unexpected_event": "a readable event in a topic where it does not belong",
     "unknown_job": "a cancel for a job that is another tenant's",
     "unknown_worker": "an operator's command for a worker that is not heard",
+    "not_authorised": "nobody who may speak for this tenant has signed it",
     "too_large": "what it led to does not fit into a record",
     "poison_event": "taking it in fails every time",
 }
@@ -84,7 +88,7 @@ class ErrorReport(Frozen):
 
     kind: ErrorKind
     code: str = Field(description="stable word for programs, such as `invalid_value` or `gpu_out_of_memory`")
-    message: str = Field(max_length=2000, description="plain words for people")
+    message: str = Field(max_length=LONGEST_MESSAGE, description="plain words for people")
     field: str | None = None
     value: str | None = Field(None, max_length=200)
     limit: str | None = None
@@ -102,7 +106,7 @@ class LatentlineError(Exception):
     code: ClassVar[str] = "internal_error"
 
     def report(self) -> ErrorReport:
-        return ErrorReport(kind=self.kind, code=self.code, message=message_of(str(self)))
+        return ErrorReport(kind=self.kind, code=self.code, message=legible(str(self)))
 
 
 class Transient(LatentlineError):
@@ -153,7 +157,7 @@ class InvalidJob(LatentlineError):
     def report(self) -> ErrorReport:
         nearest = None if self.nearest is None else str(self.nearest)
         return ErrorReport(
-            kind=self.kind, code=self.code, message=message_of(str(self)),
+            kind=self.kind, code=self.code, message=legible(str(self)),
             field=self.field, value=self.value, limit=self.limit, nearest=nearest,
         )  # fmt: skip
 
@@ -219,16 +223,28 @@ class PoisonJob(Bug):
     code = "poison_job"
 
 
+class ForeignObject(Bug):
+    """A task names an object that is not the output it should read: another tenant's, or none of the line's."""
+
+    code = "foreign_object"
+
+
+class InvalidTensors(Bug):
+    """Bytes that are no safetensors, or whose header promises what they do not hold; refused before memory is taken."""
+
+    code = "invalid_tensors"
+
+
 def report_of(error: BaseException) -> ErrorReport:
     """The report of any exception; what is outside the tree is a bug."""
     if isinstance(error, LatentlineError):
         return error.report()
-    return ErrorReport(kind=ErrorKind.BUG, code=Bug.code, message=message_of(f"{type(error).__name__}: {error}"))
+    return ErrorReport(kind=ErrorKind.BUG, code=Bug.code, message=legible(f"{type(error).__name__}: {error}"))
 
 
-def message_of(text: str) -> str:
-    """What fits into a report. Half a surrogate pair, as in the name of an odd file, is no text for JSON."""
-    return text.encode(errors="backslashreplace").decode()[:2000]
+def legible(text: str) -> str:
+    """As long as a report takes, and without halves of characters: a path of another encoding has such."""
+    return text[:LONGEST_MESSAGE].encode(errors="replace").decode()
 
 
 def shorten(value: object, longest: int = 80) -> str:

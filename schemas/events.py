@@ -15,6 +15,7 @@ from pydantic import Field
 from schemas.base import Frozen, OpenEnum, Whole
 from schemas.digest import digest
 from schemas.errors import ErrorReport
+from schemas.places import Etag, ObjectKey, Segment
 from schemas.recipe import FeatureCache, Recipe
 from schemas.stage import Stage
 
@@ -66,7 +67,7 @@ class ObjectRef(Frozen):
     """An object in the store, promised by digest."""
 
     name: str = Field(description="role in its stage's output, such as `latents` or `video`")
-    key: str = Field(description="object key in the bucket")
+    key: ObjectKey = Field(description="object key in the bucket")
     size: int = Field(ge=0)
     sha256: str
     media_type: str = "application/octet-stream"
@@ -76,7 +77,7 @@ class Manifest(Frozen):
     """The small object that makes a stage's output exist. It names its lease, so its etag is unique."""
 
     stage: Stage
-    key: str = Field(description="stage key")
+    key: Segment = Field(description="stage key")
     lease: int
     objects: tuple[ObjectRef, ...]
     facts: dict[str, str | int | float | bool] = Field({}, description="what the stage measured or chose")
@@ -95,9 +96,9 @@ class ArtifactRef(Frozen):
     """A manifest in the store, at one etag."""
 
     stage: Stage
-    key: str = Field(description="stage key")
-    manifest_key: str = Field(description="object key of the manifest")
-    etag: str
+    key: Segment = Field(description="stage key")
+    manifest_key: ObjectKey = Field(description="object key of the manifest")
+    etag: Etag
 
 
 # -- tasks.*: coordinator to one incarnation -------------------------------------------------------------------
@@ -108,14 +109,14 @@ class Task(Frozen):
 
     incarnation: str
     lease: int = Field(ge=1)
-    job: str
-    tenant: str
+    job: Segment
+    tenant: Segment
     stage: Stage
-    key: str = Field(description="stage key")
+    key: Segment = Field(description="stage key")
     recipe: Recipe
     attempt: int = Field(ge=1)
     upstream: ArtifactRef | None = None
-    condemned_etag: str | None = Field(None, description="a manifest at this etag is no hit; replace it")
+    condemned_etag: Etag | None = Field(None, description="a manifest at this etag is no hit; replace it")
     metadata: dict[str, str] = {}
 
 
@@ -144,9 +145,9 @@ class Outcome(Frozen):
     incarnation: str
     worker: str
     lease: int
-    job: str
+    job: Segment
     stage: Stage
-    key: str
+    key: Segment
 
 
 class Started(Outcome):
@@ -191,7 +192,7 @@ class InputMissing(Outcome):
 
     upstream_stage: Stage
     upstream_key: str
-    etag: str
+    etag: Etag
     why: str
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from schemas.errors import InputLost, StoreUnavailable
+from schemas import places
+from schemas.errors import ForeignObject, InputLost, StoreUnavailable
 from schemas.events import ArtifactRef, Manifest, ObjectRef, Task
 from stages.contract import Context, Fact, Output, StageRunner
 from stages.store import ArtifactStore, ManifestUnreadable, Published
@@ -101,6 +102,8 @@ def fetch(store: ArtifactStore, runner: StageRunner, task: Task) -> dict[str, by
     upstream = task.upstream
     if upstream is None:
         raise ValueError(f"the task of {task.stage} names no upstream output")
+    if not places.holds(places.folder(task.tenant, upstream.stage, upstream.key, task.job), upstream.manifest_key):
+        raise ForeignObject(f"{upstream.manifest_key} is not the {upstream.stage} output of tenant {task.tenant}")
     manifest = store.read_manifest(upstream)
     try:
         return {name: store.read(manifest.find(name), upstream) for name in runner.reads}

@@ -25,6 +25,7 @@ from minio import Minio
 from minio.error import InvalidResponseError, S3Error, ServerError
 from pydantic import ValidationError
 
+from schemas import places
 from schemas.digest import sha256
 from schemas.errors import InputLost, StoreUnavailable
 from schemas.events import ArtifactRef, Manifest, ObjectRef, Task
@@ -111,7 +112,7 @@ class ArtifactStore:
 
     @staticmethod
     def folder(tenant: str, stage: Stage, key: str, job: str) -> str:
-        return f"videos/{tenant}/{job}" if stage is Stage.MUX else f"artifacts/{tenant}/{stage}/{key}"
+        return places.folder(tenant, stage, key, job)
 
     @classmethod
     def folder_of(cls, task: Task) -> str:
@@ -138,7 +139,7 @@ class ArtifactStore:
         """The bytes that `source`'s manifest promises. Raises `InputLost` when they are gone or not those bytes."""
         data = self._cache.get(ref.key)
         if data is None:
-            data = self._get(ref.key)
+            data = self._get(ref.key, longest=ref.size)
         if data is None:
             raise InputLost(source.stage, source.key, source.etag, f"object {ref.name} is missing")
         if len(data) != ref.size or sha256(data) != ref.sha256:
@@ -155,7 +156,10 @@ class ArtifactStore:
     # -- manifests -----------------------------------------------------------------------------------------------
 
     def find(self, folder: str) -> Published | None:
-        """What is published there, or None. Raises `ManifestUnreadable` for something that is no manifest."""
+        """What is published there, or None.
+
+        Raises `ManifestUnreadable` for what is no manifest, or one that names objects outside of its folder.
+        """
         place = f"{folder}/manifest.json"
         found = self._call("get", lambda: missing_as(None, lambda: self._get_with_etag(place)))
         if found is None:
@@ -166,6 +170,8 @@ class ArtifactStore:
             manifest = Manifest.read(data)
         except (ValidationError, ValueError):
             raise ManifestUnreadable(etag) from None
+        if not places.holds(folder, *(ref.key for ref in manifest.objects)):
+            raise ManifestUnreadable(etag)
         return Published(manifest, ArtifactRef(stage=manifest.stage, key=manifest.key, manifest_key=place, etag=etag))
 
     def read_manifest(self, ref: ArtifactRef) -> Manifest:
@@ -268,17 +274,18 @@ class ArtifactStore:
 
     # -- the client ----------------------------------------------------------------------------------------------
 
-    def _get(self, key: str, kind: str = "object") -> bytes | None:
-        found = self._call("get", lambda: missing_as(None, lambda: self._get_with_etag(key)))
+    def _get(self, key: str, kind: str = "object", longest: int | None = None) -> bytes | None:
+        found = self._call("get", lambda: missing_as(None, lambda: self._get_with_etag(key, longest)))
         if found is None:
             return None
         self.meter.moved(kind, "get", len(found[0]))
         return found[0]
 
-    def _get_with_etag(self, key: str) -> tuple[bytes, str]:
+    def _get_with_etag(self, key: str, longest: int | None = None) -> tuple[bytes, str]:
+        """Reads one byte more than `longest` at most, so that what is too long is seen and takes no memory."""
         answer = self.client.get_object(bucket_name=self.bucket, object_name=key)
         try:
-            return answer.read(), answer.headers["ETag"].strip('"')
+            return answer.read(None if longest is None else longest + 1), answer.headers["ETag"].strip('"')
         finally:
             answer.close()
             answer.release_conn()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
@@ -94,6 +94,9 @@ TOOL: dict[str, Setting] = CONSUMER | {
 }
 
 
+UNUSED_GROUP = "latentline.unused"
+SASL_MECHANISM = "SCRAM-SHA-512"
+
 MENDED = (
     KafkaError._PARTITION_EOF,
     KafkaError._TRANSPORT,
@@ -112,9 +115,11 @@ class ErrorWatch:
     """The `error_cb` of a client. Keeps the first fatal error for the loop that asks."""
 
     fatal: KafkaError | None = None
-    seen: dict[int, float] = field(default_factory=dict)
+    refused: bool = False
+    """Whether a broker did not take our name or password."""
 
     def __call__(self, error: KafkaError) -> None:
+        self.refused |= error.code() in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED)
         if error.fatal() and self.fatal is None:
             self.fatal = error
 
@@ -157,7 +162,20 @@ def config(
         "client.id": "latentline",
         "error_cb": watch or ErrorWatch(),
     }
+    values |= identity(settings)
     return values | {name.replace("_", "."): value for name, value in more.items()}
+
+
+def identity(settings: Settings) -> dict[str, Any]:
+    """Who we are, for a broker that asks."""
+    if not settings.kafka_username:
+        return {}
+    return {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": SASL_MECHANISM,
+        "sasl.username": settings.kafka_username,
+        "sasl.password": settings.kafka_password.get_secret_value(),
+    }
 
 
 def producer(role: dict[str, Setting], settings: Settings, watch: ErrorWatch | None = None, **more: Any) -> Producer:
@@ -166,7 +184,7 @@ def producer(role: dict[str, Setting], settings: Settings, watch: ErrorWatch | N
 
 def consumer(role: dict[str, Setting], settings: Settings, watch: ErrorWatch | None = None, **more: Any) -> Consumer:
     """A consumer; without `group_id` it gets one that never commits, for use with `assign`."""
-    more.setdefault("group_id", f"{settings.topic_prefix}latentline.unused")
+    more.setdefault("group_id", f"{settings.topic_prefix}{UNUSED_GROUP}")
     return Consumer(config(role, settings, watch, **more), logger=librdkafka_logger())
 
 

@@ -162,7 +162,7 @@ RETRY_REASON = Label("reason", (
 WASTE_REASON = Label("reason", ("failed", "worker_lost", "void_lease", "unwanted", "cancelled", "redone", OTHER))
 DEAD_LETTER_REASON = Label("reason", (
     *DEAD_LETTER_REASONS, "poison_job", "compute_child_died", "internal_error", "unreadable_task", "unreadable_outcome",
-    "unwanted_output", "no_video", OTHER,
+    "unwanted_output", "no_video", "foreign_object", "invalid_tensors", OTHER,
 ))  # fmt: skip
 DUPLICATE = Label("where", ("prompt", "cancel", "outcome", "artifact", "usage", OTHER))
 OPERATION = Label("operation", ("get", "put", "put_if_absent", "put_if_match", "stat", "delete", "list"))

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import DirectoryPath, Field, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 
 
 class Settings(BaseSettings):
@@ -16,6 +22,13 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(Path(".latentline"), description="folder of the local stack and of a worker's spool")
     kafka_bootstrap: str = Field("127.0.0.1:9092", description="bootstrap servers, host:port[,host:port]")
+    kafka_username: str = Field("", description="who we are to the broker (SCRAM-SHA-512); empty: it does not ask")
+    kafka_password: SecretStr = Field(SecretStr(""), description="password of that user")
+    signing_key: SecretStr = Field(SecretStr(""), description="signs prompts in that user's name; empty: unsigned")
+    signers_file: Path | None = Field(None, description="JSON: who may sign for which tenant; none: anybody may")
+    secrets_dir: DirectoryPath | None = Field(
+        None, description="folder with secrets as files, each named as its variable in lower case; variables win"
+    )
     topic_prefix: str = Field("", description="put before every topic, group and transactional id")
     cells: int = Field(1, ge=1, description="cells of this line; one partition each in per-cell topics")
     cell: int = Field(0, ge=0, description="the cell of this worker")
@@ -81,6 +94,16 @@ class Settings(BaseSettings):
         if most < least:
             raise ValueError(f"{most} is below LATENTLINE_CHECKPOINT_INTERVAL_MIN_S = {least}")
         return most
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
+        """The folder of secrets is itself named by a variable."""
+        folder = os.environ.get("LATENTLINE_SECRETS_DIR")
+        return init_settings, env_settings, SecretsSettingsSource(settings_cls, folder)
 
 
 @lru_cache(maxsize=1)

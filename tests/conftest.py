@@ -40,6 +40,6 @@ def new_line(stack: Stack, data: Path) -> Settings:
     prefix = f"t{os.getpid()}-{next(_numbers)}."
     own = {"data_dir": data, "topic_prefix": prefix, "store_bucket": prefix.rstrip(".").lower()}
     settings = settings_in(stack.environment(), Settings()).model_copy(update=own)
-    topics.apply(settings.kafka_bootstrap, prefix)
+    topics.apply(settings)
     bucket.apply(bucket.connect(settings), settings.store_bucket)
     return settings

@@ -16,6 +16,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, Producer, TopicPartition
+from pydantic import SecretStr
 
 from infra.local import ports
 from infra.local.guard import MARK, Guard
@@ -41,6 +42,13 @@ GUARD = Guard(f"tests/{os.getpid()}/")
 atexit.register(GUARD.close)
 
 
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Variables that make a process read the same settings."""
+    values = {name: getattr(settings, name) for name in Settings.model_fields}
+    plain = {name: v.get_secret_value() if isinstance(v, SecretStr) else v for name, v in values.items()}
+    return {f"LATENTLINE_{name.upper()}": str(value) for name, value in plain.items() if value is not None}
+
+
 class Service:
     """One process. Its log goes to a file that a failed test can show."""
 
@@ -53,9 +61,7 @@ class Service:
         self.popen: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Service:
-        shown = self.settings.model_dump(mode="json", exclude={"store_secret_key"})
-        secret = {"LATENTLINE_STORE_SECRET_KEY": self.settings.store_secret_key.get_secret_value()}
-        environment = {f"LATENTLINE_{name.upper()}": str(value) for name, value in shown.items()} | secret
+        environment = environment_of(self.settings)
         GUARD.check()
         out: IO[bytes] = self.log_file.open("ab")
         self.popen = subprocess.Popen(

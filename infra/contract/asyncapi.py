@@ -14,6 +14,7 @@ import yaml
 from infra.contract.markdown import first_line
 from schemas.base import Frozen
 from schemas.envelope import CONTENT_TYPE, HEADERS, MODELS, Header, type_of
+from schemas.signature import SIGNATURE
 from streams.topics import TOPICS, Topic
 
 Node = dict[str, Any]
@@ -109,7 +110,7 @@ def headers() -> Node:
     return {
         "type": "object",
         "required": [header.name for header in HEADERS if header.required],
-        "properties": {header.name: header_schema(header) for header in HEADERS},
+        "properties": {header.name: header_schema(header) for header in (*HEADERS, SIGNATURE)},
     }
 
 

@@ -33,9 +33,12 @@ def row(name: str, field: FieldInfo, schema: dict[str, Any]) -> tuple[str, str, 
 
 def kind(schema: dict[str, Any]) -> str:
     """The type of a variable and its bounds, in words."""
+    schema = next((each for each in schema.get("anyOf", ()) if each["type"] != "null"), schema)
     if "enum" in schema:
         return f"one of {codes(schema['enum'])}"
-    word = {"password": "secret", "path": "path"}.get(schema.get("format", ""), schema["type"])
+    word = {"password": "secret", "path": "path", "directory-path": "folder"}.get(
+        schema.get("format", ""), schema["type"]
+    )
     bounds = [f"{sign} {schema[name]:g}" for name, sign in SHORT_BOUNDS.items() if name in schema]
     return " ".join([word, ", ".join(bounds)]).strip()
 
@@ -47,4 +50,6 @@ def default(field: FieldInfo, schema: dict[str, Any]) -> str:
     if field.default_factory is not None:
         return f"what {code(f'{field.default_factory.__name__}()')} says"
     value = schema["default"]
+    if value is None:
+        return "none"
     return "empty" if value == "" else code(str(value).lower() if isinstance(value, bool) else value)

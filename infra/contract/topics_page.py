@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from infra.contract.markdown import code, table
 from schemas.envelope import HEADERS, type_of
+from schemas.signature import SIGNATURE
 from streams.topics import DAY_MS, HOUR_MS, TOPICS, Topic
 
 HEAD = """\
@@ -25,7 +26,8 @@ Every event is a CloudEvent in binary mode: its attributes are headers, its data
 
 
 def page() -> str:
-    headers = ((code(header.name), "always" if header.required else "if known", header.meaning) for header in HEADERS)
+    listed = (*HEADERS, SIGNATURE)
+    headers = ((code(header.name), "always" if header.required else "if known", header.meaning) for header in listed)
     return HEAD + table(COLUMNS, map(row, TOPICS)) + HEADERS_HEAD + table(("header", "there", "meaning"), headers)
 
 

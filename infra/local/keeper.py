@@ -82,7 +82,7 @@ class Keeper:
         plan, port = self.plan, self.plan.ports
         kafka = Kafka(
             plan.data / "kafka", plan.temporary, plan.log("kafka"), self._mark("kafka"), port["kafka"],
-            port["kafka-controller"],
+            port["kafka-controller"], plan.access.broker,
         )  # fmt: skip
         store = MinioServer(
             plan.data / "minio", plan.log("minio"), self._mark("minio"), port["minio"], port["minio-console"],
@@ -100,8 +100,9 @@ class Keeper:
         self._prepare_line()
 
     def _prepare_line(self) -> None:
-        settings = settings_in(self.plan.environment(), Settings())
-        topics.apply(settings.kafka_bootstrap, settings.topic_prefix, settings.cells)
+        settings = settings_in(self.plan.owner_environment(), Settings())
+        self.plan.access.admit(settings)
+        topics.apply(settings)
         bucket.apply(bucket.connect(settings), settings.store_bucket)
         (self.plan.data / "prometheus-targets.json").write_bytes(orjson.dumps(self.plan.scrape_targets()))
 

@@ -20,6 +20,7 @@ from infra.local.finding import Problem, Subject
 from infra.local.health import unready
 from infra.local.stack import Stack
 from schemas.bundle import read_bundles
+from streams.clients import ErrorWatch
 from streams.settings import Settings
 from streams.topics import TOPICS
 
@@ -84,12 +85,20 @@ def broker(subject: Subject) -> str:
             f"no broker: nobody answers at {', '.join(refused)}",
             f"{START}, or name your brokers in LATENTLINE_KAFKA_BOOTSTRAP",
         )
+    watch = ErrorWatch()
+    client = topics.admin(settings, watch)
     try:
-        cluster = topics.admin(settings.kafka_bootstrap).list_topics(timeout=ANSWER_WITHIN_S)
+        cluster = client.list_topics(timeout=ANSWER_WITHIN_S)
     except KafkaException as error:
+        client.poll(0.1)  # tells the watch
+        if watch.refused:
+            raise Problem(
+                f"the broker at {settings.kafka_bootstrap} does not let {settings.kafka_username!r} in",
+                "check LATENTLINE_KAFKA_USERNAME and LATENTLINE_KAFKA_PASSWORD",
+            ) from error
         raise Problem(
             f"something listens at {settings.kafka_bootstrap}, but not as a Kafka broker: {error.args[0].str()}",
-            "check LATENTLINE_KAFKA_BOOTSTRAP, and the broker's own log",
+            "check LATENTLINE_KAFKA_BOOTSTRAP, whether it asks for LATENTLINE_KAFKA_USERNAME, and its own log",
         ) from error
     return f"{len(cluster.brokers)} at {settings.kafka_bootstrap}"
 
@@ -107,7 +116,7 @@ def topic_table(subject: Subject) -> str:
     settings = subject.settings
     try:
         broker(subject)
-        differences = topics.check(settings.kafka_bootstrap, settings.topic_prefix, settings.cells)
+        differences = topics.check(settings)
     except (Problem, KafkaException):
         return "not known while the broker is unreachable"
     if differences:

@@ -11,8 +11,10 @@ from typing import Self
 from pydantic import TypeAdapter, ValidationError
 
 from infra.local import ports
+from infra.local.access import Access, Open
 from infra.local.minio import Credentials
 from infra.local.services import SERVER_PORTS, SERVICES, THREADING, Service
+from infra.security.access import Guarded
 from streams.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -27,11 +29,13 @@ class Plan:
     services: tuple[Service, ...]
     tied_to: int | None = None
     """Process with whose end the stack ends; None for one that stays."""
+    tenants: tuple[str, ...] = ()
+    """Whom a secure line takes prompts of; none: an open line, which asks nobody."""
 
     @classmethod
     def draw(
         cls, data: Path, services: tuple[Service, ...] = SERVICES, any_ports: bool = False,
-        taken: Iterable[int] = (), tied_to: int | None = None,
+        taken: Iterable[int] = (), tied_to: int | None = None, tenants: tuple[str, ...] = (),
     ) -> Self:  # fmt: skip
         """Choose ports: those of the last time, else the usual ones (never with `any_ports`), where free."""
         usual = SERVER_PORTS | {service.name: service.port for service in services}
@@ -39,14 +43,20 @@ class Plan:
         wanted = {name: last.get(name, 0 if any_ports else port) for name, port in usual.items()}
         chosen = dict(zip(wanted, ports.choose(wanted.values(), taken), strict=True))
         placed = tuple(replace(service, port=chosen[service.name]) for service in services)
-        return cls(data.resolve(), chosen, placed, tied_to)
+        return cls(data.resolve(), chosen, placed, tied_to, tenants)
+
+    @classmethod
+    def last(cls, data: Path) -> Self | None:
+        """The plan of the last time, if there was one that this release can read."""
+        try:
+            return cls.load(data)
+        except (OSError, ValidationError):
+            return None
 
     @classmethod
     def of_last_time(cls, data: Path) -> dict[str, int]:
-        try:
-            return cls.load(data).ports
-        except (OSError, ValidationError):
-            return {}
+        last = cls.last(data)
+        return last.ports if last else {}
 
     @classmethod
     def load(cls, data: Path) -> Self:
@@ -62,6 +72,12 @@ class Plan:
         return Credentials.of(self.data / "credentials")
 
     @property
+    def access(self) -> Access:
+        if self.tenants:
+            return Guarded(self.data, self.credentials, self.services, self.tenants)
+        return Open(self.credentials)
+
+    @property
     def temporary(self) -> Path:
         """What is in there lives no longer than the stack runs."""
         return self.data / "temporary"
@@ -70,16 +86,21 @@ class Plan:
         return self.data / "logs" / f"{name}.log"
 
     def environment(self) -> dict[str, str]:
-        """The settings that every client of this stack needs."""
-        line, keys = Settings(), self.credentials
+        """The settings of whoever operates this stack."""
+        return self.places() | self.access.operator()
+
+    def owner_environment(self) -> dict[str, str]:
+        return self.places() | self.access.owner()
+
+    def places(self) -> dict[str, str]:
+        """What every client of this stack is told, whoever it is."""
+        line = Settings()
         return {
             "LATENTLINE_DATA_DIR": str(self.data),
             "LATENTLINE_KAFKA_BOOTSTRAP": f"{ports.HOST}:{self.ports['kafka']}",
             "LATENTLINE_TOPIC_PREFIX": line.topic_prefix,
             "LATENTLINE_CELLS": str(line.cells),
             "LATENTLINE_STORE_ENDPOINT": f"{ports.HOST}:{self.ports['minio']}",
-            "LATENTLINE_STORE_ACCESS_KEY": keys.access_key,
-            "LATENTLINE_STORE_SECRET_KEY": keys.secret_key,
             "LATENTLINE_STORE_BUCKET": line.store_bucket,
             "LATENTLINE_VIEWS_PORT": str(self.ports["views-pages"]),
             "LATENTLINE_BUNDLES": os.environ.get("LATENTLINE_BUNDLES", str(PROJECT / "bundles" / "tiny")),
@@ -94,7 +115,7 @@ class Plan:
             "LATENTLINE_LOG_FORMAT": "json",
             "PYTHONUNBUFFERED": "1",
         }
-        return self.environment() | THREADING | own
+        return self.places() | THREADING | own | self.access.service(service)
 
     def health(self) -> dict[str, str]:
         """Where each service says whether it is ready."""

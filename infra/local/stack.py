@@ -75,17 +75,18 @@ class Stack:
 
     def up(
         self, services: tuple[Service, ...] = SERVICES, any_ports: bool = False, seconds: float = 120.0,
-        stays: bool = True, say: Say = lambda line: None,
+        stays: bool = True, say: Say = lambda line: None, tenants: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         """Start it unless it runs; returns when all of it is healthy. Raises `StackError`.
 
         `any_ports` keeps clear of the usual ports. One that does not stay ends with the process that calls this.
+        `tenants`: whom a secure line takes prompts of; none: as the last time, else an open line.
         """
         deadline = time.monotonic() + seconds
         # One start at a time on this machine: the next one sees the ports that this one has taken.
         with locked(cache_folder() / "starting.lock"):
             if self.status()["state"] == "down":
-                self._draw(services, any_ports, stays)
+                self._draw(services, any_ports, stays, tenants)
                 self._launch()
         say("starting Kafka and MinIO")
         # A keeper that has failed says so and then ends.
@@ -96,13 +97,20 @@ class Stack:
             say(f"waiting for {name}")
             self._wait_ready(name, url, deadline)
 
-    def _draw(self, services: tuple[Service, ...], any_ports: bool, stays: bool) -> None:
+    def _draw(self, services: tuple[Service, ...], any_ports: bool, stays: bool, tenants: tuple[str, ...]) -> None:
         if self.data.exists() and any(self.data.iterdir()) and not self._is_ours:
             raise StackError(
                 f"{self.data} is not empty and holds no stack: name another folder in LATENTLINE_DATA_DIR, or empty it"
             )
+        last = Plan.last(self.data)
+        if last and tenants and not last.tenants:
+            raise StackError(
+                f"{self.data} holds an open line, whose broker knows no users: start the secure one in another folder "
+                "(LATENTLINE_DATA_DIR), or remove this one with `latentline down --wipe`"
+            )
         taken = {port for plan in plans() for port in plan.ports.values()}
-        Plan.draw(self.data, services, any_ports, taken, None if stays else os.getpid()).save()
+        known = tenants or (last.tenants if last else ())
+        Plan.draw(self.data, services, any_ports, taken, None if stays else os.getpid(), known).save()
 
     @property
     def _is_ours(self) -> bool:

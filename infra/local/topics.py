@@ -20,7 +20,9 @@ from confluent_kafka.admin import (
 )
 
 from infra.local.ports import wait_until
-from streams.clients import librdkafka_logger
+from streams import clients
+from streams.clients import ErrorWatch
+from streams.settings import Settings
 from streams.topics import TOPICS, Topic
 
 TIMEOUT = 15.0
@@ -41,16 +43,16 @@ class Difference:
         return f"{self.topic}: {self.what} is {self.found}, the table says {self.wanted}"
 
 
-def admin(bootstrap: str) -> AdminClient:
-    return AdminClient({"bootstrap.servers": bootstrap}, logger=librdkafka_logger())
+def admin(settings: Settings, watch: ErrorWatch | None = None) -> AdminClient:
+    return AdminClient(clients.config({}, settings, watch), logger=clients.librdkafka_logger())
 
 
-def apply(bootstrap: str, prefix: str = "", cells: int = 1, topics: Sequence[Topic] = TOPICS) -> None:
+def apply(settings: Settings, topics: Sequence[Topic] = TOPICS) -> None:
     """Create what is missing and correct what differs; partitions are only ever added. Raises `KafkaException`.
 
     A broker acknowledges a change before it shows it to clients: this returns once it does.
     """
-    client = admin(bootstrap)
+    client, prefix, cells = admin(settings), settings.topic_prefix, settings.cells
     found = client.list_topics(timeout=TIMEOUT).topics
     _create(client, [topic for topic in topics if topic.named(prefix) not in found], prefix, cells)
     present = [topic for topic in topics if topic.named(prefix) in found]
@@ -58,9 +60,9 @@ def apply(bootstrap: str, prefix: str = "", cells: int = 1, topics: Sequence[Top
     if few:
         more = [NewPartitions(topic.named(prefix), partitions(topic, cells)) for topic in few]
         _wait(client.create_partitions(more, operation_timeout=TIMEOUT))
-    if present and check(bootstrap, prefix, cells, present):
+    if present and check(settings, present):
         _wait(client.incremental_alter_configs([_resource(topic, prefix) for topic in present]))
-    wait_until(lambda: not any(one.can_be_applied for one in check(bootstrap, prefix, cells, topics)), TIMEOUT)
+    wait_until(lambda: not any(one.can_be_applied for one in check(settings, topics)), TIMEOUT)
 
 
 def _create(client: AdminClient, topics: Sequence[Topic], prefix: str, cells: int) -> None:
@@ -93,9 +95,9 @@ def partitions(topic: Topic, cells: int) -> int:
     return cells if topic.per_cell else topic.partitions
 
 
-def check(bootstrap: str, prefix: str = "", cells: int = 1, topics: Sequence[Topic] = TOPICS) -> list[Difference]:
+def check(settings: Settings, topics: Sequence[Topic] = TOPICS) -> list[Difference]:
     """Where the broker differs from the table. Raises `KafkaException` when it cannot be asked."""
-    client = admin(bootstrap)
+    client, prefix, cells = admin(settings), settings.topic_prefix, settings.cells
     found = client.list_topics(timeout=TIMEOUT).topics
     differences = [
         Difference(topic.named(prefix), "topic", "present", "missing")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from infra.local.stack import Stack
 
 Answer = TypeVar("Answer")
+DEFAULT_TENANT = "default"
 topics = typer.Typer(no_args_is_help=True, help="The topics on the broker, by the one table of topics.")
 
 AnyPorts = Annotated[bool, typer.Option("--any-ports", help="Keep clear of the usual ports (9092, 9000, ...).")]
@@ -23,10 +24,19 @@ Workers = Annotated[
 ]
 
 
-def up(any_ports: AnyPorts = False, workers: Workers = []) -> None:  # noqa: B006
+Secure = Annotated[bool, typer.Option("--secure", help="Users with least rights; prompts are signed.")]
+Tenants = Annotated[
+    list[str], typer.Option("--tenant", metavar="NAME", help="Whom a secure line takes prompts of; may be repeated.")
+]
+
+
+def up(
+    any_ports: AnyPorts = False, workers: Workers = [], secure: Secure = False, tenants: Tenants = [],  # noqa: B006
+) -> None:  # fmt: skip
     """Start a whole line on this machine; it stays until `down`.
 
     Kafka, MinIO, the coordinator, a worker for each stage and the views, in `.latentline` or LATENTLINE_DATA_DIR.
+    A secure line stays secure; its secrets are in `secrets/` there.
     """
     from infra.local.services import services
 
@@ -34,7 +44,8 @@ def up(any_ports: AnyPorts = False, workers: Workers = []) -> None:  # noqa: B00
     if stack.is_running:
         typer.echo(f"already up ({stack.data}); `latentline down` stops it")
     else:
-        stack.up(services(worker_counts(workers)), any_ports=any_ports, say=progress_lines())
+        known = tenants_of(secure, tenants)
+        stack.up(services(worker_counts(workers)), any_ports=any_ports, say=progress_lines(), tenants=known)
     typer.echo(places(stack))
 
 
@@ -74,7 +85,7 @@ def apply_topics() -> None:
     from infra.local import topics as broker
 
     settings = line.settings()
-    ask_broker(lambda: broker.apply(settings.kafka_bootstrap, settings.topic_prefix, settings.cells))
+    ask_broker(lambda: broker.apply(settings))
     typer.echo(f"the topics on {settings.kafka_bootstrap} are as the table says")
 
 
@@ -87,7 +98,7 @@ def check_topics() -> None:
     from infra.local import topics as broker
 
     settings = line.settings()
-    differences = ask_broker(lambda: broker.check(settings.kafka_bootstrap, settings.topic_prefix, settings.cells))
+    differences = ask_broker(lambda: broker.check(settings))
     for difference in differences:
         typer.echo(str(difference))
     if differences:
@@ -103,6 +114,21 @@ def ask_broker(request: Callable[[], Answer]) -> Answer:
         return request()
     except KafkaException as error:
         raise CommandFailed(f"Kafka did not do it: {error.args[0].str()}") from None
+
+
+def tenants_of(secure: bool, names: list[str]) -> tuple[str, ...]:
+    """Of a secure line one at least; raises `typer.BadParameter` for a name that is none, and in an open line."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from schemas.events import Name
+
+    if names and not secure:
+        raise typer.BadParameter("an open line takes prompts of everybody: say --secure too", param_hint="--tenant")
+    try:
+        given = TypeAdapter(tuple[Name, ...]).validate_python(tuple(dict.fromkeys(names)))
+    except ValidationError as error:
+        raise typer.BadParameter(error.errors(include_url=False)[0]["msg"], param_hint="--tenant") from None
+    return (given or (DEFAULT_TENANT,)) if secure else ()
 
 
 def worker_counts(texts: list[str]) -> dict[str, int]:

@@ -22,6 +22,7 @@ from streams import clients
 from streams.client.errors import ClientError, NotDelivered
 from streams.client.letters import Letter
 from streams.settings import Settings
+from streams.signing import signed
 from streams.topics import DLQ, PROMPTS
 
 SOURCE = "latentline/redrive"
@@ -109,7 +110,7 @@ def send(settings: Settings, records: Sequence[Redriven]) -> None:
             producer.produce(
                 PROMPTS.named(settings.topic_prefix), record.value, record.key, record.partition,
                 on_delivery=lambda error, _: why.append(error.str()) if error else delivered.append(""),
-                headers=[*record.headers],
+                headers=[*signed(settings, record.value, record.headers)],
             )  # fmt: skip
         except KafkaException as error:
             raise ClientError(f"{record.letter.place} cannot be sent: {error.args[0].str()}") from None

@@ -15,6 +15,7 @@ from schemas.keys import job_id
 from streams import clients
 from streams.client.errors import ClientError, NotDelivered, Unreachable
 from streams.settings import Settings
+from streams.signing import signed
 from streams.topics import PROMPTS
 
 DELIVERED_WITHIN_S = 15.0
@@ -63,12 +64,14 @@ class _Batch:
     """Events on their way; the producer gives up on each after `seconds`."""
 
     def __init__(self, settings: Settings, seconds: float) -> None:
+        self._settings = settings
         self._bootstrap, self._topic = settings.kafka_bootstrap, PROMPTS.named(settings.topic_prefix)
         self._seconds, self._errors, self._sent = seconds, list[KafkaError](), 0
         self._producer = clients.producer(clients.PRODUCER, settings, message_timeout_ms=int(seconds * 1000))
 
     def add(self, event: PromptSubmitted | CancelRequested, id: str, source: str) -> None:
         value, headers = envelope.write(event, id=id, source=source, time=time.time())
+        headers = signed(self._settings, value, headers)
         try:
             self._producer.produce(self._topic, value, event.tenant, headers=[*headers], on_delivery=self._delivered)
         except KafkaException as error:

@@ -12,6 +12,7 @@ from schemas.base import Frozen
 from schemas.envelope import Envelope, Headers, UnreadableEvent
 from schemas.errors import UnreadableOutcome
 from schemas.events import CancelRequested, DrainRequested, Heartbeat, Outcome, PromptSubmitted, Tick
+from schemas.signature import refusal
 from streams.addressing import address_of
 from streams.coordinator import drains, intake, membership, outcomes
 from streams.coordinator.effects import Effect
@@ -53,11 +54,15 @@ def take(ledger: Ledger, policy: Policy, record: Record, now: float) -> list[Eff
 def take_prompt(
     ledger: Ledger, policy: Policy, event: Frozen, attributes: Envelope, record: Record, now: float
 ) -> list[Effect]:
+    if not isinstance(event, PromptSubmitted | CancelRequested):
+        message = f"{attributes.type} does not belong into {record.topic}"
+        return [record.raw.dead_letter("unexpected_event", message)]
+    why = refusal(policy.signers, event.tenant, attributes, record.value or b"", record.headers)
+    if why is not None:
+        return [record.raw.dead_letter("not_authorised", why)]
     if isinstance(event, PromptSubmitted):
         return intake.submit(ledger, policy, event, attributes, record.raw, now)
-    if isinstance(event, CancelRequested):
-        return intake.cancel(ledger, event, record.raw, now)
-    return [record.raw.dead_letter("unexpected_event", f"{attributes.type} does not belong into {record.topic}")]
+    return intake.cancel(ledger, event, record.raw, now)
 
 
 def take_report(ledger: Ledger, policy: Policy, event: Frozen, record: Record, now: float) -> list[Effect]:

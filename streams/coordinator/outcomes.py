@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from schemas import places
 from schemas.errors import ErrorKind, ErrorReport, NoVideo, UnwantedOutput
 from schemas.events import Done, Failed, InputMissing, Outcome, Preempted, Started, TaskCancelled
 from schemas.job import JobState
@@ -40,7 +41,8 @@ def resolve(ledger: Ledger, policy: Policy, outcome: Outcome, now: float) -> lis
 
 def done(ledger: Ledger, policy: Policy, state: JobState, outcome: Done, now: float) -> list[Effect]:
     """Good work is good work, also under a void lease; the lease that it makes needless is cancelled."""
-    if not transitions.is_output_wanted(state, outcome.stage, outcome.key, outcome.artifact):
+    wanted = transitions.is_output_wanted(state, outcome.stage, outcome.key, outcome.artifact)
+    if not wanted or not is_in_place(state, outcome):
         return drop_done(ledger, policy, state, outcome, now)
     effects: list[Effect] = []
     if not outcome.reused:
@@ -57,6 +59,12 @@ def done(ledger: Ledger, policy: Policy, state: JobState, outcome: Done, now: fl
         return [*effects, *ending.cancel(ledger, state, state.cancel_reason, now)]
     ledger.put(state, now)
     return effects
+
+
+def is_in_place(state: JobState, outcome: Done) -> bool:
+    """Whether all that it names lies where this output of this job's tenant belongs: a worker's word is not enough."""
+    folder = places.folder(state.tenant, outcome.stage, outcome.key, state.job)
+    return places.holds(folder, outcome.artifact.manifest_key, *(ref.key for ref in outcome.objects))
 
 
 def drop_done(ledger: Ledger, policy: Policy, state: JobState, outcome: Done, now: float) -> list[Effect]:

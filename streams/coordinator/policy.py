@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 from schemas.bundle import BundleManifest
+from schemas.signature import Signers, read_signers
 from streams.settings import Settings
 
 STUB_DAYS = 8
@@ -21,6 +22,7 @@ class Policy:
     bucket: str = "latentline"
     default_model: str = "tiny"
     bundles: dict[str, BundleManifest] = field(default_factory=dict)
+    signers: Signers | None = None
     lost_after: int = 8
     unread_after: int = 5
     hold_after_gap: int = 3
@@ -34,12 +36,13 @@ class Policy:
 
     @classmethod
     def of(cls, settings: Settings, bundles: dict[str, BundleManifest], coordinator: str) -> Policy:
-        """`coordinator` names one life of one process."""
+        """`coordinator` names one life of one process. Raises `OSError`, `ValueError` for a bad file of signers."""
         return cls(
             coordinator=coordinator,
             bucket=settings.store_bucket,
             default_model=settings.default_model,
             bundles=bundles,
+            signers=None if settings.signers_file is None else read_signers(settings.signers_file),
             lost_after=math.ceil(settings.worker_lost_after_s),
             unread_after=math.ceil(settings.unread_lease_after_s),
             hold_after_gap=math.ceil(settings.heartbeat_interval_s),

@@ -21,7 +21,7 @@ from schemas import envelope
 from schemas.digest import digest
 from schemas.events import Completion
 from schemas.job import JobState
-from streams import topics
+from streams import clients, topics
 from streams.settings import Settings
 from streams.views import pages
 from streams.views.driver import CommittedTransport
@@ -99,6 +99,7 @@ def make_app(settings: Settings, views: Views, progress: Progress) -> ViewsApp:
         # Of this life alone, so that it reads everything and shares partitions with nobody.
         f"{prefix}latentline-views-{uuid.uuid4().hex[:12]}",
         broker=[f"kafka://{server}" for server in settings.kafka_bootstrap.split(",")],
+        broker_credentials=credentials_of(settings),
         datadir=settings.data_dir / "views",
         store="memory://",
         autodiscover=False,
@@ -121,6 +122,14 @@ def make_app(settings: Settings, views: Views, progress: Progress) -> ViewsApp:
     _add_timers(app, prefix, views, progress)
     _add_pages(app, views, progress)
     return app
+
+
+def credentials_of(settings: Settings) -> faust.SASLCredentials | None:
+    """Who we are, for a broker that asks (the same as `clients.identity`)."""
+    if not settings.kafka_username:
+        return None
+    password = settings.kafka_password.get_secret_value()
+    return faust.SASLCredentials(username=settings.kafka_username, password=password, mechanism=clients.SASL_MECHANISM)
 
 
 def _topic(app: ViewsApp, topic: topics.Topic, prefix: str) -> Any:

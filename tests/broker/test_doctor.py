@@ -96,7 +96,7 @@ def test_a_missing_bucket(settings: Settings, nothing: Stack) -> None:
 
 
 def test_topics_that_differ_and_how_apply_mends_them(settings: Settings, nothing: Stack) -> None:
-    client = topics.admin(settings.kafka_bootstrap)
+    client = topics.admin(settings)
     jobs, usage, prompts = (topic.named(settings.topic_prefix) for topic in (JOBS, USAGE, PROMPTS))
     entry = ConfigEntry("cleanup.policy", "delete", incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, jobs, incremental_configs=[entry])
@@ -118,10 +118,11 @@ def test_topics_that_differ_and_how_apply_mends_them(settings: Settings, nothing
         )
 
     eventually(told)
-    topics.apply(settings.kafka_bootstrap, settings.topic_prefix)
+    topics.apply(settings)
     assert problems(settings, nothing)["topics"].count("the table says") == 1, "partitions are never taken away"
-    topics.apply(settings.kafka_bootstrap, settings.topic_prefix, cells=2)
-    assert topics.check(settings.kafka_bootstrap, settings.topic_prefix, cells=2) == []
+    two = settings.model_copy(update={"cells": 2})
+    topics.apply(two)
+    assert topics.check(two) == []
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(1200, "ahead of"), (-1200, "behind")])

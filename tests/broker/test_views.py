@@ -32,6 +32,7 @@ from streams.settings import Settings
 from streams.topics import COMPLETIONS, JOBS, USAGE, Topic
 from streams.views.progress import SOURCES, Progress, behind
 from streams.views.reducers import window_start
+from tests.processes import environment_of
 from tests.support import eventually
 from tests.unit.test_reducers import completion_of, ended_state, waiting
 
@@ -74,8 +75,7 @@ class Process:
 def views(line: Settings) -> Iterator[Process]:
     views_port, metrics_port = ports.choose([0, 0])
     settings = line.model_copy(update={"views_port": views_port, "metrics_port": metrics_port})
-    shown = settings.model_dump(mode="json", exclude={"store_secret_key"})
-    environment = {f"LATENTLINE_{name.upper()}": str(value) for name, value in shown.items()}
+    environment = environment_of(settings)
     popen = subprocess.Popen(
         [sys.executable, "-m", "streams.views.main"], env={**os.environ, **environment, "LATENTLINE_LOG_FORMAT": "json"}
     )

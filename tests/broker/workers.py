@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import Producer
 
-from schemas import envelope
+from schemas import envelope, places
 from schemas.base import Frozen
 from schemas.events import ArtifactRef, Done, Heartbeat, HeldLease, HeldState, Inbox, ObjectRef, Started, Task
-from schemas.stage import STAGES
+from schemas.stage import STAGES, Stage
 from streams import clients
 from streams.addressing import extensions_of
 from streams.settings import Settings
@@ -20,23 +20,24 @@ from tests.processes import Tail
 
 @dataclass
 class PlayedWorker:
-    """Serves every stage. `tasks` reads all its inboxes; what it does with them is the test's business."""
+    """Serves every stage unless told otherwise. `tasks` reads its inboxes; what it does with them the test decides."""
 
     settings: Settings
     name: str = "played"
     slots: int = 4
     life: float = 1.0
+    stages: tuple[Stage, ...] = STAGES
     incarnation: str = field(default_factory=lambda: f"played-{uuid.uuid4().hex[:8]}")
     held: dict[int, Task] = field(default_factory=dict)
     ended: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._producer: Producer = clients.producer(clients.REPORTER, self.settings)
-        self._inboxes = {stage: Tail(self.settings, topic) for stage, topic in TASKS.items()}
+        self._inboxes = {stage: Tail(self.settings, TASKS[stage]) for stage in self.stages}
         self._echo = 0
 
     def beat(self, **changes: object) -> None:
-        inboxes = tuple(Inbox(stage=stage, partition=3, echo=self._echo) for stage in STAGES)
+        inboxes = tuple(Inbox(stage=stage, partition=3, echo=self._echo) for stage in self.stages)
         leases = tuple(
             HeldLease(lease=task.lease, job=task.job, stage=task.stage, state=HeldState.RUNNING)
             for task in self.held.values()
@@ -64,8 +65,11 @@ class PlayedWorker:
         self.say(Started(**self.fields(task)))
 
     def finish(self, task: Task) -> None:
-        ref = ArtifactRef(stage=task.stage, key=task.key, manifest_key="m", etag=uuid.uuid4().hex)
-        video = ObjectRef(name="video", key="videos/v.mp4", size=1, sha256="0" * 64)
+        place = places.folder(task.tenant, task.stage, task.key, task.job)
+        ref = ArtifactRef(
+            stage=task.stage, key=task.key, manifest_key=f"{place}/{places.MANIFEST}", etag=uuid.uuid4().hex
+        )
+        video = ObjectRef(name="video", key=f"{place}/v.mp4", size=1, sha256="0" * 64)
         self.say(Done(**self.fields(task), artifact=ref, objects=(video,), seconds=0.5))
         self.ended.add(task.lease)
 

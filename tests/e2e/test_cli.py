@@ -15,6 +15,7 @@ import pytest
 
 from stages.video import probe
 from tests.e2e.conftest import Line
+from tests.processes import environment_of
 from tests.support import eventually
 
 pytestmark = pytest.mark.broker
@@ -22,16 +23,14 @@ pytestmark = pytest.mark.broker
 PROMPT = "a red circle moving left on a white background"
 
 
-def environment_of(line: Line) -> dict[str, str]:
-    shown = line.settings.model_dump(mode="json", exclude={"store_secret_key"})
-    named = {f"LATENTLINE_{name.upper()}": str(value) for name, value in shown.items()}
-    return os.environ | named | {"LATENTLINE_STORE_SECRET_KEY": line.settings.store_secret_key.get_secret_value()}
+def variables(line: Line) -> dict[str, str]:
+    return os.environ | environment_of(line.settings)
 
 
 def run(line: Line, *arguments: str, code: int = 0) -> str:
     """Standard output of a command that ends with `code`."""
     argv = [sys.executable, "-m", "latentline", *arguments]
-    done = subprocess.run(argv, env=environment_of(line), capture_output=True, text=True)
+    done = subprocess.run(argv, env=variables(line), capture_output=True, text=True)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout if code == 0 else done.stdout + done.stderr
@@ -86,7 +85,7 @@ def test_a_key_that_belongs_to_another_prompt_is_refused(line_of_all: Line) -> N
 
 def test_ctrl_c_ends_a_watch_quietly(line_of_all: Line) -> None:
     watch = subprocess.Popen(
-        [sys.executable, "-m", "latentline", "watch"], env=environment_of(line_of_all),
+        [sys.executable, "-m", "latentline", "watch"], env=variables(line_of_all),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     job = run(line_of_all, "submit", PROMPT, "--seed", "5").strip()

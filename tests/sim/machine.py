@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
+from schemas import places
 from schemas.errors import ErrorKind, ErrorReport
 from schemas.events import (
     ArtifactRef,
@@ -346,7 +347,9 @@ class Machine:
             self._end(held, self._done(held, self.around.store.publish(held.task), reused=False))
 
     def _done(self, held: Held, ref: ArtifactRef, reused: bool) -> Done:
-        objects = (ObjectRef(name="video", key="v", size=1, sha256="0"),) if held.task.stage is Stage.MUX else ()
+        place = ref.manifest_key.removesuffix(places.MANIFEST)
+        video = ObjectRef(name="video", key=f"{place}v", size=1, sha256="0")
+        objects = (video,) if held.task.stage is Stage.MUX else ()
         return Done(
             **fields_of(held.task, self.name), artifact=ref, objects=objects, reused=reused,
             seconds=0.0 if reused else self._steps(held.task) * STEP_SECONDS,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.table import Table
 
-from schemas import envelope
+from schemas import envelope, places
 from schemas.base import Frozen
 from schemas.events import (
     ArtifactRef,
@@ -91,8 +91,10 @@ def beat(number: int, task: Task | None = None) -> Heartbeat:
 
 def answers(task: Task) -> tuple[Started, Done]:
     fields = fields_of(task, task.incarnation.partition(".")[0])
-    ref = ArtifactRef(stage=task.stage, key=task.key, manifest_key=f"{task.key}/manifest.json", etag=str(task.lease))
-    video = ObjectRef(name="video", key="v", size=1, sha256="0")
+    place = places.folder(task.tenant, task.stage, task.key, task.job)
+    manifest = f"{place}/{places.MANIFEST}"
+    ref = ArtifactRef(stage=task.stage, key=task.key, manifest_key=manifest, etag=str(task.lease))
+    video = ObjectRef(name="video", key=f"{place}/v", size=1, sha256="0")
     return Started(**fields), Done(**fields, artifact=ref, objects=(video,), seconds=1.0)
 
 

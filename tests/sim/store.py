@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from schemas import places
 from schemas.events import ArtifactRef, Task
 
 
@@ -31,7 +32,8 @@ class Store:
         ref = self.hit(task)
         if ref is None:
             etag = f"{task.key[:8]}-{task.lease}"
-            ref = ArtifactRef(stage=task.stage, key=task.key, manifest_key=f"{task.key}/manifest.json", etag=etag)
+            place = places.folder(task.tenant, task.stage, task.key, task.job)
+            ref = ArtifactRef(stage=task.stage, key=task.key, manifest_key=f"{place}/{places.MANIFEST}", etag=etag)
             self.kept[task.key] = Kept(ref)
         return ref
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from schemas import places
 from schemas.bundle import read_bundles
 from schemas.envelope import Envelope
 from schemas.errors import ErrorKind, ErrorReport
@@ -90,8 +91,9 @@ def names(task: Task) -> dict[str, object]:
 
 
 def done(task: Task, etag: str = "etag") -> Done:
-    ref = ArtifactRef(stage=task.stage, key=task.key, manifest_key="m", etag=etag)
-    video = ObjectRef(name="video", key="v", size=1, sha256="0")
+    place = places.folder(task.tenant, task.stage, task.key, task.job)
+    ref = ArtifactRef(stage=task.stage, key=task.key, manifest_key=f"{place}/{places.MANIFEST}", etag=etag)
+    video = ObjectRef(name="video", key=f"{place}/v", size=1, sha256="0")
     return Done(**names(task), artifact=ref, objects=(video,), seconds=1.0)
 
 

@@ -1,0 +1,1 @@
+"""A secure line: who is who, and what each may do."""

@@ -1,0 +1,130 @@
+"""The one table of who may do what in a secure line: topics, groups, transactions, objects, tenants.
+
+Broker and store are told what it says and nothing else (`broker.py`, `store.py`), so what is not here is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from infra.local.services import Service
+from schemas import places
+from schemas.stage import STAGES, Stage
+from streams.clients import UNUSED_GROUP
+from streams.topics import (
+    COMPLETIONS,
+    DLQ,
+    JOBS,
+    POLICY,
+    PROGRESS,
+    PROMPTS,
+    REPORTS,
+    TASKS,
+    TOPICS,
+    USAGE,
+    Topic,
+)
+
+OPERATOR, DOWNSTREAM, COORDINATOR, VIEWS = "operator", "downstream", "coordinator", "views"
+COORDINATORS_GROUP, CELLS, VIEWS_GROUPS = "latentline.coordinator", "latentline.cell-*", "latentline-views-*"
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What one principal may do. A name or object key that ends in `*` stands for all that begin so."""
+
+    reads: tuple[Topic, ...] = ()
+    writes: tuple[Topic, ...] = ()
+    manages: tuple[Topic, ...] = ()
+    """Creates and configures them."""
+    joins: tuple[str, ...] = ()
+    """Groups that it consumes and commits in."""
+    watches: tuple[str, ...] = (UNUSED_GROUP,)
+    """Groups whose offsets it may see; readers that assign partitions name one that nobody joins."""
+    transactions: tuple[str, ...] = ()
+    gets: tuple[str, ...] = ()
+    puts: tuple[str, ...] = ()
+    deletes: tuple[str, ...] = ()
+    speaks_for: tuple[str, ...] | None = ()
+    """Tenants in whose name it may sign prompts; None: all."""
+
+    @property
+    def uses_store(self) -> bool:
+        return bool(self.gets or self.puts or self.deletes)
+
+
+def outputs(stage: Stage) -> str:
+    """Every object of a stage, whatever tenant or job."""
+    return f"{places.folder('*', stage, '*', '*')}/*"
+
+
+def checkpoints(stage: Stage) -> str:
+    return f"{places.folder('*', stage, '*', '*')}/checkpoint/*"
+
+
+def worker(stages: Sequence[Stage]) -> Rights:
+    """Of one process that serves these stages: it reads what they read and writes what they write."""
+    inputs = [stage.upstream for stage in stages if stage.upstream]
+    return Rights(
+        reads=tuple(TASKS[stage] for stage in stages),
+        writes=(REPORTS, PROGRESS),
+        gets=tuple(outputs(stage) for stage in dict.fromkeys([*inputs, *stages])),
+        puts=tuple(outputs(stage) for stage in stages),
+        deletes=tuple(checkpoints(stage) for stage in stages if stage is Stage.DENOISE),
+    )
+
+
+def upstream(tenant: str) -> Rights:
+    return Rights(writes=(PROMPTS,), watches=(), speaks_for=(tenant,))
+
+
+SERVICES = {
+    COORDINATOR: Rights(
+        reads=(PROMPTS, REPORTS, JOBS, POLICY),
+        writes=(*TASKS.values(), REPORTS, JOBS, POLICY, COMPLETIONS, DLQ),
+        joins=(COORDINATORS_GROUP,),
+        transactions=(CELLS,),
+    ),
+    VIEWS: Rights(reads=(JOBS, COMPLETIONS), writes=(USAGE,), joins=(VIEWS_GROUPS,)),
+}
+
+PEOPLE = {
+    DOWNSTREAM: Rights(reads=(COMPLETIONS, USAGE), joins=("downstream*",), gets=("videos/*",)),
+    OPERATOR: Rights(
+        reads=TOPICS,
+        writes=(PROMPTS, REPORTS),
+        manages=TOPICS,
+        watches=(UNUSED_GROUP, COORDINATORS_GROUP),
+        gets=("artifacts/*", "videos/*"),
+        deletes=("artifacts/*", "videos/*"),
+        speaks_for=None,
+    ),
+}
+
+
+def upstream_of(tenant: str) -> str:
+    return f"upstream-{tenant}"
+
+
+def table(services: Iterable[Service], tenants: Iterable[str]) -> dict[str, Rights]:
+    """Rights by principal, of a line with these services that these tenants send prompts to."""
+    served = [(stage,) for stage in STAGES] + [stages_of(service) for service in services]
+    workers = {principal_of(stages): worker(stages) for stages in served if stages}
+    return SERVICES | workers | {upstream_of(tenant): upstream(tenant) for tenant in tenants} | PEOPLE
+
+
+def stages_of(service: Service) -> tuple[Stage, ...]:
+    """What a worker serves; nothing for another service."""
+    command, *arguments = service.arguments
+    return tuple(map(Stage, arguments[0].split(","))) if command == "worker" else ()
+
+
+def principal_of(stages: Sequence[Stage]) -> str:
+    return "-".join(("worker", *stages))
+
+
+def principal(service: Service) -> str:
+    """As whom a service comes: workers of the same stages are one."""
+    stages = stages_of(service)
+    return principal_of(stages) if stages else service.arguments[0]
