@@ -17,7 +17,6 @@ import pytest
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     Message,
@@ -148,13 +147,13 @@ def test_nobody_writes_to_a_topic_that_the_table_does_not_give(secure: Secure, n
     assert refused_writes(secure.of(name), forbidden) == forbidden
 
 
-def why_refused(future: Future[Any]) -> str:
-    """What a request of an administrator was answered; nothing if it was done."""
+def refusal(future: Future[Any]) -> str:
+    """The name of the error that a request of an administrator was answered with; nothing if it was done."""
     try:
-        answer = future.result(20)
+        future.result(20)
     except KafkaException as error:
-        return str(error)
-    return " ".join(str(place.error) for place in getattr(answer, "topic_partitions", ()))
+        return str(error.args[0].name())
+    return ""
 
 
 def test_nobody_else_fences_a_coordinator(secure: Secure) -> None:
@@ -164,7 +163,8 @@ def test_nobody_else_fences_a_coordinator(secure: Secure) -> None:
             producer.init_transactions(10)
 
 
-def test_nobody_else_joins_the_coordinators_group_or_moves_its_offsets(secure: Secure) -> None:
+def test_nobody_else_joins_the_coordinators_group(secure: Secure) -> None:
+    """The right to join is the one to move its offsets too."""
     for name in ("worker-denoise", "views", "downstream", "upstream-acme", "operator"):
         reader = clients.consumer(clients.READER, secure.of(name), group_id="latentline.coordinator")
         reader.subscribe([PROMPTS.named()])
@@ -173,10 +173,6 @@ def test_nobody_else_joins_the_coordinators_group_or_moves_its_offsets(secure: S
         assert error is not None, name
         assert error.code() in DENIED, name
         reader.close()
-    # Of these the operator alone may see the group.
-    asked = ConsumerGroupTopicPartitions("latentline.coordinator", [TopicPartition(PROMPTS.named(), 0, 0)])
-    (future,) = topics.admin(secure.operator).alter_consumer_group_offsets([asked], request_timeout=20).values()
-    assert "authorization failed" in why_refused(future).lower()
 
 
 def test_only_the_owner_makes_users_and_rights_and_nobody_a_topic_beyond_the_table(secure: Secure) -> None:
@@ -189,7 +185,7 @@ def test_only_the_owner_makes_users_and_rights_and_nobody_a_topic_beyond_the_tab
             *client.create_topics([NewTopic("anything", 1)], request_timeout=20).values(),
         ]
         assert len(asked) > 2 + len(TOPICS)
-        assert all("authorization failed" in why_refused(future).lower() for future in asked), name
+        assert all(refusal(future).endswith("AUTHORIZATION_FAILED") for future in asked), name
     assert topics.check(secure.operator) == []
     topics.apply(secure.operator)
 
