@@ -6,9 +6,12 @@ from pydantic import Field
 
 from schemas.base import Frozen, OpenEnum
 from schemas.errors import ErrorReport
-from schemas.events import ArtifactRef, ObjectRef
+from schemas.events import ArtifactRef, ObjectRef, Runs
 from schemas.recipe import Recipe
 from schemas.stage import Stage
+
+FORMAT = 2
+"""Raised when a field comes that a job may not lose: a release that does not know it must not carry the job on."""
 
 
 class JobStatus(OpenEnum):
@@ -89,6 +92,9 @@ class JobState(Frozen):
     ended_at: float | None = None
     priority: int = 0
     recipe: Recipe | None = None
+    asked: Recipe | None = Field(None, description="what was asked for, where `recipe` is a variant of it")
+    exact: bool | None = Field(None, description="no variant may be served")
+    runs: Runs = {}
     stage: Stage | None = Field(None, description="the stage that waits or runs")
     stages: dict[Stage, StageState] = {}
     lease: Lease | None = None
@@ -99,6 +105,7 @@ class JobState(Frozen):
     poster: ObjectRef | None = None
     metadata: dict[str, str] = {}
     traceparent: str | None = None
+    format: int = Field(1, ge=1, description="the least release that may carry the job on reads this")
 
     @property
     def is_submitted(self) -> bool:
