@@ -1,7 +1,7 @@
 """Decode in overlapping tiles, blended where they overlap: a device then holds the activations of one tile alone.
 
-The same numbers as `tiled_decode` of diffusers' own VAEs (pinned by an equality test), with a pause after every chunk of
-a tile and the decoded tiles kept on the host.
+The same numbers as `tiled_decode` of diffusers' own VAEs (pinned by an equality test), with a pause after every chunk
+of a tile, and the decoded tiles kept on the host: float32 frames, overlaps included.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Chunks = list[torch.Tensor]
 
 @dataclass(frozen=True)
 class Axis:
-    """One side of the grid: `size` and `stride` of a tile in latents, what is kept of it and what overlaps in `decode`'s
-    own units (pixels, or patches where a VAE decodes to those)."""
+    """One side of the grid. `size` and `stride` in latents; what of a tile is `kept` and what overlaps the next one in
+    what the VAE decodes to: pixels, or patches of them."""
 
     size: int
     stride: int
@@ -33,7 +33,7 @@ class Axis:
         """Raises `ValueError` for sides that are no whole number of latents, or tiles that leave gaps."""
         if side % pixels_a_latent or stride % pixels_a_latent or not 0 < stride <= side:
             raise ValueError(
-                f"tiles of {side} pixels every {stride} pixels: both must be multiples of {pixels_a_latent}, without gaps"
+                f"tiles of {side} pixels every {stride}: both must be multiples of {pixels_a_latent}, without gaps"
             )
         kept = stride // pixels_a_patch
         return cls(side // pixels_a_latent, stride // pixels_a_latent, kept, side // pixels_a_patch - kept)

@@ -165,7 +165,7 @@ class Wan(Family):
         return map(self._pixels, decode_tiled(self._denormalised(latents), grid, self._chunks_of_tile))
 
     def _chunks_of_tile(self, tile: torch.Tensor) -> Iterator[torch.Tensor]:
-        """A frame at a time from the start, where a whole decode takes all frames at once: sums are rounded otherwise."""
+        """A frame at a time from the start; a whole decode takes all at once. Their sums are rounded differently."""
         return self._chunks(map(self._features, tile.split(1, dim=2)))
 
     @no_grad

@@ -43,7 +43,7 @@ def smaller(policy: Policy, state: JobState, stage: Stage, error: ErrorReport) -
     tries = sum(past.stage is stage and is_out_of_memory(past.error) for past in state.attempts)
     if tries < WHOLE_TRIES and not retry.is_exhausted(state.stages[stage], error, policy.max_attempts):
         return None
-    return with_variant(policy, state, state.recipe.model_copy(update={"vae_tiling": tiling}))
+    return with_variant(policy, state, stage, state.recipe.model_copy(update={"vae_tiling": tiling}))
 
 
 def tiles_for(policy: Policy, state: JobState) -> VaeTiling | None:
@@ -56,13 +56,18 @@ def tiles_for(policy: Policy, state: JobState) -> VaeTiling | None:
     return tiling if tiling is not None and tiling.divides(recipe.width, recipe.height) else None
 
 
-def with_variant(policy: Policy, state: JobState, recipe: Recipe) -> JobState:
-    """Stages whose keys the variant does not change keep what they have; the others start over."""
+def with_variant(policy: Policy, state: JobState, first: Stage, recipe: Recipe) -> JobState | None:
+    """From the stage `first` on it starts over, under other keys. What came before stays as it is.
+
+    None where an earlier stage's output is made otherwise than when the job was accepted, by another release.
+    """
     keys = stage_keys(recipe, policy.bundles[recipe.model], state.job, state.runs)
+    changed = [stage for stage, key in keys.items() if state.stages[stage].key != key]
+    if changed[:1] != [first]:
+        return None
     state = transitions.change(state, recipe=recipe, asked=state.asked or state.recipe)
-    for stage, key in keys.items():
-        if state.stages[stage].key != key:
-            state = transitions.change_stage(state, stage, key=key, failures=0, artifact=None, condemned_etag=None)
+    for stage in changed:
+        state = transitions.change_stage(state, stage, key=keys[stage], failures=0, artifact=None, condemned_etag=None)
     return state
 
 

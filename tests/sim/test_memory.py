@@ -169,6 +169,16 @@ def test_where_there_is_no_other_worker_the_same_one_tries_again() -> None:
     assert state_of(line).stage is Stage.MUX
 
 
+def test_what_an_earlier_release_denoised_is_not_decoded_under_a_key_of_this_one() -> None:
+    line = at(Stage.DECODE)
+    record = state_of(line).stages[Stage.DENOISE].model_copy(update={"key": "of an earlier release"})
+    stages = state_of(line).stages | {Stage.DENOISE: record}
+    line.ledger.put(state_of(line).model_copy(update={"stages": stages}), line.now)
+    for _ in range(2):
+        runs_out(line, start(line))
+    assert start(line).recipe.vae_tiling is None
+
+
 def test_a_limit_of_one_attempt_goes_to_tiles_at_once() -> None:
     line = at(Stage.DECODE)
     line.policy = replace(line.policy, max_attempts=1)
