@@ -14,6 +14,16 @@ FORMAT = 2
 """Raised when a field comes that a job may not lose: a release that does not know it must not carry the job on."""
 
 
+class StateTooNew(Exception):
+    """A newer release wrote this: carried on by this one, the job would lose what it does not know."""
+
+    def __init__(self, job: str, written: int) -> None:
+        super().__init__(
+            f"the state of {job} has format {written}, and this release carries on formats up to {FORMAT}: "
+            "it was written by a newer release, run that one again"
+        )
+
+
 class JobStatus(OpenEnum):
     WAITING = "waiting"
     RUNNING = "running"
@@ -105,7 +115,14 @@ class JobState(Frozen):
     poster: ObjectRef | None = None
     metadata: dict[str, str] = {}
     traceparent: str | None = None
-    format: int = Field(1, ge=1, description="the least release that may carry the job on reads this")
+    format: int = Field(1, ge=1, description="a coordinator that knows only lower ones must not carry the job on")
+
+    @property
+    def migrated(self) -> JobState:
+        """The state as this release carries it on. Raises `StateTooNew`."""
+        if self.format > FORMAT:
+            raise StateTooNew(self.job, self.format)
+        return self if self.format == FORMAT else self.model_copy(update={"format": FORMAT})
 
     @property
     def is_submitted(self) -> bool:

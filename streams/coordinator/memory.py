@@ -25,7 +25,7 @@ def is_out_of_memory(error: ErrorReport | None) -> bool:
 
 def avoided(state: JobState, stage: Stage) -> frozenset[str]:
     """Workers that have too little memory for the stage, or are too old for the task: others go before them."""
-    if not state.stages[stage].failures:
+    if not state.stages[stage].failures and not state.stages[stage].setbacks:
         return frozenset()
     return frozenset(
         past.worker
@@ -67,7 +67,9 @@ def with_variant(policy: Policy, state: JobState, first: Stage, recipe: Recipe) 
         return None
     state = transitions.change(state, recipe=recipe, asked=state.asked or state.recipe)
     for stage in changed:
-        state = transitions.change_stage(state, stage, key=keys[stage], failures=0, artifact=None, condemned_etag=None)
+        state = transitions.change_stage(
+            state, stage, key=keys[stage], failures=0, failures_by_kind={}, artifact=None, condemned_etag=None
+        )
     return state
 
 

@@ -18,14 +18,12 @@ LOOK_AT = 16
 def best_worker(
     ledger: Ledger, stage: Stage, kind: Kind, closed: set[str], avoid: frozenset[str] = frozenset()
 ) -> WorkerView | None:
-    """`closed`: nodes that take no other job, see `closed_nodes`. `avoid`: workers taken only where there is no other."""
+    """`closed`: nodes that take no other job, see `closed_nodes`. `avoid`: workers for want of another alone."""
     best = best_of(ledger, stage, kind, closed, avoid)
     return best_of(ledger, stage, kind, closed, frozenset()) if best is None and avoid else best
 
 
-def best_of(
-    ledger: Ledger, stage: Stage, kind: Kind, closed: set[str], never: frozenset[str]
-) -> WorkerView | None:
+def best_of(ledger: Ledger, stage: Stage, kind: Kind, closed: set[str], never: frozenset[str]) -> WorkerView | None:
     for warm in (True, False):
         for empty in (True,) if kind.alone else (True, False):
             views = takers(ledger, Offer(stage, kind.model, warm, empty), kind.alone, closed)

@@ -178,7 +178,7 @@ class Worker:
         except UnreadableEvent as error:
             return self._refuse(letter, error)
         if isinstance(event, Task) and not event.is_whole:
-            self._refuse(letter, UnreadableEvent("newer_recipe", "its recipe has settings of a newer release"))
+            self._refuse(letter, UnreadableEvent("invalid_field", "recipe: it has settings of a newer release"))
         elif isinstance(event, Task):
             self._take(event, attributes.traceparent)
         elif isinstance(event, CancelTask):
