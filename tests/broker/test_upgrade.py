@@ -51,7 +51,7 @@ def write_state(settings: Settings, state: JobState) -> None:
 
 def add_partitions(settings: Settings, topic: Topic, total: int) -> None:
     """As an operator would by hand; a broker acknowledges it before all clients see it."""
-    name, client = topic.named(settings.topic_prefix), topics.admin(settings.kafka_bootstrap)
+    name, client = topic.named(settings.topic_prefix), topics.admin(settings)
     client.create_partitions([NewPartitions(name, total)])[name].result(30)
     eventually(lambda: len(client.list_topics(timeout=10).topics[name].partitions) == total)
 

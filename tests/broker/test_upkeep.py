@@ -192,7 +192,7 @@ def test_the_store_of_another_line_is_not_touched(held: Line) -> None:
     """A line whose `jobs` names nobody does not know what the store is for."""
     held.run(seed=1)
     stranger = held.settings.model_copy(update={"topic_prefix": held.settings.topic_prefix + "other."})
-    topics.apply(stranger.kafka_bootstrap, stranger.topic_prefix)
+    topics.apply(stranger)
 
     def refusal() -> str | None:
         try:

@@ -29,6 +29,7 @@ from stages.contract import Output
 from stages.decode import Decode
 from stages.denoise import DenoiseStage
 from stages.in_process import Undisturbed
+from stages.interval import IntervalRule
 from stages.tensors import to_blob
 from stages.video import probe
 
@@ -185,7 +186,7 @@ def test_it_stops_between_two_tiles() -> None:
 
 def test_a_denoise_that_does_not_fit_says_so() -> None:
     family = Wan(Bundle.open(TINY), CPU)
-    stage = DenoiseStage(family, checkpoint_interval=float("inf"))
+    stage = DenoiseStage(family, IntervalRule())
     Small(family.transformer, most=100)
     embeds = {name: torch.zeros(1, 16, 64) for name in ("prompt_embeds", "negative_prompt_embeds")}
     with pytest.raises(ResourceExhausted, match=r"2\.00 GiB"):
