@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from gpu_runner.families.base import Family
+from schemas.recipe import VaeTiling
 
 Frames = npt.NDArray[np.uint8]
 
@@ -22,7 +23,8 @@ def to_uint8(chunk: torch.Tensor) -> torch.Tensor:
     return (frames * 255).round().to(torch.uint8).permute(1, 2, 3, 0).contiguous()
 
 
-def decode_frames(family: Family, latents: torch.Tensor) -> Iterator[Frames]:
-    """Arrays of (n, height, width, 3), in order. Only the chunk in hand is alive."""
-    for chunk in family.decode(latents):
+def decode_frames(family: Family, latents: torch.Tensor, tiling: VaeTiling | None = None) -> Iterator[Frames]:
+    """Arrays of (n, height, width, 3), in order. Only the chunk in hand is alive; with tiles, all that follow too."""
+    chunks = family.decode(latents) if tiling is None else family.decode_tiled(latents, tiling)
+    for chunk in chunks:
         yield to_uint8(chunk).cpu().numpy()

@@ -18,6 +18,7 @@ from gpu_runner.families import FAMILIES, family_of
 from gpu_runner.families.base import Family
 from schemas.bundle import MANIFEST_NAME, BundleManifest, Components, Defaults, Limits
 from schemas.digest import digest
+from schemas.recipe import VaeTiling
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -70,6 +71,7 @@ def describe(folder: Path, family: type[Family], arguments: argparse.Namespace) 
             schedulers=family.schedulers,
         ),
         defaults=defaults_of(family, arguments),
+        vae_tiling=tiling_of(family, arguments),
     )
 
 
@@ -82,6 +84,12 @@ def defaults_of(family: type[Family], arguments: argparse.Namespace) -> Defaults
     """The family's own, where the command line does not say otherwise."""
     asked = {name: getattr(arguments, name) for name in Defaults.model_fields}
     return family.defaults.model_copy(update={name: value for name, value in asked.items() if value is not None})
+
+
+def tiling_of(family: type[Family], arguments: argparse.Namespace) -> VaeTiling:
+    """The family's own, where the command line does not say otherwise."""
+    asked = {name: getattr(arguments, name) for name in VaeTiling.model_fields}
+    return family.vae_tiling.model_copy(update={name: value for name, value in asked.items() if value is not None})
 
 
 def parser() -> argparse.ArgumentParser:
@@ -99,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-frames", type=int, default=161)
     parser.add_argument("--max-sequence-length", type=int, help="tokens of a prompt; unset: the family's")
     parser.add_argument("--max-prompt-characters", type=int, default=4000)
-    for name, field in Defaults.model_fields.items():
+    for name, field in (Defaults.model_fields | VaeTiling.model_fields).items():
         assert isinstance(field.annotation, type)
         parser.add_argument(f"--{name.replace('_', '-')}", type=field.annotation, help="unset: the family's")
     parser.add_argument("--check", action="store_true", help="fail where the file differs; write nothing")

@@ -12,6 +12,8 @@ import torch
 from schemas.errors import ResourceExhausted
 
 LIBRARIES = ("torch", "diffusers", "transformers")
+NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+"""What torch's allocator on the CPU, the driver and its libraries say in a plain RuntimeError."""
 
 
 def configure(device: str, threads: int) -> torch.device:
@@ -41,12 +43,12 @@ def wait_for(device: torch.device) -> None:
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """Turn a lack of memory into `ResourceExhausted`; on the CPU torch says it as a plain RuntimeError."""
+    """Turn a lack of memory into `ResourceExhausted`, whoever says it and however."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise ResourceExhausted(str(error)) from None
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise ResourceExhausted(str(error) or "out of memory") from None
     except RuntimeError as error:
-        if "can't allocate memory" in str(error):
+        if any(words in str(error) for words in NO_MEMORY):
             raise ResourceExhausted(str(error)) from None
         raise

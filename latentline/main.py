@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from latentline.commands import audit, demo, dlq, drain, jobs, services, stack, submit, watch
+from latentline.commands import audit, demo, dlq, drain, jobs, replay, services, stack, store, submit, watch
 from latentline.failures import Commands
 
 app = typer.Typer(
@@ -33,11 +33,12 @@ def options(
 
 for command in (
     stack.up, stack.down, stack.doctor, submit.submit, watch.watch, jobs.jobs, jobs.show, jobs.cancel, jobs.download,
-    audit.audit, drain.drain, demo.demo, services.worker, services.coordinator, services.views,
+    replay.replay, audit.audit, store.gc, drain.drain, demo.demo, services.worker, services.coordinator, services.views,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(stack.topics, name="topics")
 app.add_typer(dlq.dlq, name="dlq")
+app.add_typer(store.store, name="store")
 
 
 def main() -> None:

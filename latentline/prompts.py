@@ -59,10 +59,10 @@ def cache_of(text: str | None) -> dict[str, str] | None:
     return {"kind": kind} | {name: value for name, _, value in split}
 
 
-def metadata_of(pairs: Iterable[str]) -> dict[str, str] | None:
-    """`name=value` pairs; None when there are none."""
+def metadata_of(pairs: Iterable[str], field: str = "metadata", shape: str = "NAME=VALUE") -> dict[str, str] | None:
+    """`name=value` pairs; None when there are none. Raises `typer.BadParameter`."""
     split = [pair.partition("=") for pair in pairs]
     for name, equals, _ in split:
         if not (name and equals):
-            raise typer.BadParameter(f"metadata is NAME=VALUE, not {name!r}")
+            raise typer.BadParameter(f"{field} is {shape}, not {name!r}")
     return {name: value for name, _, value in split} or None

@@ -54,11 +54,13 @@ def recipe_lines(state: JobState) -> list[str]:
     recipe = state.recipe
     if recipe is None:
         return []
+    variant = ["served as a variant: decoded in tiles, for want of memory"] if state.asked else []
     return [
         recipe.prompt,
         f"{recipe.model}  {recipe.width}x{recipe.height}, {recipe.num_frames} frames at {recipe.fps} fps, "
         f"{recipe.num_inference_steps} steps, guidance {recipe.guidance_scale:g}, {recipe.scheduler}, "
         f"seed {recipe.seed}",
+        *variant,
     ]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from schemas.base import Frozen
+from schemas.recipe import VaeTiling
 
 MANIFEST_NAME = "latentline.json"
 
@@ -70,6 +71,7 @@ class BundleManifest(Frozen):
     geometry: Geometry
     limits: Limits
     defaults: Defaults
+    vae_tiling: VaeTiling | None = Field(None, description="how decode is tiled when a device has too little memory")
 
 
 def read_bundles(folders: str | list[Path]) -> dict[str, BundleManifest]:

@@ -236,9 +236,11 @@ class InvalidTensors(Bug):
 
 
 def report_of(error: BaseException) -> ErrorReport:
-    """The report of any exception; what is outside the tree is a bug."""
+    """The report of any exception; what is outside the tree is a bug, but for a lack of memory."""
     if isinstance(error, LatentlineError):
         return error.report()
+    if isinstance(error, MemoryError):
+        return ResourceExhausted(str(error) or "out of memory").report()
     return ErrorReport(kind=ErrorKind.BUG, code=Bug.code, message=legible(f"{type(error).__name__}: {error}"))
 
 

@@ -20,6 +20,7 @@ from schemas.recipe import FeatureCache, Recipe
 from schemas.stage import Stage
 
 Metadata = Annotated[dict[str, Annotated[str, Field(max_length=512)]], Field(max_length=16)]
+Runs = dict[Stage, Annotated[int, Field(ge=1, lt=2**31)]]
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@-]*$")]
 
 
@@ -45,6 +46,12 @@ class PromptSubmitted(Frozen):
     seed: Whole | None = Field(None, description="unset: derived from the job id")
     priority: int = Field(0, ge=-100, le=100, description="higher runs first")
     metadata: Metadata = {}
+    exact: bool | None = Field(
+        None, description="true: fail where memory is too small, rather than decode in tiles, which changes pixels"
+    )
+    runs: Runs | None = Field(
+        None, description="run numbers: such a stage, and all after it, take no output from any other run"
+    )
 
     @property
     def body_digest(self) -> str:
@@ -118,6 +125,12 @@ class Task(Frozen):
     upstream: ArtifactRef | None = None
     condemned_etag: Etag | None = Field(None, description="a manifest at this etag is no hit; replace it")
     metadata: dict[str, str] = {}
+    recipe_digest: str | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the recipe is the one that was sent: a release drops the settings that it has never heard of."""
+        return self.recipe_digest in (None, self.recipe.digest)
 
 
 class CancelTask(Frozen):
@@ -291,13 +304,14 @@ class StageSummary(Frozen):
 
 
 class Completion(Frozen):
-    """What all three ends of a job share. `recipe` is absent when the prompt never became one."""
+    """What all three ends of a job share. `recipe`, what was served, is absent when the prompt never became one."""
 
     job: str
     tenant: str
     accepted_at: float
     ended_at: float
     recipe: Recipe | None = None
+    asked: Recipe | None = Field(None, description="what was asked for, where `recipe` is a variant of it")
     stages: tuple[StageSummary, ...] = ()
     metadata: dict[str, str] = {}
 

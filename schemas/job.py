@@ -6,9 +6,22 @@ from pydantic import Field
 
 from schemas.base import Frozen, OpenEnum
 from schemas.errors import ErrorReport
-from schemas.events import ArtifactRef, ObjectRef
+from schemas.events import ArtifactRef, ObjectRef, Runs
 from schemas.recipe import Recipe
 from schemas.stage import Stage
+
+FORMAT = 2
+"""Raised when a field comes that a job may not lose: a release that does not know it must not carry the job on."""
+
+
+class StateTooNew(Exception):
+    """A newer release wrote this: carried on by this one, the job would lose what it does not know."""
+
+    def __init__(self, job: str, written: int) -> None:
+        super().__init__(
+            f"the state of {job} has format {written}, and this release carries on formats up to {FORMAT}: "
+            "it was written by a newer release, run that one again"
+        )
 
 
 class JobStatus(OpenEnum):
@@ -89,6 +102,9 @@ class JobState(Frozen):
     ended_at: float | None = None
     priority: int = 0
     recipe: Recipe | None = None
+    asked: Recipe | None = Field(None, description="what was asked for, where `recipe` is a variant of it")
+    exact: bool | None = Field(None, description="no variant may be served")
+    runs: Runs = {}
     stage: Stage | None = Field(None, description="the stage that waits or runs")
     stages: dict[Stage, StageState] = {}
     lease: Lease | None = None
@@ -99,6 +115,14 @@ class JobState(Frozen):
     poster: ObjectRef | None = None
     metadata: dict[str, str] = {}
     traceparent: str | None = None
+    format: int = Field(1, ge=1, description="a coordinator that knows only lower ones must not carry the job on")
+
+    @property
+    def migrated(self) -> JobState:
+        """The state as this release carries it on. Raises `StateTooNew`."""
+        if self.format > FORMAT:
+            raise StateTooNew(self.job, self.format)
+        return self if self.format == FORMAT else self.model_copy(update={"format": FORMAT})
 
     @property
     def is_submitted(self) -> bool:

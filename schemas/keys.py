@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from schemas.bundle import BundleManifest
 from schemas.digest import digest
 from schemas.recipe import Recipe
@@ -15,7 +17,7 @@ DENOISE_FIELDS = (
     "seed", "width", "height", "num_frames", "num_inference_steps", "guidance_scale", "scheduler", "flow_shift",
     "cache",
 )  # fmt: skip
-DECODE_FIELDS = ("fps", "encoding")
+DECODE_FIELDS = ("fps", "encoding", "vae_tiling")
 
 
 def job_id(tenant: str, idempotency_key: str) -> str:
@@ -23,10 +25,11 @@ def job_id(tenant: str, idempotency_key: str) -> str:
     return "video_" + digest([tenant, idempotency_key])[:32]
 
 
-def stage_keys(recipe: Recipe, bundle: BundleManifest, job: str) -> dict[Stage, str]:
+def stage_keys(recipe: Recipe, bundle: BundleManifest, job: str, runs: Mapping[Stage, int] = {}) -> dict[Stage, str]:
     """The key of every stage. Each key covers its own fields and, through the key before, all earlier ones.
 
-    `mux` belongs to its job, since the file carries job metadata.
+    `mux` belongs to its job, since the file carries job metadata. `runs`: a stage with a run number, and all after it,
+    have keys that no other run has.
     """
     determined_by: dict[Stage, list[object]] = {
         Stage.ENCODE: [bundle.components.encode, bundle.dtype, recipe.subset(*ENCODE_FIELDS)],
@@ -42,5 +45,6 @@ def stage_keys(recipe: Recipe, bundle: BundleManifest, job: str) -> dict[Stage, 
     keys: dict[Stage, str] = {}
     before = ""
     for stage in STAGES:
-        before = keys[stage] = digest([stage, CODE_VERSION[stage], before, determined_by[stage]])
+        run = [runs[stage]] if stage in runs else []
+        before = keys[stage] = digest([stage, CODE_VERSION[stage], before, determined_by[stage], *run])
     return keys

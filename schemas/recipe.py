@@ -36,8 +36,27 @@ class FeatureCache(Frozen):
     cache_reset_every: Whole = Field(10, description="denoise steps between two reset points")
 
 
+class VaeTiling(Frozen):
+    """Decode in overlapping tiles: sides of a tile, and from one tile to the next, in pixels.
+
+    Named as diffusers' `enable_tiling` names them. It changes pixels, so a tiled video is another recipe.
+    """
+
+    tile_sample_min_height: int = Field(gt=0)
+    tile_sample_min_width: int = Field(gt=0)
+    tile_sample_stride_height: int = Field(gt=0)
+    tile_sample_stride_width: int = Field(gt=0)
+
+    def divides(self, width: int, height: int) -> bool:
+        """Whether a frame of this size is more than one tile; else tiling saves nothing."""
+        return width > self.tile_sample_min_width or height > self.tile_sample_min_height
+
+
 class Recipe(Frozen):
-    """One video, exactly. `revision` is the digest of the bundle that `model` names."""
+    """One video, exactly. `revision` is the digest of the bundle that `model` names.
+
+    A setting that is off is None and left out of every digest, so that a setting a later release adds changes no key.
+    """
 
     model: str
     revision: str
@@ -55,6 +74,7 @@ class Recipe(Frozen):
     max_sequence_length: int
     encoding: Encoding = Encoding()
     cache: FeatureCache | None = None
+    vae_tiling: VaeTiling | None = Field(None, description="decode in tiles, for want of memory")
 
     @property
     def digest(self) -> str:

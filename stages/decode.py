@@ -26,8 +26,9 @@ class Decode:
 
     def run(self, task: Task, inputs: Mapping[str, bytes], context: Context) -> Output:
         recipe = task.recipe
-        chunks = decode_frames(self.family, from_bytes(inputs["latents"])["latents"])
+        latents = from_bytes(inputs["latents"])["latents"]
         with memory_errors():
+            chunks = decode_frames(self.family, latents, recipe.vae_tiling)
             track, poster, count = encode_chunks(chunks, recipe, context)
         return Output(
             (Blob("track", track, "video/mp4"), Blob("poster", poster, "image/webp")),
@@ -36,7 +37,10 @@ class Decode:
 
 
 def encode_chunks(chunks: Iterator[Frames], recipe: Recipe, context: Context) -> tuple[bytes, bytes, int]:
-    """Track, poster of the middle frame, and frame count. At most two chunks are alive at a time."""
+    """Track, poster of the middle frame, and frame count. At most two chunks are alive at a time.
+
+    An empty chunk is a sign of work, and a place to stop.
+    """
     encoder = VideoEncoder(recipe.width, recipe.height, recipe.fps, recipe.encoding)
     middle, count, poster = recipe.num_frames // 2, 0, b""
     with ThreadPoolExecutor(1, thread_name_prefix="x264") as thread:

@@ -26,10 +26,11 @@ class DenoiseStage:
         self.family, self.intervals = family, intervals
 
     def run(self, task: Task, inputs: Mapping[str, bytes], context: Context) -> Output:
-        run = Denoise(self.family, task.recipe, from_bytes(inputs["embeds"]))
-        checkpoint = context.checkpoints.latest()
-        if checkpoint is not None:
-            run.restore(SolverState.from_bytes(checkpoint.data))
+        embeds, checkpoint = from_bytes(inputs["embeds"]), context.checkpoints.latest()
+        with memory_errors():
+            run = Denoise(self.family, task.recipe, embeds)
+            if checkpoint is not None:
+                run.restore(SolverState.from_bytes(checkpoint.data))
         resumed = run.index or None
         writer = CheckpointWriter(context, self.intervals)
         try:

@@ -10,7 +10,7 @@ import torch
 
 from gpu_runner.bundle import Bundle
 from schemas.bundle import Defaults, Geometry
-from schemas.recipe import Recipe
+from schemas.recipe import Recipe, VaeTiling
 
 Tensors = dict[str, torch.Tensor]
 Config = Mapping[str, Any]
@@ -30,6 +30,9 @@ class Family(ABC):
 
     max_sequence_length: ClassVar[int]
     """Tokens of a prompt that released checkpoints were trained with, end token included."""
+
+    vae_tiling: ClassVar[VaeTiling]
+    """The tiles that diffusers takes by default; a bundle's manifest may say otherwise."""
 
     def __init__(self, bundle: Bundle, device: torch.device) -> None:
         self.bundle, self.device = bundle, device
@@ -82,3 +85,10 @@ class Family(ABC):
     @abstractmethod
     def decode(self, latents: torch.Tensor) -> Iterator[torch.Tensor]:
         """Chunks of frames in order: (1, 3, n, height, width) in [-1, 1]. One decode at a time."""
+
+    @abstractmethod
+    def decode_tiled(self, latents: torch.Tensor, tiling: VaeTiling) -> Iterator[torch.Tensor]:
+        """The same in less memory: other pixels near the seams, and empty chunks (n = 0) while tiles are decoded.
+
+        Raises `ValueError` for tiles that this VAE cannot decode.
+        """

@@ -23,9 +23,10 @@ from transformers import AutoTokenizer, T5EncoderModel
 
 from gpu_runner.families.base import Config, Family, Tensors
 from gpu_runner.no_grad import no_grad
+from gpu_runner.tiling import Grid, decode_tiled
 from schemas.bundle import Defaults, Geometry
 from schemas.errors import InvalidJob
-from schemas.recipe import Recipe
+from schemas.recipe import Recipe, VaeTiling
 
 DPM, DDIM = "cogvideox-dpm", "cogvideox-ddim"
 SCHEDULERS = {DPM: CogVideoXDPMScheduler, DDIM: CogVideoXDDIMScheduler}
@@ -45,6 +46,10 @@ class CogVideoX(Family):
         negative_prompt="", scheduler=DPM, flow_shift=1.0,
     )  # fmt: skip
     max_sequence_length = 226
+    vae_tiling = VaeTiling(
+        tile_sample_min_height=240, tile_sample_min_width=360, tile_sample_stride_height=200,
+        tile_sample_stride_width=288,
+    )  # fmt: skip
 
     @classmethod
     def geometry(cls, vae: Config) -> Geometry:
@@ -192,10 +197,21 @@ class CogVideoX(Family):
     def latents(self, recipe: Recipe, carried: Tensors) -> torch.Tensor:
         return carried["latents"][:, self._padding(recipe) :]
 
-    @no_grad
     def decode(self, latents: torch.Tensor) -> Iterator[torch.Tensor]:
+        return self._chunks(self._scaled(latents))
+
+    def decode_tiled(self, latents: torch.Tensor, tiling: VaeTiling) -> Iterator[torch.Tensor]:
+        grid = Grid.of(tiling, self.bundle.manifest.geometry.vae_scale_factor_spatial)
+        return decode_tiled(self._scaled(latents), grid, self._chunks)
+
+    @no_grad
+    def _scaled(self, latents: torch.Tensor) -> torch.Tensor:
+        """Channels before frames, as the VAE takes them."""
         frames = latents.to(self.device, self.vae.dtype).permute(0, 2, 1, 3, 4)
-        frames = 1 / self.vae.config.scaling_factor * frames
+        return 1 / self.vae.config.scaling_factor * frames
+
+    @no_grad
+    def _chunks(self, frames: torch.Tensor) -> Iterator[torch.Tensor]:
         cache = None
         for start, end in chunks(frames.shape[2]):
             part = frames[:, :, start:end]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -15,9 +15,10 @@ from transformers import AutoTokenizer, UMT5EncoderModel
 from gpu_runner.families.base import Config, Family, Tensors
 from gpu_runner.no_grad import no_grad
 from gpu_runner.schedulers import FLOW_MATCH_SCHEDULERS, flow_match_scheduler
+from gpu_runner.tiling import Grid, decode_tiled
 from schemas.bundle import Defaults, Geometry
 from schemas.errors import InvalidJob
-from schemas.recipe import Recipe
+from schemas.recipe import Recipe, VaeTiling
 
 
 class Wan(Family):
@@ -32,6 +33,10 @@ class Wan(Family):
         negative_prompt="", scheduler="unipc", flow_shift=3.0,
     )  # fmt: skip
     max_sequence_length = 512
+    vae_tiling = VaeTiling(
+        tile_sample_min_height=256, tile_sample_min_width=256, tile_sample_stride_height=192,
+        tile_sample_stride_width=192,
+    )  # fmt: skip
 
     @classmethod
     def geometry(cls, vae: Config) -> Geometry:
@@ -150,26 +155,47 @@ class Wan(Family):
             return self.transformer
         return self.low_noise
 
-    @no_grad
     def decode(self, latents: torch.Tensor) -> Iterator[torch.Tensor]:
+        return map(self._pixels, self._chunks(self._features(self._denormalised(latents)).split(1, dim=2)))
+
+    def decode_tiled(self, latents: torch.Tensor, tiling: VaeTiling) -> Iterator[torch.Tensor]:
+        """Tiles are blended before patches become pixels, as in diffusers."""
+        config = self.vae.config
+        grid = Grid.of(tiling, config.scale_factor_spatial, config.patch_size or 1)
+        return map(self._pixels, decode_tiled(self._denormalised(latents), grid, self._chunks_of_tile))
+
+    def _chunks_of_tile(self, tile: torch.Tensor) -> Iterator[torch.Tensor]:
+        """A frame at a time from the start; a whole decode takes all at once. Their sums are rounded differently."""
+        return self._chunks(map(self._features, tile.split(1, dim=2)))
+
+    @no_grad
+    def _features(self, latents: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.vae.post_quant_conv(latents)
+        return features
+
+    @no_grad
+    def _denormalised(self, latents: torch.Tensor) -> torch.Tensor:
         config = self.vae.config
         latents = latents.to(self.device, self.vae.dtype)
         mean = torch.tensor(config.latents_mean).view(1, config.z_dim, 1, 1, 1).to(latents.device, latents.dtype)
         std = 1.0 / torch.tensor(config.latents_std).view(1, config.z_dim, 1, 1, 1).to(latents.device, latents.dtype)
+        return latents / std + mean
+
+    @no_grad
+    def _chunks(self, features: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """What the decoder gives for one latent frame after another: pixels, or patches of them."""
         self.vae.clear_cache()
         try:
-            features = self.vae.post_quant_conv(latents / std + mean)
-            for index in range(features.shape[2]):
+            for index, frame in enumerate(features):
                 self.vae._conv_idx = [0]
                 first = {"first_chunk": True} if index == 0 else {}
-                chunk = self.vae.decoder(
-                    features[:, :, index : index + 1],
-                    feat_cache=self.vae._feat_map,
-                    feat_idx=self.vae._conv_idx,
-                    **first,
-                )
-                if config.patch_size is not None:
-                    chunk = unpatchify(chunk, patch_size=config.patch_size)
-                yield torch.clamp(chunk, min=-1.0, max=1.0)
+                yield self.vae.decoder(
+                    frame, feat_cache=self.vae._feat_map, feat_idx=self.vae._conv_idx, **first,
+                )  # fmt: skip
         finally:
             self.vae.clear_cache()
+
+    @no_grad
+    def _pixels(self, chunk: torch.Tensor) -> torch.Tensor:
+        patch = self.vae.config.patch_size
+        return torch.clamp(chunk if patch is None else unpatchify(chunk, patch_size=patch), min=-1.0, max=1.0)

@@ -93,10 +93,11 @@ PEOPLE = {
     DOWNSTREAM: Rights(reads=(COMPLETIONS, USAGE), joins=("downstream*",), gets=("videos/*",)),
     OPERATOR: Rights(
         reads=TOPICS,
-        writes=(PROMPTS, REPORTS),
+        writes=(PROMPTS, REPORTS, DLQ),
         manages=TOPICS,
         watches=(UNUSED_GROUP, COORDINATORS_GROUP),
         gets=("artifacts/*", "videos/*"),
+        puts=(f"artifacts/*/{places.MANIFEST}",),  # `latentline gc` puts one back that a job has taken hold of
         deletes=("artifacts/*", "videos/*"),
         speaks_for=None,
     ),

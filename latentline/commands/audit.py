@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from latentline import line
+from latentline.moments import moment
 
 if TYPE_CHECKING:
     from streams.audit.report import Report
@@ -22,6 +24,9 @@ def audit(
     grace_days: Annotated[
         float, typer.Option(min=0, help="How long what nothing names may lie in the store.")
     ] = DEFAULT_GRACE_DAYS,
+    keep: Annotated[
+        str | None, typer.Option(metavar="AGE|TIME", help="As `latentline gc` was given it, if it was.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON for programs.")] = False,
 ) -> None:
     """Check the line's promises against its log and its store.
@@ -33,7 +38,8 @@ def audit(
     from streams.audit.run import audit as check
 
     settings = line.settings()
-    report = check(settings, line.store(settings), digests, grace_days * 24 * 3600, tell)
+    ended_after = moment(keep, time.time()) or 0.0
+    report = check(settings, line.store(settings), digests, grace_days * 24 * 3600, tell, ended_after)
     if as_json:
         typer.echo(to_json(as_values(report)))
     else:

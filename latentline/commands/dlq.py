@@ -16,25 +16,29 @@ if TYPE_CHECKING:
     from streams.client.letters import Filter, Letter
     from streams.client.redrive import Redriven
 
-dlq = typer.Typer(no_args_is_help=True, help="Dead letters: list, show, redrive. They leave by retention alone.")
+dlq = typer.Typer(no_args_is_help=True, help="Dead letters: list, show, redrive, drop.")
 
 Reason = Annotated[str | None, typer.Option(help="Only those with this reason, such as not_json.")]
 Tenant = Annotated[str | None, typer.Option(help="Only this tenant's.")]
 Since = Annotated[str | None, typer.Option(metavar="AGE|TIME", help="Not older than: 90s, 30m, 2h, 7d, or ISO 8601.")]
 Until = Annotated[str | None, typer.Option(metavar="AGE|TIME", help="Older than.")]
+Places = Annotated[list[str] | None, typer.Argument(metavar="[PLACE]...", help="As `dlq list` names them.")]
+Everything = Annotated[bool, typer.Option("--all", help="All that the options leave.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 
 @dlq.command("list")
 def list_letters(
-    reason: Reason = None, tenant: Tenant = None, since: Since = None, until: Until = None, as_json: AsJson = False
-) -> None:
+    reason: Reason = None, tenant: Tenant = None, since: Since = None, until: Until = None,
+    dropped: Annotated[bool, typer.Option("--dropped", help="Those that were dropped instead.")] = False,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
     """List dead letters, oldest first."""
     from latentline import display
     from latentline.output import to_json
     from streams.client.letters import letters
 
-    found = list(letters(line.settings(), filter_of(reason, tenant, since, until)))
+    found = list(letters(line.settings(), filter_of(reason, tenant, since, until, dropped)))
     if as_json:
         for letter in found:
             typer.echo(to_json(head_of(letter)))
@@ -74,9 +78,8 @@ def show(
 
 @dlq.command()
 def redrive(
-    places: Annotated[list[str] | None, typer.Argument(metavar="[PLACE]...", help="As `dlq list` names them.")] = None,
-    reason: Reason = None, tenant: Tenant = None, since: Since = None, until: Until = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that the options leave.")] = False,
+    places: Places = None, reason: Reason = None, tenant: Tenant = None, since: Since = None, until: Until = None,
+    everything: Everything = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
 ) -> None:  # fmt: skip
     """Send dead letters into the line again.
@@ -84,22 +87,47 @@ def redrive(
     Each becomes a new event that names the letter; a job that was given up becomes a new job of the same recipe.
     A letter that is redriven twice is one job.
     """
-    from streams.client.letters import letters
     from streams.client.redrive import send
 
-    filtered = filter_of(reason, tenant, since, until)
-    if bool(places) == (everything or filtered != filter_of()):
-        raise typer.BadParameter("name letters, or choose them by --reason, --tenant, --since, --until or --all")
-    settings = line.settings()
-    records, refused = split(chosen(places) if places else list(letters(settings, filtered)))
+    records, refused = split(meant(places, everything, filter_of(reason, tenant, since, until)))
     for why in refused:
         typer.echo(why, err=True)
     if not dry_run:
-        send(settings, records)
+        send(line.settings(), records)
     for record in records:
         typer.echo(f"{record.letter.place}  {record.letter.reason}  {'would be' if dry_run else 'is'} {record.id}")
     if refused:
         raise CommandFailed(f"{len(refused)} of {len(refused) + len(records)} letters cannot be redriven")
+
+
+@dlq.command()
+def drop(
+    places: Places = None, reason: Reason = None, tenant: Tenant = None, since: Since = None, until: Until = None,
+    everything: Everything = False,
+    why: Annotated[str, typer.Option(help="For whoever looks at them later.")] = "dropped by hand",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be dropped.")] = False,
+) -> None:  # fmt: skip
+    """Take dead letters off the list: nothing more is to be done about them.
+
+    They stay in `dlq` until retention removes them, as evidence: `dlq list --dropped` shows them, and `dlq redrive`
+    takes them by their places.
+    """
+    from streams.client.drop import drop as write
+
+    found = meant(places, everything, filter_of(reason, tenant, since, until))
+    if found and not dry_run:
+        write(line.settings(), [letter.place for letter in found], why)
+    for letter in found:
+        typer.echo(f"{letter.place}  {letter.reason}  {'would be' if dry_run else 'is'} dropped")
+
+
+def meant(places: list[str] | None, everything: bool, filtered: Filter) -> list[Letter]:
+    """Letters by name or by filter: one of the two, and never all of them by accident."""
+    from streams.client.letters import letters
+
+    if bool(places) == (everything or filtered != filter_of()):
+        raise typer.BadParameter("name letters, or choose them by --reason, --tenant, --since, --until or --all")
+    return chosen(places) if places else list(letters(line.settings(), filtered))
 
 
 def split(found: list[Letter]) -> tuple[list[Redriven], list[str]]:
@@ -116,10 +144,10 @@ def split(found: list[Letter]) -> tuple[list[Redriven], list[str]]:
 
 
 def chosen(places: list[str]) -> list[Letter]:
-    """Raises `CommandFailed` for a place where there is no letter."""
-    from streams.client.letters import letters
+    """Also those that were dropped. Raises `CommandFailed` for a place where there is no letter."""
+    from streams.client.letters import Filter, letters
 
-    found = {letter.place: letter for letter in letters(line.settings())}
+    found = {letter.place: letter for letter in letters(line.settings(), Filter(dropped=None))}
     for place in places:
         if place not in found:
             raise CommandFailed(f"no dead letter {place}: `latentline dlq list` lists them")
@@ -127,12 +155,13 @@ def chosen(places: list[str]) -> list[Letter]:
 
 
 def filter_of(
-    reason: str | None = None, tenant: str | None = None, since: str | None = None, until: str | None = None
-) -> Filter:
+    reason: str | None = None, tenant: str | None = None, since: str | None = None, until: str | None = None,
+    dropped: bool = False,
+) -> Filter:  # fmt: skip
     from streams.client.letters import Filter
 
     now = time.time()
-    return Filter(reason, tenant, moment(since, now), moment(until, now))
+    return Filter(reason, tenant, moment(since, now), moment(until, now), dropped)
 
 
 def head_of(letter: Letter) -> dict[str, object]:
@@ -146,6 +175,7 @@ def head_of(letter: Letter) -> dict[str, object]:
         "tenant": letter.tenant,
         "job": job.job if job else None,
         "truncated_from": letter.truncated_from,
+        "dropped": letter.dropped,
     }
 
 

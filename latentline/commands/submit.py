@@ -46,6 +46,10 @@ def submit(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Unset: derived from the job id.")] = None,
     priority: Annotated[int | None, typer.Option(help="-100 to 100; higher runs first.")] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Fail where memory is short, rather than decode in tiles.")
+    ] = False,
+    runs: Annotated[list[str], typer.Option(metavar="STAGE=NUMBER", help="Compute a stage anew, as this run.")] = [],  # noqa: B006
     metadata: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="Comes back in the completion.")] = [],  # noqa: B006
     watch: Annotated[bool, typer.Option("--watch", help="Stay until the jobs have ended.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
@@ -60,6 +64,7 @@ def submit(
         "size": size, "seconds": seconds, "num_frames": num_frames, "fps": fps,
         "num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale, "scheduler": scheduler,
         "cache": cache_of(cache), "seed": seed, "priority": priority, "metadata": metadata_of(metadata),
+        "exact": exact or None, "runs": metadata_of(runs, "runs", "STAGE=NUMBER"),
     }  # fmt: skip
     if (prompt is None) == (file is None):
         raise typer.BadParameter("give a PROMPT or --file, one of the two")

@@ -52,6 +52,7 @@ def differences(end: Completion, state: JobState) -> Iterator[str]:
     pairs = {
         "tenant": (end.tenant, state.tenant),
         "recipe": (end.recipe, state.recipe),
+        "asked recipe": (end.asked, state.asked),
         "time of the end": (end.ended_at, state.ended_at),
         "metadata": (end.metadata, state.metadata),
         "video": (getattr(end, "video", None), state.video),

@@ -37,9 +37,15 @@ class Shelves:
         return None
 
 
-def check_references(state: JobState, shelves: Shelves) -> Iterator[Breach]:
-    """Outputs of a job that is under way or completed. Another etag than the one it names is a repair of the same."""
+def check_references(state: JobState, shelves: Shelves, ended_after: float = 0.0) -> Iterator[Breach]:
+    """Outputs of a job that is under way or completed. Another etag than the one it names is a repair of the same.
+
+    Of a job that ended before `ended_after`, unix seconds, the video alone: the rest may have been freed.
+    """
     if state.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+        return
+    yield from check_video(state, shelves)
+    if state.status.ended and (state.ended_at or 0.0) < ended_after:
         return
     for stage, record in state.stages.items():
         artifact = record.artifact
@@ -50,7 +56,6 @@ def check_references(state: JobState, shelves: Shelves) -> Iterator[Breach]:
             yield Breach(REFERENCED, artifact.manifest_key, f"the {stage} output of {state.job} is missing")
         elif manifest is not None and (manifest.stage, manifest.key) != (stage, artifact.key):
             yield Breach(REFERENCED, artifact.manifest_key, f"it is not the {stage} output of {state.job}")
-    yield from check_video(state, shelves)
 
 
 def check_video(state: JobState, shelves: Shelves) -> Iterator[Breach]:

@@ -51,6 +51,8 @@ class Letters:
 
     def take(self, value: bytes | None, headers: Headers) -> None:
         texts = {name: text.decode(errors="replace") for name, text in headers}
+        if "dlq_origin" not in texts:
+            return
         is_cut = "dlq_truncated_from" in texts
         self.by_origin[texts.get("dlq_origin", "")] = None if is_cut else fingerprint(value, headers)
 

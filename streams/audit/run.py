@@ -52,9 +52,11 @@ class Told:
 
 def audit(
     settings: Settings, store: ArtifactStore, digests: bool = True, grace: float = GRACE_S,
-    say: Say = lambda what: None,
+    say: Say = lambda what: None, ended_after: float = 0.0,
 ) -> Report:  # fmt: skip
     """Check every promise. `grace`: seconds that what nobody names may lie in the store.
+
+    Of a completed job that ended before `ended_after` (unix seconds) the video must be there, and nothing else.
 
     Raises `ClientError` and `StoreUnavailable`.
     """
@@ -65,7 +67,7 @@ def audit(
     states = told.jobs.latest.values()
     breaches = {
         *told.breaches, *told.jobs.breaches, *check_completions(told.settled, told.jobs, told.ends, now),
-        *check_states(states, shelves), *objects.check_manifests(shelves),
+        *check_states(states, shelves, ended_after), *objects.check_manifests(shelves),
         *objects.check_orphans(shelves, states, now - grace),
     }  # fmt: skip
     still_open = sum(not state.status.ended for state in states)
@@ -126,7 +128,7 @@ def prompts_of(messages: Iterable[Message], handled: dict[int, int]) -> Iterator
             yield Prompt(partition, offset, message.value(), clients.headers_of(message))
 
 
-def check_states(states: Iterable[JobState], shelves: Shelves) -> Iterator[Breach]:
+def check_states(states: Iterable[JobState], shelves: Shelves, ended_after: float) -> Iterator[Breach]:
     for state in states:
         yield from check_state(state)
-        yield from objects.check_references(state, shelves)
+        yield from objects.check_references(state, shelves, ended_after)

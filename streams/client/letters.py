@@ -1,9 +1,13 @@
-"""Dead letters: what could not be used, with its original bytes and headers, and why."""
+"""Dead letters: what could not be used, with its original bytes and headers, and why.
+
+`dlq` is kept by time, not by key: a letter leaves by retention alone, and until then it is evidence. A letter that was
+dropped is named by a later record of `dlq` and no longer listed; its bytes are still there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 from confluent_kafka import Message
@@ -15,6 +19,8 @@ from streams.client.reader import Reader
 from streams.settings import Settings
 from streams.topics import DLQ
 
+DROPPED = "dropped"
+"""The reason of a record that is no letter: its value names those that were dropped, its message says why."""
 ABOUT = "dlq_"
 """How the headers begin that the line has added."""
 
@@ -34,6 +40,8 @@ class Letter:
     value: bytes | None
     headers: Headers = field(default_factory=list)
     truncated_from: int | None = None
+    dropped: str | None = None
+    """Why somebody has dropped it."""
 
     @property
     def topic(self) -> str:
@@ -69,6 +77,7 @@ class Filter:
     tenant: str | None = None
     since: float | None = None
     until: float | None = None
+    dropped: bool | None = False
 
     def __contains__(self, letter: Letter) -> bool:
         return (
@@ -76,17 +85,29 @@ class Filter:
             and self.tenant in (None, letter.tenant)
             and (self.since is None or letter.time >= self.since)
             and (self.until is None or letter.time < self.until)
+            and self.dropped in (None, letter.dropped is not None)
         )
 
 
 def letters(settings: Settings, wanted: Filter = Filter()) -> Iterator[Letter]:
     """The dead letters that are meant, oldest first. Raises `ClientError`."""
+    found: dict[str, Letter] = {}
     with Reader(settings) as reader:
         reader.assign(reader.from_start(DLQ))
         for message in reader.read_to_end():
             letter = letter_of(message)
-            if letter in wanted:
-                yield letter
+            if letter.reason != DROPPED:
+                found[letter.place] = letter
+            for place in places_of(letter).intersection(found):
+                found[place] = replace(found[place], dropped=letter.message)
+    yield from (letter for letter in found.values() if letter in wanted)
+
+
+def places_of(letter: Letter) -> frozenset[str]:
+    """The letters that a record drops; none for a letter."""
+    if letter.reason != DROPPED:
+        return frozenset()
+    return frozenset((letter.value or b"").decode(errors="replace").split())
 
 
 def letter_of(message: Message) -> Letter:

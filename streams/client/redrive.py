@@ -1,7 +1,6 @@
 """Dead letters back into the line: as a new event that names its parent, never as the old one.
 
-The new id is made from the letter, so a letter that is redriven twice is one job. `dlq` is kept by time, not by key:
-a letter cannot be removed from it, it leaves by retention.
+The new id is made from the letter, so a letter that is redriven twice is one job.
 """
 
 from __future__ import annotations
@@ -11,14 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaException
-from pydantic import ValidationError
 
 from schemas import envelope
 from schemas.digest import digest
 from schemas.envelope import Headers
-from schemas.events import PromptSubmitted
-from schemas.job import JobState
 from streams import clients
+from streams.client.again import NotRepeatable, asked_again
 from streams.client.errors import ClientError, NotDelivered
 from streams.client.letters import Letter
 from streams.settings import Settings
@@ -67,29 +64,17 @@ def redriven(letter: Letter) -> Redriven:
 def prompt_again(letter: Letter) -> Redriven:
     """The same recipe, asked for anew by a job that names the one that was given up."""
     job = letter.job
-    if job is None or job.recipe is None:
-        raise NotRedrivable(letter, "it holds no recipe")
+    if job is None:
+        raise NotRedrivable(letter, "it holds no job")
     new = new_id(letter)
     try:
-        prompt = prompt_of(job, new)
-    except ValidationError as error:
-        raise NotRedrivable(letter, error.errors(include_url=False)[0]["msg"]) from None
+        prompt = asked_again(job, new, job.runs)
+    except NotRepeatable as error:
+        raise NotRedrivable(letter, str(error)) from None
     value, headers = envelope.write(
         prompt, id=new, source=SOURCE, time=time.time(), extensions={"parent": parent_of(letter)}
     )
     return Redriven(letter, new, value, headers, job.tenant)
-
-
-def prompt_of(job: JobState, key: str) -> PromptSubmitted:
-    recipe = job.recipe
-    assert recipe is not None
-    return PromptSubmitted(
-        prompt=recipe.prompt, negative_prompt=recipe.negative_prompt, model=recipe.model, seed=recipe.seed,
-        size=f"{recipe.width}x{recipe.height}", num_frames=recipe.num_frames, fps=recipe.fps,
-        num_inference_steps=recipe.num_inference_steps, guidance_scale=recipe.guidance_scale,
-        scheduler=recipe.scheduler, tenant=job.tenant, priority=job.priority, idempotency_key=key,
-        metadata=job.metadata | {"parent": job.job},
-    )  # fmt: skip
 
 
 def new_id(letter: Letter) -> str:

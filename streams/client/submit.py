@@ -30,12 +30,14 @@ class Submitted:
     prompt: PromptSubmitted
 
 
-def submit(settings: Settings, prompts: Sequence[PromptSubmitted], source: str = "latentline") -> list[Submitted]:
-    """The jobs of these prompts, in order.
+def submit(
+    settings: Settings, prompts: Sequence[PromptSubmitted], source: str = "latentline", parent: str | None = None
+) -> list[Submitted]:
+    """The jobs of these prompts, in order. `parent`: what they come from, for the event's `ce_parent`.
 
     Raises `Unreachable`, `NotDelivered`, or another `ClientError` for a prompt that is too large.
     """
-    ids = send(settings, prompts, source)
+    ids = send(settings, prompts, source, parent=parent)
     return [
         Submitted(job_id(prompt.tenant, prompt.idempotency_key or id), id, prompt)
         for id, prompt in zip(ids, prompts, strict=True)
@@ -49,10 +51,10 @@ def cancel(settings: Settings, job: str, tenant: str, reason: str = "asked by th
 
 def send(
     settings: Settings, events: Sequence[PromptSubmitted | CancelRequested], source: str = "latentline",
-    seconds: float = DELIVERED_WITHIN_S,
+    seconds: float = DELIVERED_WITHIN_S, parent: str | None = None,
 ) -> list[str]:  # fmt: skip
     """Write each event under a fresh `ce_id` and wait until all are acknowledged; returns the ids in order."""
-    batch = _Batch(settings, seconds)
+    batch = _Batch(settings, seconds, {} if parent is None else {"parent": parent})
     ids = [str(uuid.uuid4()) for _ in events]
     for id, event in zip(ids, events, strict=True):
         batch.add(event, id, source)
@@ -63,14 +65,14 @@ def send(
 class _Batch:
     """Events on their way; the producer gives up on each after `seconds`."""
 
-    def __init__(self, settings: Settings, seconds: float) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, seconds: float, extensions: dict[str, str]) -> None:
+        self._settings, self._extensions = settings, extensions
         self._bootstrap, self._topic = settings.kafka_bootstrap, PROMPTS.named(settings.topic_prefix)
         self._seconds, self._errors, self._sent = seconds, list[KafkaError](), 0
         self._producer = clients.producer(clients.PRODUCER, settings, message_timeout_ms=int(seconds * 1000))
 
     def add(self, event: PromptSubmitted | CancelRequested, id: str, source: str) -> None:
-        value, headers = envelope.write(event, id=id, source=source, time=time.time())
+        value, headers = envelope.write(event, id=id, source=source, time=time.time(), extensions=self._extensions)
         headers = signed(self._settings, value, headers)
         try:
             self._producer.produce(self._topic, value, event.tenant, headers=[*headers], on_delivery=self._delivered)

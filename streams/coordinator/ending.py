@@ -59,6 +59,7 @@ def shared(state: JobState) -> dict[str, Any]:
         "accepted_at": state.accepted_at,
         "ended_at": state.ended_at,
         "recipe": state.recipe,
+        "asked": state.asked,
         "stages": tuple(summary(state, stage) for stage in state.stages),
         "metadata": state.metadata,
     }

@@ -50,13 +50,15 @@ def submit(
         ledger.acceptance(now),
         priority=asked.priority,
         metadata=asked.metadata,
+        exact=asked.exact or None,
+        runs=asked.runs or {},
         traceparent=envelope.traceparent,
     )
     try:
         recipe = recipe_of(asked, job, policy.bundles, policy.default_model)
     except InvalidJob as error:
         return [Count("submitted", ("none",)), *ending.fail(ledger, state, error.report(), now)]
-    keys = stage_keys(recipe, policy.bundles[recipe.model], job)
+    keys = stage_keys(recipe, policy.bundles[recipe.model], job, state.runs)
     state = transitions.with_recipe(state, recipe, keys, now)
     count = Count("submitted", (recipe.model,))
     if known is not None and known.tenant == asked.tenant and known.cancel_reason is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from schemas.errors import ErrorKind, ErrorReport
 from schemas.events import ArtifactRef, Done
-from schemas.job import Attempt, JobState, JobStatus, Lease, StageState
+from schemas.job import FORMAT, Attempt, JobState, JobStatus, Lease, StageState
 from schemas.recipe import Recipe
 from schemas.stage import STAGES, Stage
 
@@ -128,5 +128,5 @@ def ended(state: JobState, status: JobStatus, now: float, **changes: Any) -> Job
 def new_job(job: str, tenant: str, body_digest: str, now: float, **fields: Any) -> JobState:
     return JobState(
         job=job, tenant=tenant, version=1, status=JobStatus.WAITING, body_digest=body_digest,
-        accepted_at=now, updated_at=now, **fields,
+        accepted_at=now, updated_at=now, format=FORMAT, **fields,
     )  # fmt: skip

@@ -15,11 +15,20 @@ LOOK_AT = 16
 """Workers that are compared by their free slots: a choice among thousands would be no better and cost more."""
 
 
-def best_worker(ledger: Ledger, stage: Stage, kind: Kind, closed: set[str]) -> WorkerView | None:
-    """`closed`: nodes that take no other job, see `closed_nodes`."""
+def best_worker(
+    ledger: Ledger, stage: Stage, kind: Kind, closed: set[str], avoid: frozenset[str] = frozenset()
+) -> WorkerView | None:
+    """`closed`: nodes that take no other job, see `closed_nodes`. `avoid`: workers for want of another alone."""
+    best = best_of(ledger, stage, kind, closed, avoid)
+    return best_of(ledger, stage, kind, closed, frozenset()) if best is None and avoid else best
+
+
+def best_of(ledger: Ledger, stage: Stage, kind: Kind, closed: set[str], never: frozenset[str]) -> WorkerView | None:
     for warm in (True, False):
         for empty in (True,) if kind.alone else (True, False):
             views = takers(ledger, Offer(stage, kind.model, warm, empty), kind.alone, closed)
+            if never:
+                views = (view for view in views if view.beat.worker not in never)
             best = max(islice(views, LOOK_AT), key=lambda view: view.free, default=None)
             if best is not None:
                 return best

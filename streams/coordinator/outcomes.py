@@ -8,7 +8,7 @@ from schemas import places
 from schemas.errors import ErrorKind, ErrorReport, NoVideo, UnwantedOutput
 from schemas.events import Done, Failed, InputMissing, Outcome, Preempted, Started, TaskCancelled
 from schemas.job import JobState
-from streams.coordinator import breaker, ending, retry, suspicion
+from streams.coordinator import breaker, ending, memory, retry, suspicion
 from streams.coordinator import job as transitions
 from streams.coordinator.effects import Count, Effect
 from streams.coordinator.intake import cancel_lease
@@ -95,8 +95,10 @@ def failed(
     state = transitions.failed_attempt(state, stage, error, charged)
     if state.cancel_reason is not None:
         return [*effects, *ending.cancel(ledger, state, state.cancel_reason, now)]
-    if charged and retry.is_exhausted(state.stages[stage], error, policy.max_attempts):
-        return [*effects, *ending.fail(ledger, state, error, now, evidence)]
+    variant = memory.smaller(policy, state, stage, error)
+    if variant is None and charged and retry.is_exhausted(state.stages[stage], error, policy.max_attempts):
+        return [*effects, *ending.fail(ledger, state, memory.explained(policy, state, stage, error), now, evidence)]
+    state = variant or state
     delay = retry.delay_of(state.job, state.stages[stage], error, charged)
     ledger.put(transitions.wait_for(state, stage, now, delay), now)
     return [*effects, Count("retry", (stage, error.code)), Count("wasted", ("failed",), seconds)]

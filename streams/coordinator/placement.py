@@ -17,6 +17,7 @@ from streams.coordinator import job as transitions
 from streams.coordinator.effects import Count, Effect, Send
 from streams.coordinator.ending import guarded
 from streams.coordinator.ledger import Entry, Kind, Ledger, WorkerView
+from streams.coordinator.memory import avoided
 from streams.coordinator.offers import best_worker, closed_nodes, drop_stale_reservations, reserve
 
 
@@ -46,7 +47,7 @@ def place_stage(ledger: Ledger, stage: Stage, closed: set[str], now: float) -> l
     while queues and ledger.open and breaker.lets_pass(ledger, stage):
         kind = min(queues, key=lambda kind: queues[kind][0])
         state = waiting_job(ledger, heapq.heappop(queues[kind]), kind, stage, now)
-        view = best_worker(ledger, stage, kind, closed) if state else None
+        view = best_worker(ledger, stage, kind, closed, avoided(state, stage)) if state else None
         if state is not None and view is not None:
             closed |= {view.beat.node} if kind.alone else set()
             effects += guarded(ledger, state.job, now, partial(dispatch, ledger, view, state, stage, now))
@@ -95,4 +96,5 @@ def task_of(state: JobState, lease: Lease) -> Task:
         incarnation=lease.incarnation, lease=lease.number, job=state.job, tenant=state.tenant, stage=stage,
         key=record.key, recipe=state.recipe, attempt=record.dispatches, condemned_etag=record.condemned_etag,
         upstream=state.stages[stage.upstream].artifact if stage.upstream else None, metadata=state.metadata,
+        recipe_digest=state.recipe.digest,
     )  # fmt: skip

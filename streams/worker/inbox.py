@@ -16,8 +16,9 @@ from schemas.stage import Stage
 from streams import clients
 from streams.addressing import Address, address_of
 from streams.clients import ErrorWatch
+from streams.partitions import check_partitions
 from streams.settings import Settings
-from streams.topics import TASKS
+from streams.topics import REPORTS, TASKS
 
 WATERMARK_TIMEOUT_S = 20.0
 
@@ -51,10 +52,11 @@ class Inboxes:
         self, settings: Settings, stages: tuple[Stage, ...], incarnation: str, watch: ErrorWatch,
         events: Callable[[Letter | InboxBroken], None],
     ) -> None:  # fmt: skip
-        """Raises `KafkaException` when the broker does not tell the end of a partition in time."""
+        """Raises `KafkaException` when the broker does not tell the end of a partition in time, `WrongPartitions`."""
         self._events = events
         self._stages = {TASKS[stage].named(settings.topic_prefix): stage for stage in stages}
         self._consumer = clients.consumer(clients.INBOX, settings, watch)
+        check_partitions(self._consumer, settings, (REPORTS, *(TASKS[stage] for stage in stages)))
         self.partitions = {stage: partition_of(incarnation, TASKS[stage].partitions) for stage in self._stages.values()}
         self.echoes = dict.fromkeys(self._stages.values(), 0)
         self._consumer.assign([self._end_of(topic, self.partitions[stage]) for topic, stage in self._stages.items()])

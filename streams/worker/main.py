@@ -12,6 +12,7 @@ from schemas.bundle import read_bundles
 from schemas.stage import Stage
 from streams import health, log, metrics
 from streams.clients import FatalClientError
+from streams.partitions import WrongPartitions
 from streams.settings import Settings
 from streams.worker.worker import Worker, WorkerBroken
 
@@ -33,7 +34,7 @@ def run_worker(settings: Settings, stages: tuple[Stage, ...]) -> int:
     with health.serve(settings, worker.reason):
         try:
             worker.run()
-        except (FatalClientError, WorkerBroken, KafkaException) as error:
+        except (FatalClientError, WorkerBroken, WrongPartitions, KafkaException) as error:
             logger.error("this life of the worker ends", error=str(error))
             return 1
     return 0

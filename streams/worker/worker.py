@@ -177,7 +177,9 @@ class Worker:
             event, attributes = envelope.read(letter.value, letter.headers)
         except UnreadableEvent as error:
             return self._refuse(letter, error)
-        if isinstance(event, Task):
+        if isinstance(event, Task) and not event.is_whole:
+            self._refuse(letter, UnreadableEvent("invalid_field", "recipe: it has settings of a newer release"))
+        elif isinstance(event, Task):
             self._take(event, attributes.traceparent)
         elif isinstance(event, CancelTask):
             self._interrupt(event.lease, "cancel")

@@ -68,8 +68,8 @@ def prompts(line: Settings, count: int) -> list[tuple[bytes | None, bytes | None
 
 def test_a_wrong_prompt_goes_back_as_it_came_under_a_new_id(line: Settings, command: Command) -> None:
     bury(line, Raw(BAD, SENT, "prompts/0/7").dead_letter("invalid_field", "prompt: Field required"))
-    [listed] = map(orjson.loads, command("list", "--json").stdout.splitlines())
-    assert (listed["place"], listed["reason"], listed["tenant"]) == ("0/0", "invalid_field", "acme")
+    [found] = map(orjson.loads, command("list", "--json").stdout.splitlines())
+    assert (found["place"], found["reason"], found["tenant"]) == ("0/0", "invalid_field", "acme")
     assert "Field required" in command("list").stdout
     assert BAD.decode() in command("show", "0/0").stdout
     assert "would be redrive-" in command("redrive", "0/0", "--dry-run").stdout
@@ -122,6 +122,28 @@ def test_what_cannot_be_redriven_says_why(line: Settings, command: Command) -> N
     cut = Letter("0/0", "too_large", "", "prompts/0/0", 0.0, b"{", [], truncated_from=9_000_000)
     with pytest.raises(NotRedrivable, match="not whole"):
         redriven(cut)
+
+
+def test_what_was_dropped_is_off_the_list_and_still_there(line: Settings, command: Command) -> None:
+    for offset in range(3):
+        bury(line, Raw(BAD, SENT, f"prompts/0/{offset}").dead_letter("invalid_field", "no"))
+    assert "0/0  invalid_field  would be dropped" in command("drop", "--reason", "invalid_field", "--dry-run").stdout
+    assert len(listed(command)) == 3
+    assert command("drop", "0/0", "0/2", "--why", "sent again by hand").exit_code == 0
+    assert listed(command) == ["0/1"]
+    assert listed(command, "--dropped") == ["0/0", "0/2"]
+    assert "sent again by hand" in command("show", "0/0").stdout
+    assert command("drop", "--all").exit_code == 0
+    assert listed(command) == []
+    bury(line, Raw(BAD, SENT, "prompts/0/9").dead_letter("invalid_field", "no"))
+    assert len(listed(command)) == 1, "what comes later is not dropped"
+    assert command("redrive", "0/0").exit_code == 0
+    assert [value for _, value, _ in prompts(line, 1)] == [BAD]
+    assert command("drop").exit_code == 2
+
+
+def listed(command: Command, *options: str) -> list[str]:
+    return [orjson.loads(found)["place"] for found in command("list", "--json", *options).stdout.splitlines()]
 
 
 def test_moments_as_people_say_them() -> None:

@@ -10,7 +10,7 @@ from schemas.base import Frozen
 from schemas.envelope import type_of
 from schemas.errors import ErrorKind, ErrorReport
 from schemas.job import Attempt, JobState, JobStatus, Lease, StageState
-from schemas.recipe import Encoding, FeatureCache, Recipe
+from schemas.recipe import Encoding, FeatureCache, Recipe, VaeTiling
 from schemas.stage import Stage
 
 NOW = 1767225600.5
@@ -115,6 +115,11 @@ BEAT = next(example for example in FIRST if isinstance(example, events.Heartbeat
 CACHE = FeatureCache(kind="first_block_cache", threshold=0.1, cache_reset_every=5)
 CACHED = RECIPE.model_copy(update={"cache": CACHE})
 HAVE_RECIPES = ("task", "job_completed", "job_failed", "job_cancelled")
+TILING = VaeTiling(
+    tile_sample_min_height=256, tile_sample_min_width=320, tile_sample_stride_height=192, tile_sample_stride_width=240
+)
+TILED = CACHED.model_copy(update={"vae_tiling": TILING})
+RUNS = {Stage.DENOISE: 2}
 
 
 def first(name: str) -> Frozen:
@@ -140,5 +145,18 @@ LATER |= {
     "latentline.prompt_submitted.v1.2": first("prompt_submitted").model_copy(update={"cache": CACHE}),
     **{f"latentline.{name}.v1.2": first(name).model_copy(update={"recipe": CACHED}) for name in HAVE_RECIPES},
     "latentline.job_state.v1.3": LATER["latentline.job_state.v1.2"].model_copy(update={"recipe": CACHED}),
+}
+LATER |= {
+    "latentline.prompt_submitted.v1.3": first("prompt_submitted").model_copy(
+        update={"cache": CACHE, "exact": True, "runs": RUNS}
+    ),
+    "latentline.task.v1.3": first("task").model_copy(update={"recipe": TILED, "recipe_digest": TILED.digest}),
+    **{
+        f"latentline.{name}.v1.3": first(name).model_copy(update={"recipe": TILED, "asked": TILED})
+        for name in ("job_completed", "job_failed", "job_cancelled")
+    },
+    "latentline.job_state.v1.4": LATER["latentline.job_state.v1.3"].model_copy(
+        update={"recipe": TILED, "asked": TILED, "exact": True, "runs": RUNS, "format": 2}
+    ),
 }
 """Examples with fields that an event type got later, by the name of their golden file."""

@@ -54,7 +54,9 @@ def extended(node: Any) -> Any:
         return [extended(item) for item in node]
     if not isinstance(node, dict):
         return node
-    maps = ("metadata", "timings", "facts", "jobs", "compute_seconds", "stages", "failures_by_kind", "checkpoints")
+    maps = (
+        "metadata", "timings", "facts", "jobs", "compute_seconds", "stages", "failures_by_kind", "checkpoints", "runs",
+    )  # fmt: skip
     fields = {name: value if name in maps else extended(value) for name, value in node.items()}
     return {**fields, "from_the_future": {"a": [1]}}
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from schemas.bundle import BundleManifest, Components, Defaults, Geometry, Limits
 from schemas.limits import CACHES, even_multiple
-from schemas.recipe import Encoding, FeatureCache
+from schemas.recipe import Encoding, FeatureCache, VaeTiling
 
 # The same examples in every run: a test that fails by luck in somebody else's change helps nobody.
 settings.register_profile("line", derandomize=True, deadline=None)
@@ -73,12 +73,20 @@ def fields(draw: st.DrawFn) -> dict[str, Any]:
     return {"prompt": draw(texts), **draw(st.fixed_dictionaries({}, optional=values))}
 
 
-def another(value: Any) -> Any:
-    """A value that a field of a recipe may have instead."""
-    if value is None:
-        return FeatureCache()
-    if isinstance(value, Encoding):
-        return Encoding(crf=40)
+SETTINGS: dict[str, Any] = {
+    "encoding": Encoding(crf=40),
+    "cache": FeatureCache(),
+    "vae_tiling": VaeTiling(
+        tile_sample_min_height=64, tile_sample_min_width=64, tile_sample_stride_height=48, tile_sample_stride_width=48
+    ),
+}
+"""For a recipe's fields that are neither text nor number: another value."""
+
+
+def another(field: str, value: Any) -> Any:
+    """A value of a recipe's field that differs from `value`."""
+    if field in SETTINGS:
+        return SETTINGS[field]
     return value + "x" if isinstance(value, str) else value + 1
 
 

@@ -27,8 +27,8 @@ from schemas.stage import Stage
 from tests.unit.test_reducers import waiting
 
 COMMANDS = (
-    "up", "down", "doctor", "submit", "watch", "jobs", "show", "cancel", "download", "audit", "drain", "demo",
-    "worker", "coordinator", "views", "topics", "dlq",
+    "up", "down", "doctor", "submit", "watch", "jobs", "show", "cancel", "download", "replay", "audit", "gc", "drain",
+    "demo", "worker", "coordinator", "views", "topics", "dlq", "store",
 )  # fmt: skip
 TORCH, FAUST = {"torch", "diffusers", "transformers"}, {"faust", "mode"}
 HEAVY = TORCH | FAUST | {"av", "numpy"}
@@ -88,6 +88,9 @@ def test_submit_has_an_option_for_every_field_of_a_prompt() -> None:
         (("submit", "a circle", "--priority", "101"), "priority: Input should be less than or equal to 100"),
         (("submit", "a circle", "--seed", "many"), "--seed"),
         (("submit", "a circle", "--metadata", "colour"), "NAME=VALUE"),
+        (("submit", "a circle", "--runs", "denoise"), "STAGE=NUMBER"),
+        (("submit", "a circle", "--runs", "denoise=0"), "runs.denoise: Input should be greater than or equal to 1"),
+        (("replay", "video_1"), "--from"),
         (("submit", "--file", "missing.jsonl"), "missing.jsonl: No such file"),
         (("worker", "encode,paint"), "'paint' is no stage: encode, denoise, decode, mux"),
         (("worker", "encode,encode"), "twice"),
@@ -106,8 +109,8 @@ def test_wrong_usage_is_named_and_exits_with_2(arguments: tuple[str, ...], said:
 @pytest.mark.parametrize(
     "arguments",
     [("jobs",), ("show", "video_1"), ("submit", "a circle"), ("cancel", "video_1"), ("download", "video_1"),
-     ("drain", "denoise"),
-     ("watch",), ("coordinator",), ("views",), ("topics", "check"), ("topics", "apply")],
+     ("drain", "denoise"), ("watch",), ("replay", "1", "--from", "mux"), ("gc",), ("store", "usage"),
+     ("dlq", "drop", "--all"), ("coordinator",), ("views",), ("topics", "check"), ("topics", "apply")],
 )  # fmt: skip
 def test_without_a_line_every_command_says_how_to_start_one(arguments: tuple[str, ...]) -> None:
     answer = run(*arguments)

@@ -22,7 +22,7 @@ FIRST_STAGE = {
     "seed": Stage.DENOISE, "width": Stage.DENOISE, "height": Stage.DENOISE, "num_frames": Stage.DENOISE,
     "num_inference_steps": Stage.DENOISE, "guidance_scale": Stage.DENOISE, "scheduler": Stage.DENOISE,
     "flow_shift": Stage.DENOISE, "cache": Stage.DENOISE,
-    "fps": Stage.DECODE, "encoding": Stage.DECODE,
+    "fps": Stage.DECODE, "encoding": Stage.DECODE, "vae_tiling": Stage.DECODE,
     "model": Stage.MUX, "revision": Stage.MUX,
 }  # fmt: skip
 """Field of the recipe to the first stage whose output it determines. A model's files are in its bundle's digests."""
@@ -42,8 +42,20 @@ def test_every_field_of_the_recipe_belongs_to_a_stage() -> None:
 
 @pytest.mark.parametrize(("name", "first"), FIRST_STAGE.items())
 def test_a_field_changes_its_stage_and_those_after_it(name: str, first: Stage) -> None:
-    other = another(getattr(RECIPE, name))
+    other = another(name, getattr(RECIPE, name))
     assert changed(stage_keys(RECIPE.model_copy(update={name: other}), BUNDLE, "video_1")) == from_on(first)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_run_number_changes_its_stage_and_those_after_it(stage: Stage) -> None:
+    first, second = (stage_keys(RECIPE, BUNDLE, "video_1", {stage: run}) for run in (1, 2))
+    assert changed(first) == changed(second) == from_on(stage)
+    assert first[stage] != second[stage]
+
+
+def test_keys_are_the_same_in_every_release() -> None:
+    """Outputs in the store are found by them."""
+    assert [key[:8] for key in KEYS.values()] == ["2e7f3730", "5bde2225", "1627c438", "53e99b56"]
 
 
 NUMBERS = [name for name in FIRST_STAGE if isinstance(getattr(RECIPE, name), int) and name != "max_sequence_length"]

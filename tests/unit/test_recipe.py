@@ -71,7 +71,7 @@ def test_an_absent_seed_is_the_jobs_own() -> None:
 
 @pytest.mark.parametrize("name", Recipe.model_fields)
 def test_every_field_changes_the_digest(name: str) -> None:
-    other = another(getattr(RECIPE, name))
+    other = another(name, getattr(RECIPE, name))
     assert RECIPE.model_copy(update={name: other}).digest != RECIPE.digest
 
 

@@ -21,9 +21,13 @@ def test_every_service_has_a_principal_of_its_kind() -> None:
     assert {"worker-encode", "worker-decode-mux", "coordinator", "views", "upstream-acme"} <= TABLE.keys()
 
 
-@pytest.mark.parametrize("topic", ["jobs", "completions", "policy", "dlq", "tasks.denoise"])
+@pytest.mark.parametrize("topic", ["jobs", "completions", "policy", "tasks.denoise"])
 def test_only_the_coordinator_writes_what_others_believe(topic: str) -> None:
     assert [name for name in TABLE if topic in topics_of(name, "writes")] == ["coordinator"]
+
+
+def test_dead_letters_come_from_the_coordinator_and_the_operator_drops_them() -> None:
+    assert [name for name in TABLE if "dlq" in topics_of(name, "writes")] == ["coordinator", "operator"]
 
 
 def test_prompts_come_from_upstream_and_the_operator_and_only_the_line_reads_them() -> None:

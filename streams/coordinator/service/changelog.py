@@ -8,7 +8,8 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas import envelope
-from schemas.job import JobState
+from schemas.envelope import UnreadableEvent
+from schemas.job import JobState, StateTooNew
 from streams import clients
 from streams.clients import ErrorWatch
 from streams.coordinator.ledger import Ledger
@@ -37,7 +38,7 @@ class Changelog:
     def follow(self, ledger: Ledger, seconds: float = 0.0) -> bool:
         """Load what is there, waiting up to `seconds` for the first record; whether the end was reached.
 
-        Raises `KafkaException` for an error that librdkafka does not mend by itself.
+        Raises `KafkaException` for an error that librdkafka does not mend by itself, `ChangelogUnreadable`.
         """
         first = self._reader.poll(seconds)
         messages = [] if first is None else [first, *self._reader.consume(BATCH, 0)]
@@ -70,9 +71,17 @@ class Changelog:
         self._reader.close()
 
 
+class ChangelogUnreadable(Exception):
+    """A changelog that we cannot read is no ground to stand on: this process must not coordinate."""
+
+
 def state_of(message: Message, value: bytes) -> JobState:
-    """Raises `UnreadableEvent` or `TypeError`: a changelog that we cannot read is no ground to stand on."""
-    event, _ = envelope.read(value, clients.headers_of(message))
-    if not isinstance(event, JobState):
-        raise TypeError(f"`jobs` holds a {type(event).__name__} at offset {message.offset()}")
-    return event
+    """The state as this release carries it on. Raises `ChangelogUnreadable`."""
+    place = f"{message.topic()} of cell {message.partition()}, offset {message.offset()}"
+    try:
+        event, _ = envelope.read(value, clients.headers_of(message))
+        if isinstance(event, JobState):
+            return event.migrated
+    except (UnreadableEvent, StateTooNew) as error:
+        raise ChangelogUnreadable(f"{place}: {error}") from None
+    raise ChangelogUnreadable(f"{place}: it holds a {type(event).__name__}")

@@ -19,11 +19,15 @@ from streams.clients import ErrorWatch, FatalClientError
 from streams.coordinator.core import Record
 from streams.coordinator.policy import Policy
 from streams.coordinator.service.cell import Cell, Standby, records_of
+from streams.coordinator.service.changelog import ChangelogUnreadable
 from streams.coordinator.service.transaction import Lost
+from streams.partitions import WrongPartitions, check_count, check_partitions
 from streams.settings import Settings
-from streams.topics import PROMPTS
+from streams.topics import JOBS, PROMPTS, REPORTS, TASKS
 
 PROMPTS_A_TURN = 200
+SERVED = (PROMPTS, REPORTS, JOBS, *TASKS.values())
+"""Topics in which a number names a cell, or an inbox."""
 WAIT_S = 0.01
 """How long a turn with nothing to do waits for a report; prompts wait no longer than this either."""
 STANDBY_WAIT_S = 0.2
@@ -50,6 +54,9 @@ def run_coordinator(settings: Settings) -> int:
             logger.error("the coordinator ends and must be started anew", error=str(error))
             # A client may be stuck in a call; a transaction left open is fenced by the next life.
             os._exit(1)
+        except (ChangelogUnreadable, WrongPartitions) as error:
+            logger.error("the coordinator refuses to start until this is put right", error=str(error))
+            return 1
         except (FatalClientError, KafkaException, TimeoutError) as error:
             logger.error("the coordinator ends and must be started anew", error=str(error))
             return 1
@@ -88,6 +95,7 @@ class Coordinator:
     def run(self) -> None:
         """Until `stop`. A standby reads its changelog before it joins: a takeover is short (protocol rule 16)."""
         self._show("replaying")
+        check_partitions(self.group, self.settings, SERVED)
         self.standbys = {cell: self._standby(cell) for cell in range(self.settings.cells)}
         while not self._stopping and not all(standby.caught_up for standby in self.standbys.values()):
             self._turn_standbys(0.2)
@@ -113,6 +121,9 @@ class Coordinator:
         return list(records_of(messages, self.settings.topic_prefix))
 
     def _take_over(self) -> None:
+        if surplus := [number for number in self.owned if number >= self.settings.cells]:
+            # The group tells of partitions that were added while we run.
+            check_count(PROMPTS, PROMPTS.named(self.settings.topic_prefix), max(surplus) + 1, self.settings.cells)
         for number in sorted(self.owned - self.cells.keys()):
             self._show("replaying")
             policy = self.policy.of_cell(number)

@@ -1,0 +1,206 @@
+"""Freeing the real store beside the real coordinator: nothing held, nothing young, and the audit finds all in order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import pytest
+from typer.testing import CliRunner
+
+from infra.local import topics
+from latentline import line as command_line
+from latentline.main import app
+from schemas.events import Completion, Done, JobCompleted, Manifest, Task
+from schemas.job import JobState
+from schemas.stage import STAGES, Stage
+from stages.contract import Blob
+from stages.store import ArtifactStore
+from streams.audit.run import audit
+from streams.client.errors import ClientError
+from streams.settings import Settings
+from streams.topics import COMPLETIONS, JOBS
+from streams.upkeep.gc import collect
+from streams.upkeep.sight import EmptyLog
+from tests.broker.test_coordinator import PROJECT, coordinating, one_end
+from tests.broker.workers import PlayedWorker
+from tests.processes import QUICK, Tail, Upstream, states_of
+from tests.support import eventually
+
+pytestmark = pytest.mark.broker
+
+AHEAD = 3600.0
+"""Seconds by which the clock of gc is set ahead, since nothing in the store is old."""
+
+
+class StoringWorker(PlayedWorker):
+    """Computes nothing, and puts it into the store as a real one does."""
+
+    def finish(self, task: Task) -> None:
+        store, folder = command_line.store(self.settings), ArtifactStore.folder_of(task)
+        name = "video" if task.stage is Stage.MUX else str(task.stage)
+        ref = store.put(folder, Blob(name, task.key.encode()))
+        manifest = Manifest(stage=task.stage, key=task.key, lease=task.lease, objects=(ref,))
+        published = store.publish(folder, manifest)
+        done = {"artifact": published.ref, "objects": published.manifest.objects, "seconds": 0.5}
+        self.say(Done.model_validate(self.fields(task) | done))
+        self.ended.add(task.lease)
+
+
+@dataclass
+class Line:
+    settings: Settings
+    store: ArtifactStore
+    upstream: Upstream
+    worker: StoringWorker
+    completions: Tail
+    jobs: Tail
+
+    def run(self, **fields: object) -> JobState:
+        """A job to its end."""
+        return self.end(self.upstream.submit(**fields))  # type: ignore[arg-type]
+
+    def end(self, job: str) -> JobState:
+        def ended() -> Completion:
+            self.worker.work()
+            return one_end(self.completions, job)
+
+        assert isinstance(eventually(ended, 60), JobCompleted)
+        return self.state(job, lambda state: state.status.ended)
+
+    def state(self, job: str, is_awaited: Callable[[JobState], object]) -> JobState:
+        """Its first state that is."""
+
+        def found() -> list[JobState]:
+            states = states_of(self.jobs.events())
+            return [states[job]] if job in states and is_awaited(states[job]) else []
+
+        return eventually(found)[0]
+
+    def half_way(self, job: str) -> JobState:
+        """A job under way: its encode is done, its denoise is not."""
+        [task] = eventually(lambda: [task for task in self.worker.tasks() if task.job == job])
+        self.worker.start(task)
+        self.worker.finish(task)
+        return self.state(job, lambda state: state.stages[Stage.ENCODE].artifact)
+
+    def objects(self, state: JobState, stage: Stage) -> set[str]:
+        artifact = state.stages[stage].artifact
+        return set(self.store.stored(artifact.manifest_key.removesuffix("manifest.json"))) if artifact else set()
+
+
+@pytest.fixture
+def held(line: Settings) -> Iterator[Line]:
+    settings = line.model_copy(update=QUICK | {"bundles": str(PROJECT / "bundles" / "tiny")})
+    worker, readers = StoringWorker(settings), [Tail(settings, topic) for topic in (COMPLETIONS, JOBS)]
+    with coordinating(settings):
+        yield Line(settings, command_line.store(settings), Upstream(settings), worker, *readers)
+    worker.close()
+    for reader in readers:
+        reader.close()
+
+
+def freed(line: Line, store: ArtifactStore | None = None, **options: Any) -> set[str]:
+    """The keys that gc removes, or would."""
+    asked = {"apply": True, "now": time.time() + AHEAD, "grace": 60.0} | options
+    found = collect(line.settings, store or line.store, **asked)
+    return {key for each in found for key in each.keys}
+
+
+def test_what_ended_jobs_held_is_freed_and_nothing_of_a_job_under_way(held: Line) -> None:
+    ended = held.run(seed=1)
+    video = held.objects(ended, Stage.MUX)
+    running = held.half_way(held.upstream.submit(seed=2, prompt="a circle"))
+    folder = f"artifacts/default/denoise/{ended.stages[Stage.DENOISE].key}"
+    left = held.store.put(folder, Blob("left", b"by a killed upload"))
+    before = (ended.ended_at or 0.0) + 1e-3
+    assert freed(held) == {left.key}, "all jobs are known, and hold what they made"
+    planned = freed(held, apply=False, ended_before=before)
+    assert planned == {key for stage in STAGES[:3] for key in held.objects(ended, stage)}
+    assert freed(held, ended_before=before) == planned
+    assert [held.objects(ended, stage) for stage in STAGES[:3]] == [set()] * 3
+    assert held.objects(ended, Stage.MUX) == video
+    assert len(held.objects(running, Stage.ENCODE)) == 2
+    held.end(running.job)
+    report = audit(held.settings, held.store, grace=-AHEAD, ended_after=before)
+    assert report.breaches == ()
+    assert freed(held, ended_before=before) == set()
+
+
+def test_nothing_is_freed_in_its_grace_time(held: Line) -> None:
+    held.run(seed=1)
+    always = time.time() + AHEAD
+    assert freed(held, grace=2 * AHEAD, ended_before=always) == set()
+    assert len(freed(held, apply=False, ended_before=always)) == 6
+
+
+class Meanwhile(ArtifactStore):
+    """The real store; before its first object goes, something happens."""
+
+    happens: Callable[[], object] | None = None
+
+    def remove(self, key: str) -> None:
+        happens, self.happens = self.happens, None
+        if happens:
+            happens()
+        super().remove(key)
+
+
+def test_what_a_job_takes_hold_of_while_it_is_freed_stays(held: Line) -> None:
+    """The same prompt again, accepted after gc has looked: it is computed anew, and its objects are left alone."""
+    old = held.run(seed=1)
+    before = time.time()
+    store = Meanwhile(held.store.client, held.store.bucket)
+    accepted: list[str] = []
+
+    def submit() -> None:
+        accepted.append(held.upstream.submit(seed=1))
+        held.half_way(accepted[0])
+
+    store.happens = submit
+    gone = freed(held, store, ended_before=before)
+    [job] = accepted
+    new = held.end(job)
+    assert new.stages[Stage.DENOISE].key == old.stages[Stage.DENOISE].key
+    for stage in STAGES[:3]:
+        assert len(held.objects(new, stage)) == 2
+    assert gone == set(), "whatever was loose is held again"
+    assert audit(held.settings, held.store, ended_after=before).breaches == ()
+
+
+def test_usage_tells_bytes_by_tenant_stage_and_kind(held: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("kafka_bootstrap", "topic_prefix", "store_endpoint", "store_access_key", "store_bucket"):
+        monkeypatch.setenv(f"LATENTLINE_{name.upper()}", str(getattr(held.settings, name)))
+    monkeypatch.setenv("LATENTLINE_STORE_SECRET_KEY", held.settings.store_secret_key.get_secret_value())
+    held.run(seed=1)
+    said = CliRunner().invoke(app, ["store", "usage", "--json"])
+    rows = [orjson.loads(row) for row in said.stdout.splitlines()]
+    assert [(row["tenant"], row["stage"], row["kind"], row["objects"]) for row in rows] == [
+        ("default", "decode", "artifact", 2), ("default", "denoise", "artifact", 2),
+        ("default", "encode", "artifact", 2), ("default", "mux", "video", 2),
+    ]  # fmt: skip
+    assert all(row["bytes"] > 100 for row in rows)
+    assert "default" in CliRunner().invoke(app, ["store", "usage", "--keep", "0s"]).stdout
+    said = CliRunner().invoke(app, ["gc", "--keep", "0s", "--grace", "1h"])
+    assert (said.exit_code, said.stdout.splitlines()[-1]) == (0, "0 objects, 0 B could be freed: --apply does it")
+
+
+def test_the_store_of_another_line_is_not_touched(held: Line) -> None:
+    """A line whose `jobs` names nobody does not know what the store is for."""
+    held.run(seed=1)
+    stranger = held.settings.model_copy(update={"topic_prefix": held.settings.topic_prefix + "other."})
+    topics.apply(stranger)
+
+    def refusal() -> str | None:
+        try:
+            collect(stranger, held.store, apply=True, now=time.time() + AHEAD)
+        except EmptyLog as error:
+            return str(error)
+        except ClientError:  # A topic that has just been made has no leader for a moment.
+            return None
+        raise AssertionError("it was not refused")
+
+    assert "another line's" in eventually(refusal)
