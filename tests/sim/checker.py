@@ -178,9 +178,13 @@ def check_ledger(ledger: Ledger, states: dict[str, JobState]) -> None:
     assert {number: live.job for number, live in ledger.leases.base.items()} == {
         number: state.job for number, state in in_force.items()
     }
+    owned: defaultdict[str, set[int]] = defaultdict(set)
+    for state in in_force.values():
+        assert state.lease is not None
+        owned[state.lease.incarnation].add(state.lease.number)
     for view in ledger.workers.base.values():
         name = view.beat.incarnation
-        own = {n for n, state in in_force.items() if state.lease and state.lease.incarnation == name}
+        own = owned.get(name, set())
         assert view.leases == own, f"{name} has {sorted(own)}, its view {sorted(view.leases)}"
         assert ledger.names.get(view.beat.worker) == name, f"{name} is not the newest life of its worker"
 

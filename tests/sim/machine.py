@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict, deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from schemas import places
@@ -97,14 +98,13 @@ class Machine:
 
     def later(self, seconds: float, act: Callable[[], None]) -> None:
         """While the machine is stopped nothing happens on it; then what is due does, in its order."""
+        self.around.loop.after(seconds, partial(self._do, act))
 
-        def run() -> None:
-            if self.alive and self.around.loop.now < self.resumes_at:
-                self.around.loop.at(self.resumes_at, run)
-            elif self.alive:
-                act()
-
-        self.around.loop.after(seconds, run)
+    def _do(self, act: Callable[[], None]) -> None:
+        if self.alive and self.around.loop.now < self.resumes_at:
+            self.around.loop.at(self.resumes_at, partial(self._do, act))
+        elif self.alive:
+            act()
 
     def pause(self, seconds: float) -> None:
         self.resumes_at = max(self.resumes_at, self.around.loop.now + seconds)

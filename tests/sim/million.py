@@ -1,7 +1,7 @@
 """A cell at its full size, in virtual time: `python -m tests.sim.million --workers 10000 --jobs 1000000 --seed 1`.
 
 The promises are checked as it goes. What nobody will read again is let go, as retention does on a real line: stubs
-after two minutes, prompts earlier. Workers send a heartbeat when something about them changes and else every 9 s, not
+after a minute, prompts earlier. Workers send a heartbeat when something about them changes and else every 9 s, not
 3 s, and everything that counts their silence is stretched alike. Last line: the figures as JSON.
 """
 
@@ -22,12 +22,13 @@ BEAT_SECONDS = 9.0
 JOBS_A_WORKER_SECOND = 0.14
 """A little less than a worker does: 14 steps of half a second and four hand-overs."""
 FAULTS_A_WORKER = 0.4
-SHOWN_EVERY = 10.0
-CHECKS = 20
-"""How many times the whole ledger is compared with the log; each record is checked as it is written."""
+SHOWN_EVERY = 30.0
+"""Virtual seconds."""
+CHECK_EVERY = 5000
+"""Commits between two comparisons of the whole ledger with the log; each record is checked as it is written."""
 
 FULL_POLICY = replace(
-    POLICY, lost_after=24, unread_after=15, hold_after_gap=int(BEAT_SECONDS) + 1, stub_seconds=120.0
+    POLICY, lost_after=24, unread_after=15, hold_after_gap=int(BEAT_SECONDS) + 1, stub_seconds=65.0
 )  # fmt: skip
 
 
@@ -40,9 +41,8 @@ def size_of(workers: int, jobs: int) -> Size:
 
 
 def full_world(seed: int, workers: int, jobs: int) -> World:
-    size = size_of(workers, jobs)
-    scenario = replace(draw(seed, size), slots=1, latency=0.1)
-    return World(scenario, FULL_POLICY, check_every=max(int(size.faulty_seconds * 10) // CHECKS, 1))
+    scenario = replace(draw(seed, size_of(workers, jobs)), slots=1, latency=0.1)
+    return World(scenario, FULL_POLICY, CHECK_EVERY)
 
 
 def show(world: World, started: float) -> None:
@@ -55,8 +55,6 @@ def show(world: World, started: float) -> None:
 
 def run(seed: int, workers: int, jobs: int) -> dict[str, object]:
     """Raises what the checks raise; the figures are of wall time."""
-    # What the simulator holds has no cycles that matter, and is large.
-    gc.set_threshold(1_000_000, 50, 1000)
     world = full_world(seed, workers, jobs)
     started = time.monotonic()
     show(world, started)
@@ -77,6 +75,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1_000_000)
     asked = parser.parse_args()
     print(f"seed {asked.seed}", file=sys.stderr)
+    # What the simulator holds is large and, but for machines that died, has no cycles: walking it finds nothing.
+    gc.disable()
     print(json.dumps(run(asked.seed, asked.workers, asked.jobs)))
 
 

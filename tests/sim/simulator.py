@@ -29,6 +29,7 @@ from tests.sim.logs import Logs
 from tests.sim.loop import START, Loop
 from tests.sim.machine import BIT_CLASS, Machine, error_of
 from tests.sim.scenario import SIZES, SMALL, Fault, JobPlan, Scenario, draw
+from tests.sim.shrink import shrink, story
 from tests.sim.store import Store
 
 POLICY = Policy(bundles=read_bundles([Path("bundles/tiny")]))
@@ -293,11 +294,23 @@ class World:
 def simulate(seed: int, size: faults.Size = SMALL) -> World:
     """Raises `AssertionError` that tells how to run the same again."""
     [name] = [name for name, known in SIZES.items() if known == size]
+    scenario = draw(seed, size)
     try:
-        return World(draw(seed, size), check_every=max(size.jobs // 10, 1) if size is not SMALL else 1).run()
+        return World(scenario, check_every=max(size.jobs // 10, 1) if size is not SMALL else 1).run()
     except Exception as error:
-        again = f"python -m tests.sim.simulator {seed} --size {name}"
-        raise AssertionError(f"to run it again: {again}\n{type(error).__name__}: {error}") from error
+        told = f"to run it again: python -m tests.sim.simulator {seed} --size {name}\n{type(error).__name__}: {error}"
+        if size is SMALL:
+            short = shrink(scenario, lambda left: isinstance(failure_of(left), type(error)))
+            told += f"\nit comes down to:\n{story(short)}"
+        raise AssertionError(told) from error
+
+
+def failure_of(scenario: Scenario) -> Exception | None:
+    try:
+        World(scenario).run()
+    except Exception as error:
+        return error
+    return None
 
 
 def main() -> None:
