@@ -300,7 +300,8 @@ def simulate(seed: int, size: faults.Size = SMALL) -> World:
     except Exception as error:
         told = f"to run it again: python -m tests.sim.simulator {seed} --size {name}\n{type(error).__name__}: {error}"
         if size is SMALL:
-            short = shrink(scenario, lambda left: isinstance(failure_of(left), type(error)))
+            kind = type(error)
+            short = shrink(scenario, lambda left: isinstance(failure_of(left), kind))
             told += f"\nit comes down to:\n{story(short)}"
         raise AssertionError(told) from error
 
