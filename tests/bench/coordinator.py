@@ -1,8 +1,8 @@
 """What a coordinator carries with its transactions: `make bench-coordinator`.
 
 The real coordinator process on a real broker; workers are played by this process and answer each task at once. A
-transition is one version of a job's state: 13 for a job that nothing befalls. Rates are by wall time, on which broker,
-players and coordinator share the cores, and by the coordinator's own CPU time: what it would carry on a core of its own.
+transition is one version of a job's state: 13 for a job that nothing befalls. Rates are by wall time, in which broker,
+players and coordinator share the cores, and by the CPU time of the coordinator alone.
 """
 
 from __future__ import annotations
