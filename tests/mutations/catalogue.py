@@ -68,7 +68,7 @@ MUTATIONS = (
     Mutation(
         "a stage key forgets a field", "schemas/keys.py",
         '"guidance_scale", ', "",
-        "tests/unit/test_keys.py::test_every_field_of_the_recipe_belongs_to_a_stage",
+        "tests/unit/test_keys.py::test_a_field_changes_its_stage_and_those_after_it",
     ),
     # -- the coordinator: one end a job, memory behind the log -----------------------------------------------------
     Mutation(

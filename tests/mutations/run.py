@@ -1,7 +1,7 @@
 """`python -m tests.mutations.run`: break each promise in a copy of the tree, and see a test fail for it.
 
-Writes a table into docs/reliability.md. Exit code 1 if a mutation goes unnoticed. `--only WORD` runs some, and
-writes nothing.
+Writes a table into docs/reliability.md. Exit code 1 if a mutation goes unnoticed. `--only WORD` and
+`--no-servers` run some, and write nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tests.mutations.catalogue import MUTATIONS, Mutation
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 300.0
+WITH_SERVERS = ("tests/broker/", "tests/store/", "tests/e2e/")
 FAILED = 1
 """Pytest's exit code where a test failed; others say that it did not get so far."""
 
@@ -105,15 +106,18 @@ def page(seen: list[Seen]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="those whose words or file contain this")
+    parser.add_argument("--no-servers", action="store_true", help="those whose tests start no broker and no store")
     asked = parser.parse_args()
     chosen = [each for each in MUTATIONS if asked.only in each.breaks or asked.only in each.file]
+    if asked.no_servers:
+        chosen = [each for each in chosen if not each.test.startswith(WITH_SERVERS)]
     with a_copy() as folder:
         if pytest(folder, sorted({mutation.test for mutation in chosen})):
             print("the tests fail on the code as it is: nothing can be said", file=sys.stderr)
             return 1
         seen = [look(mutation, folder) for mutation in chosen]
     noticed = sum(one.noticed is True for one in seen)
-    if not asked.only:
+    if len(chosen) == len(MUTATIONS):
         write_section("Mutations", "make mutations", page(seen), page=RELIABILITY)
     print(last_line({"mutations": len(seen), "noticed": noticed}))
     return 0 if noticed == len(seen) else 1
