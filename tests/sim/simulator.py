@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from schemas.bundle import read_bundles
+from schemas.digest import sha256
 from schemas.errors import ErrorKind, ErrorReport
 from schemas.events import CancelRequested, DrainRequested, Heartbeat, Outcome, PromptSubmitted, Task
 from schemas.job import JobState
@@ -318,10 +319,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("seed", type=int)
     parser.add_argument("--size", choices=SIZES, default="small")
+    parser.add_argument("--digest", action="store_true", help="of every job state that was written, in order")
     asked = parser.parse_args()
     for fault in draw(asked.seed, SIZES[asked.size]).faults:
         print(fault)
-    print(simulate(asked.seed, SIZES[asked.size]).checker.summary())
+    world = simulate(asked.seed, SIZES[asked.size])
+    print(world.checker.summary())
+    if asked.digest:
+        print(sha256(b"".join(state.to_bytes() for _, state in world.logs.jobs if state is not None)))
 
 
 if __name__ == "__main__":
