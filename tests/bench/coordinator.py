@@ -31,9 +31,11 @@ from streams.topics import COMPLETIONS, PROMPTS, REPORTS, TASKS
 from streams.worker.held import fields_of
 from tests.bench.report import last_line, table, write_section
 from tests.processes import Service
+from tests.sim.speed import collecting_rarely, measure_jobs
 
 TITLE = "The coordinator with its transactions"
 TRANSITIONS_A_JOB = 1 + 3 * len(STAGES)
+PURE_WORKERS, PURE_JOBS = 1000, 3000
 BATCH, WAIT_S, BEAT_SECONDS, PATIENCE_S = 500, 0.02, 1.5, 180.0
 
 
@@ -186,14 +188,20 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=5000)
     parser.add_argument("--no-page", action="store_true", help="leave docs/benchmarks.md alone")
     asked = parser.parse_args()
+    with collecting_rarely():
+        core = measure_jobs(PURE_WORKERS, PURE_JOBS)
     measured = run(asked.workers, asked.slots, asked.jobs)
-    figures = measured.figures() | {"workers": asked.workers, "slots": asked.slots}
+    figures = measured.figures() | {
+        "workers": asked.workers, "slots": asked.slots, "pure_transitions_per_s": round(core["transitions_per_s"])
+    }  # fmt: skip
     rows = [
         ("jobs, all at once", measured.jobs),
         ("played workers, slots each", f"{asked.workers}, {asked.slots}"),
         ("job transitions a second, by wall time", figures["transitions_per_s"]),
         ("job transitions a second of the coordinator's CPU time", figures["transitions_per_cpu_s"]),
         ("first prompt to last completion", f"{measured.wall_s:.1f} s"),
+        ("the pure core: decode, decide, place, commit; a second of CPU time", figures["pure_transitions_per_s"]),
+        ("the same, with its records encoded", round(core["transitions_per_s_encoded"])),
     ]
     body = table(("what", "figure"), rows)
     if not asked.no_page:
