@@ -19,12 +19,12 @@ from tests.sim.scenario import Size, draw
 from tests.sim.simulator import POLICY, World
 
 BEAT_SECONDS = 9.0
-JOBS_A_WORKER_SECOND = 0.14
+JOBS_A_WORKER_SECOND = 0.11
 """A little less than a worker does: 14 steps of half a second and four hand-overs."""
 FAULTS_A_WORKER = 0.4
 SHOWN_EVERY = 30.0
 """Virtual seconds."""
-CHECK_EVERY = 5000
+CHECK_EVERY = 10_000
 """Commits between two comparisons of the whole ledger with the log; each record is checked as it is written."""
 
 FULL_POLICY = replace(
