@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import psutil
-from confluent_kafka import OFFSET_END, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Message, TopicPartition
 
 from infra.local.plan import settings_in
 from infra.local.stack import Stack
@@ -46,7 +46,7 @@ class Fleet:
     settings: Settings
     workers: int
     slots: int
-    ended: list[JobCompleted] = field(default_factory=list)
+    ended: dict[str, JobCompleted] = field(default_factory=dict)
     echoes: dict[tuple[str, Stage], int] = field(default_factory=dict)
     _said: int = 0
     _beat_at: float = 0.0
@@ -56,11 +56,10 @@ class Fleet:
         self._producer = clients.producer(clients.REPORTER, self.settings)
         self._consumer = clients.consumer(clients.READER, self.settings, enable_partition_eof=False)
         self._consumer.assign([
-            TopicPartition(topic.named(self.settings.topic_prefix), partition, OFFSET_END)
+            TopicPartition(topic.named(self.settings.topic_prefix), partition, OFFSET_BEGINNING)
             for topic in (*TASKS.values(), COMPLETIONS)
             for partition in range(topic.partitions)
         ])  # fmt: skip
-        self._consumer.consume(1, 1.0)  # the ends are resolved at the first poll
 
     def submit(self, name: str, jobs: int) -> set[str]:
         for number in range(jobs):
@@ -71,14 +70,14 @@ class Fleet:
     def work_until(self, jobs: set[str]) -> list[JobCompleted]:
         """Raises `TimeoutError`."""
         deadline = time.monotonic() + PATIENCE_S
-        while not jobs <= {end.job for end in self.ended}:
+        while not jobs <= self.ended.keys():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{len(jobs)} jobs did not end within {PATIENCE_S:.0f} s")
             for message in self._consumer.consume(BATCH, WAIT_S):
                 self._take(message)
             self._beat()
             self._producer.poll(0)
-        return [end for end in self.ended if end.job in jobs]
+        return [self.ended[job] for job in jobs]
 
     def _take(self, message: Message) -> None:
         clients.raise_for(message.error())
@@ -88,7 +87,7 @@ class Fleet:
             for answer in answers(event):
                 self._produce(REPORTS.named(self.settings.topic_prefix), answer, 0)
         elif isinstance(event, JobCompleted):
-            self.ended.append(event)
+            self.ended[event.job] = event
 
     def _beat(self) -> None:
         if time.monotonic() < self._beat_at:
