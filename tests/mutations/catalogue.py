@@ -115,9 +115,8 @@ MUTATIONS = (
     # -- leases, silence, suspicion --------------------------------------------------------------------------------
     Mutation(
         "a failure under a void lease counts", f"{CORE}/outcomes.py",
-        "    if state.lease is None or state.lease.number != outcome.lease:\n"
-        '        return [Count("duplicate", ("outcome",)), *wasted("void_lease", outcome)]\n',
-        '    if state.lease is None:\n        return [Count("duplicate", ("outcome",))]\n',
+        "    if state.lease is None or state.lease.number != outcome.lease:\n        withdraw_suspicion",
+        "    if state.lease is None:\n        withdraw_suspicion",
         "tests/sim/test_core.py::test_a_failure_under_a_void_lease_changes_nothing",
     ),
     Mutation(
@@ -143,17 +142,17 @@ MUTATIONS = (
     ),
     Mutation(
         "a drain counts as suspicion", f"{CORE}/membership.py",
-        "suspect and not view.beat.draining", "suspect",
+        "suspect and not view.is_leaving", "suspect",
         "tests/sim/test_core.py::test_the_loss_of_a_worker_that_was_draining_is_no_suspicion",
     ),
     Mutation(
         "a poison job is never stopped", f"{CORE}/membership.py",
-        "        if record.suspicions + 1 >= policy.suspicion_limit:\n", "        if False:\n",
+        "        if state.stages[stage].lost_alone >= policy.suspicion_limit:\n", "        if False:\n",
         "tests/sim/test_core.py::test_a_job_that_kills_every_worker_is_stopped_at_the_limit",
     ),
     Mutation(
-        "progress clears no suspicion", f"{CORE}/membership.py",
-        "    if held.checkpoint_step is not None and record.suspicions:\n", "    if False:\n",
+        "progress clears no suspicion", f"{CORE}/suspicion.py",
+        "    if step is None or step <= record.checkpoints.get(bit_class, 0):\n", "    if True:\n",
         "tests/sim/test_scenarios.py"
         "::test_a_long_job_outlives_ten_lost_nodes_while_it_gets_on_and_a_poison_job_is_stopped",
     ),
