@@ -7,9 +7,9 @@ import pytest
 from tests.sim import million
 
 
-def test_five_thousand_jobs_on_a_hundred_workers_keep_every_promise() -> None:
-    figures = million.run(seed=2, workers=100, jobs=5_000)
-    assert sum(figures["ends"].values()) == 5_000  # type: ignore[attr-defined]
+def test_three_thousand_jobs_on_a_hundred_workers_keep_every_promise() -> None:
+    figures = million.run(seed=2, workers=100, jobs=3_000)
+    assert sum(figures["ends"].values()) == 3_000  # type: ignore[attr-defined]
 
 
 @pytest.mark.long
