@@ -60,7 +60,7 @@ chaos: setup ## kill everything, often, then audit: make chaos SEED=1 JOBS=500 M
 	@$(BIN)/python -m tests.chaos.run --seed $(SEED) --jobs $(JOBS) --minutes $(MINUTES)
 
 chaos-short: setup ## four minutes of it, with a seed drawn and printed; writes no page
-	@$(BIN)/python -m tests.chaos.run --jobs 120 --minutes 3 --no-page
+	@$(BIN)/python -m tests.chaos.run --jobs 100 --minutes 2.5 --no-page
 
 lint: setup ## ruff, mypy --strict, import-linter, and whether generated files are up to date
 	@$(BIN)/ruff check .
