@@ -17,6 +17,7 @@ from schemas.errors import Cancelled, InputLost, StoreUnavailable
 from schemas.events import ArtifactRef, PromptSubmitted, Task
 from schemas.limits import recipe_of
 from schemas.stage import Stage
+from stages.checkpoints import StoredCheckpoints
 from stages.contract import Blob, Checkpoint, Context, Output
 from stages.execute import Result, execute
 from stages.in_process import Undisturbed
@@ -203,9 +204,9 @@ def test_an_upload_that_is_cut_leaves_no_output(store: ArtifactStore) -> None:
 
 def test_a_checkpoint_is_found_in_its_own_bit_class_alone(store: ArtifactStore) -> None:
     saved = Checkpoint(3, b"the whole solver state")
-    store.checkpoints(task(1), "cpu-1").save(saved)
-    assert store.checkpoints(task(2), "cpu-1").latest() == saved
-    assert store.checkpoints(task(2), "cpu-2").latest() is None
+    StoredCheckpoints.of(store, task(1), "cpu-1").save(saved)
+    assert StoredCheckpoints.of(store, task(2), "cpu-1").latest() == saved
+    assert StoredCheckpoints.of(store, task(2), "cpu-2").latest() is None
 
 
 class LosesAnswers(urllib3.PoolManager):
