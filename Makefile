@@ -10,7 +10,7 @@ SEED ?= 1
 JOBS ?= 500
 MINUTES ?= 20
 
-.PHONY: help setup demo up down test test-long test-deps chaos bench-line bench-checkpoint lint format lock train-tiny judge-tiny clean
+.PHONY: help setup demo up down test test-long test-deps sim-million mutations chaos chaos-short bench-coordinator bench-line bench-checkpoint lint format lock train-tiny judge-tiny clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | sort | awk -F'\t' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -47,11 +47,20 @@ test: setup ## all tests but the long ones, on a real broker and store that they
 test-long: setup ## the tests that take minutes: restarts of broker and store under a running denoise
 	@$(BIN)/python -m pytest -m long
 
+sim-million: setup ## the coordinator's core in virtual time: 10,000 workers, 1,000,000 jobs, faults (half an hour)
+	@$(BIN)/python -m tests.sim.million --seed $(SEED)
+
+mutations: setup ## break each promise on purpose and see a test notice; writes docs/reliability.md (minutes)
+	@$(BIN)/python -m tests.mutations.run
+
 test-deps: setup ## system packages that tests need beyond make setup (none yet)
 	@echo "nothing beyond make setup is needed"
 
 chaos: setup ## kill everything, often, then audit: make chaos SEED=1 JOBS=500 MINUTES=20
-	@$(BIN)/python -m tests.chaos.run --seed $(or $(SEED),1) --jobs $(or $(JOBS),500) --minutes $(or $(MINUTES),20)
+	@$(BIN)/python -m tests.chaos.run --seed $(SEED) --jobs $(JOBS) --minutes $(MINUTES)
+
+chaos-short: setup ## four minutes of it, with a seed drawn and printed; writes no page
+	@$(BIN)/python -m tests.chaos.run --jobs 100 --minutes 2.5 --no-page
 
 lint: setup ## ruff, mypy --strict, import-linter, and whether generated files are up to date
 	@$(BIN)/ruff check .
@@ -60,6 +69,9 @@ lint: setup ## ruff, mypy --strict, import-linter, and whether generated files a
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m infra.contract.generate --check
 	@$(BIN)/python -m infra.grafana.generate --check
+
+bench-coordinator: setup ## job transitions a second through a real broker; writes docs/benchmarks.md (a minute)
+	@$(BIN)/python -m tests.bench.coordinator
 
 bench-line: setup ## what the line costs, against in-process diffusers; writes docs/benchmarks.md (minutes)
 	@$(BIN)/python -m tests.bench.line

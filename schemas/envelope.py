@@ -11,6 +11,7 @@ import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import orjson
@@ -81,6 +82,7 @@ class Envelope:
     traceparent: str | None = None
 
 
+@cache
 def type_of(model: type[Frozen]) -> str:
     """`PromptSubmitted` -> `latentline.prompt_submitted.v1`."""
     return f"{TYPE_PREFIX}{re.sub(r'(?<!^)(?=[A-Z])', '_', model.__name__).lower()}.v1"

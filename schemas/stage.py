@@ -11,6 +11,8 @@ class Stage(StrEnum):
     DECODE = "decode"
     MUX = "mux"
 
+    __hash__ = str.__hash__  # of the text, as it compares; the enum's own is a Python call, a lookup each time
+
     @property
     def upstream(self) -> Stage | None:
         """The stage whose output this one reads; None for the first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 Value = TypeVar("Value")
@@ -21,3 +22,10 @@ def eventually(probe: Callable[[], Value | None], deadline: float = 30.0, interv
                 f"not within {deadline:g} s: {getattr(probe, '__name__', probe)}; last answer {answer!r}"
             )
         time.sleep(interval)
+
+
+def is_a_test(node: str) -> bool:
+    """Whether `tests/FILE.py::NAME` (with or without parameters) names a test function of this repository."""
+    file, _, name = node.partition("::")
+    path = Path(__file__).resolve().parents[1] / file
+    return path.is_file() and f"def {name.partition('[')[0]}(" in path.read_text()

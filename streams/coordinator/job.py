@@ -15,12 +15,11 @@ ATTEMPTS_KEPT = 20
 
 def change_stage(state: JobState, stage: Stage, **changes: Any) -> JobState:
     """The state with some fields of one stage changed."""
-    stages = state.stages | {stage: state.stages[stage].model_copy(update=changes)}
-    return state.model_copy(update={"stages": stages})
+    return state.changed(stages=state.stages | {stage: state.stages[stage].changed(**changes)})
 
 
 def change(state: JobState, **changes: Any) -> JobState:
-    return state.model_copy(update=changes)
+    return state.changed(**changes)
 
 
 def with_recipe(state: JobState, recipe: Recipe, keys: dict[Stage, str], now: float) -> JobState:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 from schemas.events import Heartbeat, HeldLease, HeldState
@@ -52,7 +53,7 @@ class WorkerView:
     def held(self, lease: int) -> HeldLease | None:
         return next((held for held in self.beat.leases if held.lease == lease), None)
 
-    @property
+    @cached_property
     def occupied(self) -> int:
         """Slots in use: our leases, and those listed that are no longer ours (rule 9). Parked work has none."""
         listed = [held.lease for held in self.beat.leases if held.lease not in self.ended]
@@ -63,11 +64,11 @@ class WorkerView:
         """Leases whose finished work waits there for the store."""
         return frozenset(held.lease for held in self.beat.leases if held.state is HeldState.PARKED)
 
-    @property
+    @cached_property
     def free(self) -> int:
         return 0 if self.is_leaving else max(self.beat.slots - self.occupied, 0)
 
-    @property
+    @cached_property
     def offers(self) -> tuple[Offer, ...]:
         """What may be placed on it now."""
         if not self.free:
@@ -175,7 +176,7 @@ class Ledger:
     def put(self, state: JobState, now: float) -> JobState:
         """Record a new state of a job, one version on."""
         before = self.jobs.get(state.job)
-        state = state.model_copy(update={"version": before.version + 1 if before else 1, "updated_at": now})
+        state = state.changed(version=before.version + 1 if before else 1, updated_at=now)
         self.jobs[state.job] = state
         self.track_lease(before, state)
         self.enqueue(state)

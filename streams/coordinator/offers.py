@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from operator import attrgetter
 
 from schemas.job import JobState, JobStatus
 from schemas.stage import Stage
@@ -11,7 +12,7 @@ from streams.coordinator.job import is_suspect
 from streams.coordinator.ledger import Kind, Ledger, WorkerView
 from streams.coordinator.open_workers import Offer
 
-LOOK_AT = 16
+LOOK_AT = 8
 """Workers that are compared by their free slots: a choice among thousands would be no better and cost more."""
 
 
@@ -29,7 +30,7 @@ def best_of(ledger: Ledger, stage: Stage, kind: Kind, closed: set[str], never: f
             views = takers(ledger, Offer(stage, kind.model, warm, empty), kind.alone, closed)
             if never:
                 views = (view for view in views if view.beat.worker not in never)
-            best = max(islice(views, LOOK_AT), key=lambda view: view.free, default=None)
+            best = max(islice(views, LOOK_AT), key=attrgetter("free"), default=None)
             if best is not None:
                 return best
     return None

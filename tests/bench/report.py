@@ -14,6 +14,7 @@ from pathlib import Path
 import orjson
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
+RELIABILITY = PAGE.with_name("reliability.md")
 LIBRARIES = ("torch", "diffusers", "confluent-kafka", "minio", "av")
 
 

@@ -13,7 +13,7 @@ from schemas.job import Attempt, JobState
 from schemas.stage import Stage
 from tests.chaos.victims import Hit
 
-EVERYBODY = ("coordinator", "kafka")
+EVERYBODY = ("coordinator", "coordinator and worker", "kafka")
 """Whoever waits is affected when one of these dies."""
 
 

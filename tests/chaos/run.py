@@ -11,10 +11,11 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from random import SystemRandom
 from tempfile import mkdtemp
 
 from confluent_kafka import Producer
@@ -29,17 +30,16 @@ from streams.audit.report import Report
 from streams.audit.run import audit
 from streams.settings import Settings
 from streams.topics import PROMPTS
-from tests.bench.report import last_line, table, write_section
+from tests.bench.report import RELIABILITY, last_line, table, write_section
 from tests.chaos.measure import Ends, Work, ends_of, middle, recoveries, work
 from tests.chaos.schedule import Fault, schedule
 from tests.chaos.victims import COORDINATORS, Hit, resume, strike
 from tests.chaos.watch import Watch, Watched
 from tests.chaos.workload import Order, workload
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 SENDING, FAULTS = 0.6, 0.75
 """Shares of the given minutes in which prompts are sent and faults hit; the rest is for what is left to end."""
-PATIENCE_S = 180.0
+PATIENCE_S = 300.0
 """After the given minutes: how long the last jobs may take to end."""
 
 
@@ -144,11 +144,20 @@ class Result:
     def figures(self) -> dict[str, object]:
         seconds = self.all_recoveries
         return {
-            "seed": self.seed, "jobs": self.ends.asked, "completions": self.ends.completions,
-            "lost": len(self.ends.lost), "doubled": len(self.ends.doubled), "failed": len(self.failures),
+            "jobs": self.ends.asked, "completions": self.ends.completions,
+            "lost": len(self.ends.lost), "doubled": len(self.ends.doubled),
             "redone_of_total": round(self.work.redone_of_total, 4), "recovery_p50_s": round(middle(seconds), 2),
             "recovery_max_s": round(max(seconds, default=0.0), 2), "audit_ok": self.report.is_ok,
         }  # fmt: skip
+
+    def broken(self) -> Iterator[str]:
+        """Each promise that did not hold, and by whom it is shown."""
+        if self.ends.lost:
+            yield f"an accepted job is never lost: {len(self.ends.lost)} without completion: {named(self.ends.lost)}"
+        if self.ends.doubled:
+            yield f"one completion a job: {len(self.ends.doubled)} have more: {named(self.ends.doubled)}"
+        for breach in self.report.breaches:
+            yield f"the audit: {breach}"
 
     def tables(self) -> str:
         return f"{self._outcome()}\n\n{self._faults()}"
@@ -181,6 +190,10 @@ class Result:
         return table(("fault", "times", "recovery: median, worst (n)"), rows)
 
 
+def named(jobs: Sequence[str]) -> str:
+    return ", ".join(jobs[:10]) + (" ..." if len(jobs) > 10 else "")
+
+
 def result_of(seed: int, chaos: Chaos, report: Report) -> Result:
     seen = chaos.seen
     latest = [history[-1] for history in seen.histories.values()]
@@ -202,39 +215,45 @@ def say(text: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, help="without it one is drawn")
     parser.add_argument("--jobs", type=int, default=500)
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--no-page", action="store_true", help="leave docs/reliability.md alone")
     parser.add_argument("--keep", action="store_true", help="leave logs and data also where all went well")
     asked = parser.parse_args()
     logging.basicConfig(handlers=[logging.NullHandler()])
-    seconds = asked.minutes * 60
+    seed = SystemRandom().randrange(10**6) if asked.seed is None else asked.seed
+    command = f"make chaos SEED={seed} JOBS={asked.jobs} MINUTES={asked.minutes:g}"
+    say(f"seed {seed}; the same again: {command}")
     with a_stack() as stack:
-        settings = settings_in(stack.environment(), Settings())
-        orders, faults = workload(asked.seed, asked.jobs, SENDING * seconds), schedule(asked.seed, FAULTS * seconds)
-        chaos = Chaos(stack, settings, orders, faults)
-        chaos.run(seconds)
-        say("auditing")
-        report = audit(settings, command_line.store(settings))
-    result = result_of(asked.seed, chaos, report)
+        result = run(stack, seed, asked.jobs, asked.minutes * 60)
     tell(result)
     if result.is_ok and not result.failures and not asked.keep:
         stack.down(wipe=True)
     else:
         say(f"logs and data: {stack.data}")
     if not asked.no_page:
-        title = f"Chaos, seed {asked.seed}: {asked.jobs} prompts in {asked.minutes:g} minutes"
-        command = f"make chaos SEED={asked.seed} JOBS={asked.jobs} MINUTES={asked.minutes:g}"
-        write_section(title, command, result.tables(), PAGE)
+        title = f"Chaos, seed {seed}: {asked.jobs} prompts in {asked.minutes:g} minutes"
+        write_section(title, command, result.tables(), RELIABILITY)
     print(last_line(result.figures()))
     return 0 if result.is_ok else 1
 
 
+def run(stack: Stack, seed: int, jobs: int, seconds: float) -> Result:
+    settings = settings_in(stack.environment(), Settings())
+    orders, faults = workload(seed, jobs, SENDING * seconds), schedule(seed, FAULTS * seconds)
+    chaos = Chaos(stack, settings, orders, faults)
+    chaos.run(seconds)
+    say("auditing")
+    return result_of(seed, chaos, audit(settings, command_line.store(settings)))
+
+
 def tell(result: Result) -> None:
-    for what in (*result.ends.lost, *result.ends.doubled, *result.failures, *result.report.breaches):
-        say(f"  {what}")
     print(result.tables(), flush=True)
+    for what in result.failures:
+        say(f"a healthy job failed: {what}")
+    for what in result.broken():
+        say(f"BROKEN: {what}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from random import Random
 
 WORKERS = ("encode", "denoise", "denoise-2", "denoise", "denoise-2", "decode", "mux")
 """Who is drawn, how often: most of the work is denoise."""
-FIRST_S, GAP_S, STOP_S, STORE_STOP_S = 6.0, (5.0, 12.0), (10.0, 30.0), 20.0
+FIRST_S, GAP_S, STOP_S, SERVER_STOP_S = 6.0, (5.0, 12.0), (10.0, 30.0), 20.0
+SERVERS = ("kafka", "minio")
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,12 @@ class Kind:
 
 KINDS = (
     Kind("kill", "worker", 4), Kind("term", "worker", 2), Kind("stop", "worker", 2), Kind("kill", "two workers", 2),
-    Kind("kill", "compute child", 4), Kind("stop", "compute child"), Kind("kill", "coordinator", 2),
-    Kind("term", "coordinator"), Kind("stop", "coordinator"), Kind("kill", "standby"), Kind("kill", "views"),
-    Kind("kill", "kafka"), Kind("kill", "minio"), Kind("stop", "minio"),
+    Kind("stop", "two workers"), Kind("kill", "compute child", 4), Kind("term", "compute child"),
+    Kind("stop", "compute child"), Kind("kill", "coordinator", 2), Kind("term", "coordinator"),
+    Kind("stop", "coordinator"), Kind("kill", "standby"), Kind("term", "standby"), Kind("stop", "standby"),
+    Kind("kill", "coordinator and worker"), Kind("kill", "views"), Kind("term", "views"), Kind("stop", "views"),
+    Kind("kill", "kafka"), Kind("term", "kafka"), Kind("stop", "kafka"),
+    Kind("kill", "minio"), Kind("term", "minio"), Kind("stop", "minio"),
 )  # fmt: skip
 
 
@@ -61,7 +65,7 @@ def shuffled(random: Random) -> Iterator[Kind]:
 
 def fault(random: Random, at: float, kind: Kind) -> Fault:
     first, second = random.choice(WORKERS), random.choice(WORKERS)
-    hits_workers = kind.what in ("worker", "two workers", "compute child")
+    hits_workers = kind.what in ("worker", "two workers", "compute child", "coordinator and worker")
     workers = (first, second) if kind.what == "two workers" else (first,) if hits_workers else ()
     lasts = random.uniform(*STOP_S) if kind.how == "stop" else 0.0
-    return Fault(at, kind, workers, STORE_STOP_S if kind.name == "stop minio" else lasts)
+    return Fault(at, kind, workers, SERVER_STOP_S if kind.how == "stop" and kind.what in SERVERS else lasts)

@@ -7,7 +7,9 @@ from schemas.envelope import UnreadableEvent
 from schemas.events import CancelRequested, PromptSubmitted, StepProgress
 from schemas.job import Attempt, JobState, JobStatus, StageState
 from schemas.stage import Stage
+from streams.audit.report import Breach, Compute, Report
 from tests.chaos.measure import ends_of, recoveries, work
+from tests.chaos.run import Result
 from tests.chaos.schedule import KINDS, Fault, Kind, schedule
 from tests.chaos.victims import Hit
 from tests.chaos.workload import EVERY_LONG, LONG_STEPS, workload
@@ -26,10 +28,10 @@ def test_a_seed_says_what_is_sent_and_what_hits() -> None:
 
 
 def test_every_kind_of_fault_comes_up_and_none_after_its_time() -> None:
-    faults = schedule(3, 400)
+    faults = schedule(3, 700)
     assert {fault.kind for fault in faults} == set(KINDS)
     assert faults == sorted(faults, key=lambda fault: fault.at)
-    assert faults[-1].at < 400
+    assert faults[-1].at < 700
     assert all(bool(fault.seconds) is (fault.kind.how == "stop") for fault in faults)
 
 
@@ -91,3 +93,18 @@ def test_who_is_lost_and_who_is_doubled() -> None:
     ends = ends_of({JOB, "video_b"}, [other, other])
     assert (ends.lost, ends.doubled, ends.asked, ends.completions) == ((JOB,), ("video_b",), 2, 2)
     assert ends.by_type == {"JobCompleted": 2}
+
+
+def test_a_run_ends_in_these_figures_and_says_which_promise_broke() -> None:
+    ends = ends_of({JOB, "video_b"}, [completion_of(ended_state("video_b", JobStatus.COMPLETED, 5.0))] * 2)
+    breach = Breach("no prompt is lost", "prompts/0/7", "it is no job and no dead letter")
+    report = Report(checked={}, open_jobs=0, compute=Compute(), breaches=(breach,))
+    result = Result(1, ends, work([], []), {"kill worker": [9.0, 3.0]}, [], [], report)
+    assert result.figures() == {
+        "jobs": 2, "completions": 2, "lost": 1, "doubled": 1, "redone_of_total": 0.0, "recovery_p50_s": 6.0,
+        "recovery_max_s": 9.0, "audit_ok": False,
+    }  # fmt: skip
+    assert [line.partition(":")[0] for line in result.broken()] == [
+        "an accepted job is never lost", "one completion a job", "the audit"
+    ]  # fmt: skip
+    assert not result.is_ok

@@ -46,12 +46,17 @@ def resume(hit: Hit) -> None:
 
 
 def names_of(stack: Stack, fault: Fault) -> tuple[str, ...]:
-    if fault.workers:
-        return tuple(dict.fromkeys(fault.workers))
+    """Two at once may be one and the same: then it is one."""
+    workers = tuple(dict.fromkeys(fault.workers))
+    if fault.kind.what == "coordinator and worker":
+        return (*coordinators(stack, active=True), *workers)
     if fault.kind.what in ("coordinator", "standby"):
-        is_meant = fault.kind.what == "coordinator"
-        return tuple(name for name in COORDINATORS if is_active(stack, name) is is_meant)[:1]
-    return (fault.kind.what,)
+        return coordinators(stack, active=fault.kind.what == "coordinator")
+    return workers or (fault.kind.what,)
+
+
+def coordinators(stack: Stack, active: bool) -> tuple[str, ...]:
+    return tuple(name for name in COORDINATORS if is_active(stack, name) is active)[:1]
 
 
 def is_active(stack: Stack, name: str) -> bool | None:

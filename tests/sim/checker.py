@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from schemas.events import JobCancelled, JobCompleted, JobFailed, Task
+from schemas.events import Completion, JobCancelled, JobCompleted, JobFailed, Task
 from schemas.job import JobState, JobStatus, StageState
 from schemas.stage import Stage
 from streams.coordinator.effects import Count, Effect, Send
@@ -19,40 +21,63 @@ ENDS = {
     JobStatus.CANCELLED: JobCancelled,
 }
 
-HEARD_AFTER = 3.0
-"""A heartbeat interval: by then a new life of the coordinator has heard every worker that it can hear."""
+
+@dataclass(frozen=True)
+class Told:
+    """What is kept of a job that the line has forgotten."""
+
+    status: JobStatus
+    spare: int
+    """Leases that led to nothing."""
 
 
 class Checker:
-    """`check_every`: how many commits between two looks at the whole ledger."""
+    """`check_every`: how many commits between two looks at the whole ledger.
 
-    def __init__(self, logs: Logs, policy: Policy, check_every: int) -> None:
+    `heard_after`: seconds after which a new life of the coordinator has heard every worker that it can hear.
+    `forgotten` is told the last state of each job that is tombstoned.
+    """
+
+    def __init__(
+        self, logs: Logs, policy: Policy, check_every: int, heard_after: float, forgotten: Callable[[JobState], None]
+    ) -> None:
         self.logs, self.policy, self.check_every = logs, policy, check_every
+        self.heard_after, self._forgotten = heard_after, forgotten
         self.states: dict[str, JobState] = {}
+        self.past: dict[str, Told] = {}
         self.ended: set[str] = set()
+        self.completed: set[str] = set()
         self.leased: defaultdict[str, dict[int, JobState]] = defaultdict(dict)
         """By incarnation: the leases that jobs say it has."""
-        self.commits = self.rollbacks = self.openings = self._read = self._highest_lease = 0
+        self.commits = self.rollbacks = self.openings = self.versions = self._highest_lease = 0
+        self.read = self.completions_read = 0
+        """Offsets up to which `jobs` and `completions` have been checked."""
 
     # -- at each commit ------------------------------------------------------------------------------------------
 
     def committed(self, driver: Driver, effects: list[Effect]) -> None:
         self.commits += 1
-        for job, state in self.logs.jobs[self._read :]:
-            self._follow(job, state)
-        self._read = len(self.logs.jobs)
+        for job, state in self.logs.jobs.read(self.read):
+            self._follow(job, state, driver.clock())
+        self.read = len(self.logs.jobs)
+        for event in self.logs.completions.read(self.completions_read):
+            self._completed(event)
+        self.completions_read = len(self.logs.completions)
         for effect in effects:
             self.openings += isinstance(effect, Count) and effect.what == "breaker"
             if isinstance(effect, Send) and isinstance(effect.event, Task):
-                assert driver.loop.now - driver.born >= HEARD_AFTER, "placed before the workers were heard"
+                heard = driver.loop.now - driver.born >= self.heard_after
+                assert heard, "placed before the workers were heard"
                 self._dispatched(driver.ledger, effect.event)
         if self.commits % self.check_every == 0:
             check_ledger(driver.ledger, self.states)
 
-    def _follow(self, job: str, state: JobState | None) -> None:
+    def _follow(self, job: str, state: JobState | None, now: float) -> None:
         before = self.states.get(job)
-        assert state is not None, f"{job} was forgotten"
+        if state is None:
+            return self._forget(job, now)
         assert job not in self.ended, f"{job} changed after its end"
+        self.versions += 1
         assert before is None or state.version > before.version, f"versions of {job} do not rise"
         if before is not None and before.lease is not None:
             self.leased[before.lease.incarnation].pop(before.lease.number, None)
@@ -61,6 +86,23 @@ class Checker:
         if state.status.ended and state.is_submitted:
             self.ended.add(job)
         self.states[job] = state
+
+    def _forget(self, job: str, now: float) -> None:
+        last = self.states.pop(job)
+        assert last.status.ended, f"{job} was forgotten before its end"
+        assert job in self.completed, f"{job} was forgotten without its completion"
+        assert last.ended_at is not None
+        assert last.ended_at < now - self.policy.stub_seconds, f"{job} was forgotten too early"
+        self.past[job] = Told(last.status, spare_leases(last))
+        self._forgotten(last)
+
+    def _completed(self, event: Completion) -> None:
+        assert event.job not in self.completed, f"{event.job} ended twice"
+        self.completed.add(event.job)
+        state = self.states[event.job]
+        assert isinstance(event, ENDS[state.status]), f"{event.job} is {state.status}, its completion is not"
+        if isinstance(event, JobCompleted):
+            check_artifacts(state)
 
     def _dispatched(self, ledger: Ledger, task: Task) -> None:
         assert task.lease > self._highest_lease, f"lease {task.lease} after {self._highest_lease}"
@@ -93,18 +135,24 @@ class Checker:
         check_ledger(driver.ledger, self.states)
         assert driver.ledger.jobs.base == rebuilt(self.logs).jobs.base
         assert not driver.ledger.leases.base, "a lease outlived its job"
-        completions = Counter(event.job for event in self.logs.completions)
-        assert completions == dict.fromkeys(self.states, 1), "a job without its one completion"
-        for event in self.logs.completions:
-            state = self.states[event.job]
-            assert isinstance(event, ENDS[state.status]), f"{event.job} is {state.status}, its completion is not"
-            if isinstance(event, JobCompleted):
-                check_artifacts(state)
+        assert self.completed == self.states.keys() | self.past.keys(), "a job without its one completion"
+
+    @property
+    def spare(self) -> int:
+        """Leases that led to nothing, of all jobs."""
+        return sum(told.spare for told in self.past.values()) + sum(map(spare_leases, self.states.values()))
+
+    def ends(self) -> dict[str, int]:
+        told = Counter(past.status.value for past in self.past.values())
+        return dict(told + Counter(state.status.value for state in self.states.values()))
 
     def summary(self) -> str:
-        ends = Counter(state.status.value for state in self.states.values())
-        leases = sum(record.dispatches for state in self.states.values() for record in state.stages.values())
-        return f"{dict(ends)}, {leases} leases, {self.commits} commits, {len(self.logs.letters)} dead letters"
+        letters = len(self.logs.letters)
+        return f"{self.ends()}, {self._highest_lease} leases, {self.commits} commits, {letters} dead letters"
+
+
+def spare_leases(state: JobState) -> int:
+    return sum(record.dispatches - (record.artifact is not None) for record in state.stages.values())
 
 
 def same_node(one: WorkerView, other: WorkerView) -> bool:
@@ -130,9 +178,13 @@ def check_ledger(ledger: Ledger, states: dict[str, JobState]) -> None:
     assert {number: live.job for number, live in ledger.leases.base.items()} == {
         number: state.job for number, state in in_force.items()
     }
+    owned: defaultdict[str, set[int]] = defaultdict(set)
+    for state in in_force.values():
+        assert state.lease is not None
+        owned[state.lease.incarnation].add(state.lease.number)
     for view in ledger.workers.base.values():
         name = view.beat.incarnation
-        own = {n for n, state in in_force.items() if state.lease and state.lease.incarnation == name}
+        own = owned.get(name, set())
         assert view.leases == own, f"{name} has {sorted(own)}, its view {sorted(view.leases)}"
         assert ledger.names.get(view.beat.worker) == name, f"{name} is not the newest life of its worker"
 

@@ -82,11 +82,12 @@ class Driver:
         return any(self.position[topic] < len(log) for topic, log in self.logs.records.items())
 
     def rewind_prompts(self) -> None:
-        self.position[PROMPTS.name] = 0
+        self.position[PROMPTS.name] = self.logs.records[PROMPTS.name].start
 
     def _read(self, topic: str, most: int) -> list[Record]:
-        start = self.position[topic]
-        batch = self.logs.records[topic][start : start + most]
+        tape = self.logs.records[topic]
+        start = max(self.position[topic], tape.start)
+        batch = tape.read(start, most)
         self.position[topic] = start + len(batch)
         return batch
 

@@ -15,19 +15,20 @@ if TYPE_CHECKING:
 
 
 def check_ends(world: World) -> None:
-    for job, plan in world.plans.items():
-        state = world.checker.states[job]
-        if state.status is JobStatus.CANCELLED:
-            assert was_cancelled(world.scenario, plan), f"{job} was cancelled by nobody"
-        elif state.status is JobStatus.FAILED:
-            assert state.error is not None
-            assert is_explained(world, state, plan), f"{job} failed without reason: {state.error}, {state.attempts}"
-        else:
-            assert not must_fail(world, plan), f"{job} completed though it could not"
+    """Of the jobs that are still known; of the others it was checked when they were forgotten."""
+    for state in world.checker.states.values():
+        check_one_end(world, state)
 
 
-def was_cancelled(scenario: Scenario, plan: JobPlan) -> bool:
-    return any(isinstance(fault, faults.CancelJob) and fault.job == plan.name for fault in scenario.faults)
+def check_one_end(world: World, state: JobState) -> None:
+    job, plan = state.job, world.plans[state.job]
+    if state.status is JobStatus.CANCELLED:
+        assert plan.name in world.cancelled, f"{job} was cancelled by nobody"
+    elif state.status is JobStatus.FAILED:
+        assert state.error is not None
+        assert is_explained(world, state, plan), f"{job} failed without reason: {state.error}, {state.attempts}"
+    else:
+        assert not must_fail(world, plan), f"{job} completed though it could not"
 
 
 def must_fail(world: World, plan: JobPlan) -> bool:
@@ -36,7 +37,7 @@ def must_fail(world: World, plan: JobPlan) -> bool:
 
 def exhausts(world: World, plan: JobPlan) -> bool:
     """Whether it fails as often as its kind of error allows. A failure under a void lease is not counted."""
-    if plan.fails is None or not is_undisturbed(world.scenario) or world.checker.openings:
+    if plan.fails is None or not world.is_undisturbed or world.checker.openings:
         return False
     _, kind, times = plan.fails
     retry = RETRIES[kind]
@@ -73,10 +74,7 @@ def deaths_under(world: World, state: JobState) -> int:
 
 def check_waste(world: World) -> None:
     """No fault of the coordinator costs any work; one of a worker costs what the worker held."""
-    states = list(world.checker.states.values())
-    spare = sum(
-        record.dispatches - (record.artifact is not None) for state in states for record in state.stages.values()
-    )
+    spare = world.checker.spare
     allowed = sum(price(world, fault) for fault in world.scenario.faults) + harm_planned(world)
     assert spare <= allowed, f"{spare} leases led to nothing, {allowed} can be explained"
 

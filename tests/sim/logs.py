@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from schemas import envelope
 from schemas.base import Frozen
@@ -15,6 +16,7 @@ from streams.addressing import extensions_of
 from streams.coordinator.core import Record
 from streams.coordinator.effects import Complete, DeadLetter, Effect, Send
 from streams.topics import PROMPTS, REPORTS
+from tests.sim.tape import Tape
 
 POISON = ("simulated_poison", b"1")
 """Header of a record that the core fails to take in, every time."""
@@ -27,20 +29,34 @@ class Fenced(Exception):
     """A newer life of the coordinator has begun."""
 
 
+class Reader(Protocol):
+    """Who reads an inbox."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it will never read again."""
+
+    def position(self, stage: Stage) -> int: ...
+
+    def grew(self, stage: Stage) -> None:
+        """Called when the inbox has grown."""
+
+
 @dataclass
 class Logs:
     """`committed`: the next offset to read, a topic. `epoch`: which life of the coordinator may write."""
 
-    records: dict[str, list[Record]] = field(default_factory=lambda: {PROMPTS.name: [], REPORTS.name: []})
-    jobs: list[tuple[str, JobState | None]] = field(default_factory=list)
-    completions: list[JobCompleted | JobFailed | JobCancelled] = field(default_factory=list)
+    records: dict[str, Tape[Record]] = field(default_factory=lambda: {PROMPTS.name: Tape(), REPORTS.name: Tape()})
+    jobs: Tape[tuple[str, JobState | None]] = field(default_factory=Tape)
+    completions: Tape[JobCompleted | JobFailed | JobCancelled] = field(default_factory=Tape)
     letters: list[DeadLetter] = field(default_factory=list)
-    inboxes: defaultdict[Inbox, list[Order]] = field(default_factory=lambda: defaultdict(list))
+    inboxes: defaultdict[Inbox, Tape[Order]] = field(default_factory=lambda: defaultdict(Tape))
     committed: dict[str, int] = field(default_factory=lambda: {PROMPTS.name: 0, REPORTS.name: 0})
     epoch: int = 0
     on_record: Callable[[], None] = lambda: None
-    readers: defaultdict[Inbox, list[Callable[[], None]]] = field(default_factory=lambda: defaultdict(list))
-    """Called when their inbox has grown."""
+    readers: defaultdict[Inbox, list[Reader]] = field(default_factory=lambda: defaultdict(list))
+    compacted: dict[str, JobState] = field(default_factory=dict)
+    """The newest states in what `jobs` has let go."""
 
     def append(self, topic: str, event: Frozen, name: str, now: float, poison: bool = False) -> None:
         value, headers = envelope.write(event, id=name, source="sim", time=now, extensions=extensions_of(event))
@@ -59,14 +75,15 @@ class Logs:
         """One transaction. Raises `Fenced`."""
         if epoch != self.epoch:
             raise Fenced
-        self.jobs += states
+        for state in states:
+            self.jobs.append(state)
         self.committed |= offsets
         grown = dict.fromkeys(inbox for effect in effects if (inbox := self._write(effect)))
         if tick is not None:
             self.append(REPORTS.name, tick, f"tick-{tick.coordinator}-{tick.number}", now)
         for inbox in grown:
-            for wake in self.readers[inbox]:
-                wake()
+            for reader in self.readers[inbox]:
+                reader.grew(inbox[0])
 
     def _write(self, effect: Effect) -> Inbox | None:
         if isinstance(effect, Complete):
@@ -80,5 +97,22 @@ class Logs:
 
     def latest_states(self) -> dict[str, JobState]:
         """The changelog after compaction."""
-        latest = dict(self.jobs)
+        latest = self.compacted | dict(self.jobs)
         return {job: state for job, state in latest.items() if state is not None}
+
+    # -- retention -----------------------------------------------------------------------------------------------
+
+    def forget(self, prompts: int, jobs: int, completions: int) -> None:
+        """Let go of what lies before these offsets, and of what every reader has read."""
+        self.records[PROMPTS.name].forget(min(prompts, self.committed[PROMPTS.name]))
+        self.records[REPORTS.name].forget(self.committed[REPORTS.name])
+        self.completions.forget(completions)
+        for job, state in self.jobs.forget(jobs):
+            if state is None:
+                self.compacted.pop(job, None)
+            else:
+                self.compacted[job] = state
+        for inbox, tape in self.inboxes.items():
+            readers = [reader for reader in self.readers[inbox] if not reader.is_over]
+            self.readers[inbox] = readers
+            tape.forget(min((reader.position(inbox[0]) for reader in readers), default=len(tape)))

@@ -37,7 +37,7 @@ STEPS = {Stage.ENCODE: 1, Stage.DECODE: 4, Stage.MUX: 1}
 STEP_SECONDS = 0.5
 
 CHECKPOINT_STEPS = 4
-BEAT_SECONDS, WARM_AFTER, LEAVING_MARGIN = 3.0, 1.0, 4.0
+WARM_AFTER, LEAVING_MARGIN = 1.0, 4.0
 BIT_CLASS = "sim"
 
 
@@ -51,6 +51,7 @@ class Surroundings(Protocol):
     inbox_partitions: int
     spools: defaultdict[str, dict[int, Task]]
     """By worker name: the finished tasks on its disk, by lease."""
+    beat_seconds: float
 
     def latency(self) -> float: ...
 
@@ -97,14 +98,13 @@ class Machine:
 
     def later(self, seconds: float, act: Callable[[], None]) -> None:
         """While the machine is stopped nothing happens on it; then what is due does, in its order."""
+        self.around.loop.after(seconds, partial(self._do, act))
 
-        def run() -> None:
-            if self.alive and self.around.loop.now < self.resumes_at:
-                self.around.loop.at(self.resumes_at, run)
-            elif self.alive:
-                act()
-
-        self.around.loop.after(seconds, run)
+    def _do(self, act: Callable[[], None]) -> None:
+        if self.alive and self.around.loop.now < self.resumes_at:
+            self.around.loop.at(self.resumes_at, partial(self._do, act))
+        elif self.alive:
+            act()
 
     def pause(self, seconds: float) -> None:
         self.resumes_at = max(self.resumes_at, self.around.loop.now + seconds)
@@ -140,7 +140,7 @@ class Machine:
 
     def _every_beat(self) -> None:
         self.beat()
-        self.later(BEAT_SECONDS, self._every_beat)
+        self.later(self.around.beat_seconds, self._every_beat)
 
     def beat(self, leaving: bool = False) -> None:
         """At most one is undelivered; of those behind it the newest is kept."""
@@ -171,9 +171,16 @@ class Machine:
         self.echo = dict.fromkeys(STAGES, 0)
         self._next = {stage: len(logs.inboxes[stage, self.partition]) for stage in STAGES}
         for stage in STAGES:
-            logs.readers[stage, self.partition].append(partial(self._inbox_grew, stage))
+            logs.readers[stage, self.partition].append(self)
 
-    def _inbox_grew(self, stage: Stage) -> None:
+    @property
+    def is_over(self) -> bool:
+        return not self.alive
+
+    def position(self, stage: Stage) -> int:
+        return self._next[stage]
+
+    def grew(self, stage: Stage) -> None:
         if self.alive:
             self.later(self.around.latency(), lambda: self._read(stage))
 

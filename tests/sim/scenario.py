@@ -10,10 +10,10 @@ from schemas.errors import ErrorKind
 from schemas.stage import STAGES, Stage
 
 FAULTY_SECONDS, DRAIN_GRACE = 60.0, 5.0
-"""Faults begin within so many seconds, and jobs arrive in the first half of them."""
+"""Faults begin within so many seconds, and jobs arrive in the first half of them; where a size does not say other."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class JobPlan:
     """`kills`: the stage and step at which it kills its process. `fails`: the stage, the kind, and how often.
 
@@ -207,20 +207,34 @@ class Scenario:
     """What a job that kills takes down."""
     latency: float = field(default=0.02)
     """Seconds, on average, between a record's writing and its reading."""
+    faulty_seconds: float = FAULTY_SECONDS
+    beat_seconds: float = 3.0
+    readers_an_inbox: int = 4
 
 
 @dataclass(frozen=True)
 class Size:
+    """`faults`: at most so many. `rare`: of those that make the coordinator read again all that is kept, at most."""
+
     workers: int
     jobs: int
     faults: int
     workers_a_node: int = 2
+    rare: int | None = None
+    harm: float = 1.0
+    """How many jobs do harm, as a share of what small sizes have."""
+    steps: int = 20
+    arrival_seconds: float = FAULTY_SECONDS / 2
+    faulty_seconds: float = FAULTY_SECONDS
+    beat_seconds: float = 3.0
+    readers_an_inbox: int = 4
 
 
 SMALL = Size(workers=3, jobs=10, faults=6)
 MEDIUM = Size(workers=30, jobs=200, faults=40, workers_a_node=5)
 LARGE = Size(workers=200, jobs=2000, faults=120, workers_a_node=8)
 SIZES = {"small": SMALL, "medium": MEDIUM, "large": LARGE}
+"""What people name; others are put together where they are needed."""
 
 KINDS = (ErrorKind.TRANSIENT, ErrorKind.INFRASTRUCTURE, ErrorKind.RESOURCE, ErrorKind.INVALID_JOB, ErrorKind.BUG)
 
@@ -230,31 +244,44 @@ def draw(seed: int, size: Size) -> Scenario:
     chance = random.Random(seed)
     names = [f"w{number}" for number in range(size.workers)]
     nodes = {name: f"n{number // size.workers_a_node}" for number, name in enumerate(names)}
-    jobs = tuple(draw_job(chance, number) for number in range(size.jobs))
+    jobs = tuple(draw_job(chance, number, size) for number in range(size.jobs))
     count = chance.randint(0, size.faults)
-    faults = tuple(sorted((draw_fault(chance, nodes, jobs) for _ in range(count)), key=lambda fault: fault.at))
+    found = sorted((draw_fault(chance, nodes, jobs, size) for _ in range(count)), key=lambda fault: fault.at)
     return Scenario(
-        seed, jobs, nodes, faults, slots=chance.choice((1, 1, 2, 3)), latency=chance.choice((0.01, 0.1, 0.8))
-    )
+        seed, jobs, nodes, tuple(thinned(found, size.rare)), slots=chance.choice((1, 1, 2, 3)),
+        latency=chance.choice((0.01, 0.1, 0.8)), faulty_seconds=size.faulty_seconds, beat_seconds=size.beat_seconds,
+        readers_an_inbox=size.readers_an_inbox,
+    )  # fmt: skip
 
 
-def draw_job(chance: random.Random, number: int) -> JobPlan:
+def thinned(found: list[Fault], rare: int | None) -> list[Fault]:
+    """Evenly: a coordinator that is always starting again gets nothing done."""
+    heavy = [fault for fault in found if isinstance(fault, CoordinatorFault | ReplayPrompts)]
+    if rare is None or len(heavy) <= rare:
+        return found
+    kept = {id(heavy[number * len(heavy) // rare]) for number in range(rare)}
+    return [fault for fault in found if id(fault) in kept or not isinstance(fault, CoordinatorFault | ReplayPrompts)]
+
+
+def draw_job(chance: random.Random, number: int, size: Size) -> JobPlan:
     """Most do no harm; of these, three share a prompt, so the output of their first stage."""
     stage = chance.choice(STAGES)
-    harm = chance.random()
+    harm = chance.random() / size.harm
     return JobPlan(
         name=f"j{number}",
-        at=chance.uniform(0, FAULTY_SECONDS / 2),
+        at=chance.uniform(0, size.arrival_seconds),
         prompt=f"a red square, take {number}" if harm < 0.17 else f"a blue disc, take {number // 3}",
         priority=chance.choice((0, 0, 0, 5)),
         kills=(Stage.DENOISE, chance.choice((0, 0, 7))) if harm < 0.03 else None,
         fails=(stage, chance.choice(KINDS), chance.randint(1, 4)) if 0.03 <= harm < 0.15 else None,
         rots=chance.choice(STAGES[:3]) if 0.15 <= harm < 0.17 else None,
+        steps=size.steps,
     )
 
 
-def draw_fault(chance: random.Random, nodes: dict[str, str], jobs: tuple[JobPlan, ...]) -> Fault:
-    at = chance.uniform(0, FAULTY_SECONDS)
+def draw_fault(chance: random.Random, nodes: dict[str, str], jobs: tuple[JobPlan, ...], size: Size) -> Fault:
+    """What is done to a job is done while it is known."""
+    at = chance.uniform(0, size.faulty_seconds)
     worker, job, stage = chance.choice(list(nodes)), chance.choice(jobs), chance.choice(STAGES)
     soon, long = chance.uniform(0.5, 5), chance.uniform(9, 40)
     choices: list[Fault] = [
@@ -271,9 +298,9 @@ def draw_fault(chance: random.Random, nodes: dict[str, str], jobs: tuple[JobPlan
         AbortCommits(at, chance.randint(1, 3)),
         StepClock(at, chance.uniform(-30, 30)),
         ReplayPrompts(at),
-        RepeatPrompt(at, job.name, chance.random() < 0.5),
-        CancelJob(chance.uniform(max(job.at - 5, 0), at + job.at), job.name),
-        LoseArtifact(at, job.name, stage),
+        RepeatPrompt(min(at, job.at + FAULTY_SECONDS), job.name, chance.random() < 0.5),
+        CancelJob(chance.uniform(max(job.at - 5, 0), min(at, FAULTY_SECONDS) + job.at), job.name),
+        LoseArtifact(min(at, job.at + FAULTY_SECONDS), job.name, stage),
         PoisonOutcome(at),
     ]
     return chance.choice(choices)

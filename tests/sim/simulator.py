@@ -14,8 +14,10 @@ from functools import partial
 from pathlib import Path
 
 from schemas.bundle import read_bundles
+from schemas.digest import sha256
 from schemas.errors import ErrorKind, ErrorReport
 from schemas.events import CancelRequested, DrainRequested, Heartbeat, Outcome, PromptSubmitted, Task
+from schemas.job import JobState
 from schemas.keys import job_id
 from schemas.stage import Stage
 from streams.coordinator.policy import Policy
@@ -23,20 +25,24 @@ from streams.topics import PROMPTS, REPORTS
 from tests.sim import scenario as faults
 from tests.sim.checker import Checker
 from tests.sim.driver import Driver
-from tests.sim.expectations import check_ends, check_kills, check_waste
+from tests.sim.expectations import check_ends, check_kills, check_one_end, check_waste, is_undisturbed
 from tests.sim.logs import Logs
 from tests.sim.loop import START, Loop
-from tests.sim.machine import Machine, error_of
-from tests.sim.scenario import FAULTY_SECONDS, SIZES, SMALL, Fault, JobPlan, Scenario, draw
+from tests.sim.machine import BIT_CLASS, Machine, error_of
+from tests.sim.scenario import SIZES, SMALL, Fault, JobPlan, Scenario, draw
+from tests.sim.shrink import shrink, story
 from tests.sim.store import Store
 
 POLICY = Policy(bundles=read_bundles([Path("bundles/tiny")]))
 TENANT = "default"
-MENDED_AFTER = FAULTY_SECONDS + 45.0
-"""By then every fault is over, and whatever is missing is started again."""
+MENDED_AFTER = 45.0
+"""Seconds after the last fault: by then all are over, and whatever is missing is started again."""
 
-STUCK_AFTER, LATE_WORDS_SECONDS = 900.0, 20.0
+STUCK_AFTER, LATE_WORDS_SECONDS = 840.0, 20.0
+"""Seconds after the last fault; seconds after the last end."""
 RESTART_SECONDS = 2.0
+TIDY_SECONDS = 10.0
+"""How often logs let go of what nobody will read again, where stubs are forgotten."""
 
 
 class Stuck(AssertionError):
@@ -48,7 +54,11 @@ class World:
         self.scenario, self.policy = scenario, policy
         self.chance = random.Random(scenario.seed)
         self.loop, self.logs, self.store = Loop(), Logs(), Store()
-        self.inbox_partitions = max(len(scenario.nodes) // 4, 2)
+        self.inbox_partitions = max(len(scenario.nodes) // scenario.readers_an_inbox, 2)
+        self.beat_seconds = scenario.beat_seconds
+        self.over_at = START + scenario.faulty_seconds
+        self.cancelled = {fault.job for fault in scenario.faults if isinstance(fault, faults.CancelJob)}
+        self.is_undisturbed = is_undisturbed(scenario)
         self.plans = {job_id(TENANT, plan.name): plan for plan in scenario.jobs}
         self.failures: Counter[str] = Counter()
         self.broken: dict[Stage, tuple[ErrorKind, float]] = {}
@@ -62,16 +72,18 @@ class World:
         """Names of the workers that died, or were out of reach."""
         self.clock_error = 0.0
         self.poisons = self._said = self._coordinators = 0
-        self.checker = Checker(self.logs, policy, check_every)
+        self.checker = Checker(self.logs, policy, check_every, scenario.beat_seconds, self._forgotten)
         self.logs.on_record = self._wake
         for name in scenario.nodes:
             self.start_worker(name)
         self.start_coordinator()
-        for plan in scenario.jobs:
-            self._at(plan.at, partial(self.submit, plan))
+        self._coming = iter(sorted(scenario.jobs, key=lambda plan: plan.at))
+        self._await_next()
         for fault in scenario.faults:
             self._at(fault.at, partial(self.inflict, fault))
-        self._at(MENDED_AFTER, self._mend)
+        self.loop.at(self.over_at + MENDED_AFTER, self._mend)
+        if policy.stub_seconds < POLICY.stub_seconds:
+            self._tidy(0)
 
     def _at(self, seconds: float, act: Callable[[], None]) -> None:
         self.loop.at(START + seconds, act)
@@ -86,19 +98,33 @@ class World:
         while self.loop.now < over:
             self.loop.step()
         self.checker.check_end(self.driver)
+        assert self.checker.completed == self.plans.keys(), "a job was never heard of"
         for check in (check_ends, check_kills, check_waste):
             check(self)
         return self
 
     def _is_over(self) -> bool:
-        if self.loop.now < START + MENDED_AFTER:
+        if self.loop.now < self.over_at + MENDED_AFTER:
             return False
         if len(self.checker.ended) == len(self.plans):
             return True
-        if self.loop.now > START + STUCK_AFTER:
+        if self.loop.now > self.over_at + STUCK_AFTER:
             waiting = [self.checker.states.get(job, job) for job in self.plans if job not in self.checker.ended]
             raise Stuck(f"{len(waiting)} jobs never end, such as {waiting[0]}")
         return False
+
+    def _tidy(self, prompts: int) -> None:
+        """`prompts`: how many there were the last time; they are kept for so long at least."""
+        self.logs.forget(prompts, self.checker.read, self.checker.completions_read)
+        self.loop.after(TIDY_SECONDS, partial(self._tidy, len(self.logs.records[PROMPTS.name])))
+
+    def _forgotten(self, state: JobState) -> None:
+        """Its first stage's output may be another job's too."""
+        check_one_end(self, state)
+        for stage, record in state.stages.items():
+            self.seconds.pop((state.job, stage), None)
+            if stage is not Stage.ENCODE:
+                self.store.forget(record.key, BIT_CLASS)
 
     def _mend(self) -> None:
         for name in self.scenario.nodes:
@@ -177,6 +203,15 @@ class World:
 
     # -- prompts -------------------------------------------------------------------------------------------------
 
+    def _await_next(self) -> None:
+        plan = next(self._coming, None)
+        if plan is not None:
+            self._at(plan.at, partial(self._submit_next, plan))
+
+    def _submit_next(self, plan: JobPlan) -> None:
+        self.submit(plan)
+        self._await_next()
+
     def submit(self, plan: JobPlan, changed: bool = False) -> None:
         prompt = f"{plan.prompt}, changed" if changed else plan.prompt
         asked = PromptSubmitted(prompt=prompt, idempotency_key=plan.name, priority=plan.priority)
@@ -240,7 +275,7 @@ class World:
     def _inflict_on_records(self, fault: Fault) -> None:
         plans = {plan.name: plan for plan in self.scenario.jobs}
         if isinstance(fault, faults.ReplayPrompts):
-            self.logs.committed[PROMPTS.name] = 0
+            self.logs.committed[PROMPTS.name] = self.logs.records[PROMPTS.name].start
             self.driver.rewind_prompts()
         elif isinstance(fault, faults.RepeatPrompt):
             self.submit(plans[fault.job], fault.changed)
@@ -260,21 +295,38 @@ class World:
 def simulate(seed: int, size: faults.Size = SMALL) -> World:
     """Raises `AssertionError` that tells how to run the same again."""
     [name] = [name for name, known in SIZES.items() if known == size]
+    scenario = draw(seed, size)
     try:
-        return World(draw(seed, size), check_every=max(size.jobs // 10, 1) if size is not SMALL else 1).run()
+        return World(scenario, check_every=max(size.jobs // 10, 1) if size is not SMALL else 1).run()
     except Exception as error:
-        again = f"python -m tests.sim.simulator {seed} --size {name}"
-        raise AssertionError(f"to run it again: {again}\n{type(error).__name__}: {error}") from error
+        told = f"to run it again: python -m tests.sim.simulator {seed} --size {name}\n{type(error).__name__}: {error}"
+        if size is SMALL:
+            kind = type(error)
+            short = shrink(scenario, lambda left: isinstance(failure_of(left), kind))
+            told += f"\nit comes down to:\n{story(short)}"
+        raise AssertionError(told) from error
+
+
+def failure_of(scenario: Scenario) -> Exception | None:
+    try:
+        World(scenario).run()
+    except Exception as error:
+        return error
+    return None
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("seed", type=int)
     parser.add_argument("--size", choices=SIZES, default="small")
+    parser.add_argument("--digest", action="store_true", help="of every job state that was written, in order")
     asked = parser.parse_args()
     for fault in draw(asked.seed, SIZES[asked.size]).faults:
         print(fault)
-    print(simulate(asked.seed, SIZES[asked.size]).checker.summary())
+    world = simulate(asked.seed, SIZES[asked.size])
+    print(world.checker.summary())
+    if asked.digest:
+        print(sha256(b"".join(state.to_bytes() for _, state in world.logs.jobs if state is not None)))
 
 
 if __name__ == "__main__":

@@ -49,5 +49,10 @@ class Store:
             self.kept[key] = replace(found, whole=False)
             self.lost += 1
 
+    def forget(self, key: str, bit_class: str) -> None:
+        """Retention: nobody asks for it any more."""
+        self.kept.pop(key, None)
+        self.checkpoints.pop((key, bit_class), None)
+
     def save_checkpoint(self, key: str, bit_class: str, step: int) -> None:
         self.checkpoints[key, bit_class] = max(step, self.checkpoints.get((key, bit_class), 0))

@@ -166,6 +166,35 @@ def test_good_work_under_a_void_lease_counts_and_stops_its_successor() -> None:
     assert line.ledger.jobs[line.job].stage is Stage.DENOISE
 
 
+def test_a_failure_under_a_void_lease_changes_nothing() -> None:
+    line = Line()
+    line.submit()
+    line.beat("a")
+    first = line.task()
+    line.beat("a", leaving=True)
+    line.beat("b")
+    second = line.task()
+    before = line.ledger.jobs[line.job]
+    assert line.report(failed(first, ErrorKind.BUG)) == [Count("duplicate", ("outcome",))]
+    assert line.ledger.jobs[line.job] is before
+    assert before.lease is not None
+    assert before.lease.number == second.lease
+
+
+def test_the_loss_of_a_worker_that_was_draining_is_no_suspicion() -> None:
+    line = Line()
+    line.submit()
+    line.beat("a")
+    task = line.task()
+    line.report(Started(**names(task)))
+    held = HeldLease(lease=task.lease, job=task.job, stage=task.stage, state=HeldState.RUNNING)
+    line.beat("a", held, echo=task.lease, draining=True)
+    for number in range(line.policy.lost_after + 1):
+        line.tick(number)
+    state = line.ledger.jobs[line.job]
+    assert (state.status, state.stages[Stage.ENCODE].suspicions) == (JobStatus.WAITING, 0)
+
+
 def test_a_lease_voided_in_error_is_taken_back_and_its_unstarted_successor_stopped() -> None:
     line = Line()
     line.submit()

@@ -17,7 +17,8 @@ from schemas.errors import Cancelled, InputLost, StoreUnavailable
 from schemas.events import ArtifactRef, PromptSubmitted, Task
 from schemas.limits import recipe_of
 from schemas.stage import Stage
-from stages.contract import Blob, Context, Output
+from stages.checkpoints import StoredCheckpoints
+from stages.contract import Blob, Checkpoint, Context, Output
 from stages.execute import Result, execute
 from stages.in_process import Undisturbed
 from stages.store import ArtifactStore
@@ -172,6 +173,40 @@ def test_of_concurrent_runs_of_one_key_all_report_the_one_manifest(store: Artifa
     found = store.find(store.folder_of(task()))
     assert found is not None
     assert found.ref == results[0].artifact
+
+
+class CutOff(ArtifactStore):
+    """The real store, whose connection is cut before the second object is in."""
+
+    puts = 0
+
+    def _put(self, key: str, data: bytes, media_type: str) -> bool:
+        self.puts += 1
+        if self.puts > 1:
+            raise urllib3.exceptions.ProtocolError("connection cut in the middle of the upload")
+        return super()._put(key, data, media_type)
+
+
+class Pair(Shout):
+    """Two objects."""
+
+    def run(self, task: Task, inputs: Mapping[str, bytes], context: Context) -> Output:
+        whole = super().run(task, inputs, context)
+        return Output((*whole.objects, Blob("echo", b"quiet again")), facts=whole.facts)
+
+
+def test_an_upload_that_is_cut_leaves_no_output(store: ArtifactStore) -> None:
+    with pytest.raises(StoreUnavailable):
+        done(CutOff(store.client, store.bucket, attempts=1), task(1), Pair())
+    assert store.find(store.folder_of(task())) is None
+    assert not done(store, task(2), Pair()).reused
+
+
+def test_a_checkpoint_is_found_in_its_own_bit_class_alone(store: ArtifactStore) -> None:
+    saved = Checkpoint(3, b"the whole solver state")
+    StoredCheckpoints.of(store, task(1), "cpu-1").save(saved)
+    assert StoredCheckpoints.of(store, task(2), "cpu-1").latest() == saved
+    assert StoredCheckpoints.of(store, task(2), "cpu-2").latest() is None
 
 
 class LosesAnswers(urllib3.PoolManager):

@@ -1,0 +1,214 @@
+"""What a coordinator carries with its transactions: `make bench-coordinator`.
+
+The real coordinator process on a real broker; workers are played by this process and answer each task at once. A
+transition is one version of a job's state: 13 for a job that nothing befalls. Rates are by wall time, in which broker,
+players and coordinator share the cores, and by the CPU time of the coordinator alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psutil
+from confluent_kafka import OFFSET_BEGINNING, Message, TopicPartition
+
+from infra.local.plan import settings_in
+from infra.local.stack import Stack
+from schemas import envelope
+from schemas.base import Frozen
+from schemas.events import ArtifactRef, Done, Heartbeat, Inbox, JobCompleted, ObjectRef, PromptSubmitted, Started, Task
+from schemas.keys import job_id
+from schemas.stage import STAGES, Stage
+from streams import clients
+from streams.addressing import extensions_of
+from streams.settings import Settings
+from streams.topics import COMPLETIONS, PROMPTS, REPORTS, TASKS
+from streams.worker.held import fields_of
+from tests.bench.report import last_line, table, write_section
+from tests.processes import Service
+from tests.sim.speed import collecting_rarely, measure_jobs
+
+TITLE = "The coordinator with its transactions"
+TRANSITIONS_A_JOB = 1 + 3 * len(STAGES)
+PURE_WORKERS, PURE_JOBS = 1000, 3000
+BATCH, WAIT_S, BEAT_SECONDS, PATIENCE_S = 500, 0.02, 1.5, 180.0
+
+
+@dataclass
+class Fleet:
+    """Workers without compute: what is asked of them is done at once, and each says so in order."""
+
+    settings: Settings
+    workers: int
+    slots: int
+    ended: dict[str, JobCompleted] = field(default_factory=dict)
+    echoes: dict[tuple[str, Stage], int] = field(default_factory=dict)
+    _said: int = 0
+    _beat_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        # One producer for everybody: what a worker says stays in order, and so does what all say.
+        self._producer = clients.producer(clients.REPORTER, self.settings)
+        self._consumer = clients.consumer(clients.READER, self.settings, enable_partition_eof=False)
+        self._consumer.assign([
+            TopicPartition(topic.named(self.settings.topic_prefix), partition, OFFSET_BEGINNING)
+            for topic in (*TASKS.values(), COMPLETIONS)
+            for partition in range(topic.partitions)
+        ])  # fmt: skip
+
+    def submit(self, name: str, jobs: int) -> set[str]:
+        for number in range(jobs):
+            asked = PromptSubmitted(prompt=f"a red square, take {number}", idempotency_key=f"{name}-{number}")
+            self._produce(PROMPTS.named(self.settings.topic_prefix), asked, -1)
+        return {job_id("default", f"{name}-{number}") for number in range(jobs)}
+
+    def work_until(self, jobs: set[str]) -> list[JobCompleted]:
+        """Raises `TimeoutError`."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not jobs <= self.ended.keys():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{len(jobs)} jobs did not end within {PATIENCE_S:.0f} s")
+            for message in self._consumer.consume(BATCH, WAIT_S):
+                self._take(message)
+            self._beat()
+            self._producer.poll(0)
+        return [self.ended[job] for job in jobs]
+
+    def _take(self, message: Message) -> None:
+        clients.raise_for(message.error())
+        event, _ = envelope.read(message.value(), clients.headers_of(message))
+        if isinstance(event, Task):
+            self.echoes[event.incarnation, event.stage] = event.lease
+            for answer in answers(event):
+                self._produce(REPORTS.named(self.settings.topic_prefix), answer, 0)
+        elif isinstance(event, JobCompleted):
+            self.ended[event.job] = event
+
+    def _beat(self) -> None:
+        if time.monotonic() < self._beat_at:
+            return
+        self._beat_at = time.monotonic() + BEAT_SECONDS
+        for number in range(self.workers):
+            self._produce(REPORTS.named(self.settings.topic_prefix), self._heartbeat(number), 0)
+
+    def _heartbeat(self, number: int) -> Heartbeat:
+        name = f"w{number}"
+        inboxes = tuple(
+            Inbox(
+                stage=stage, partition=number % TASKS[stage].partitions, echo=self.echoes.get((f"{name}.1", stage), 0)
+            )
+            for stage in STAGES
+        )
+        return Heartbeat(
+            incarnation=f"{name}.1", worker=name, node=f"n{number // 8}", started_at=1.0, inboxes=inboxes,
+            slots=self.slots, bundles=("tiny",), loaded=tuple(f"{stage}/tiny" for stage in STAGES), bit_class="cpu",
+        )  # fmt: skip
+
+    def _produce(self, topic: str, event: Frozen, partition: int) -> None:
+        self._said += 1
+        value, headers = envelope.write(
+            event, id=f"bench-{self._said}", source="bench", time=time.time(), extensions=extensions_of(event)
+        )
+        while True:
+            try:
+                self._producer.produce(topic, value, "default", partition, headers=[*headers])
+            except BufferError:
+                self._producer.poll(0.1)
+            else:
+                return
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def answers(task: Task) -> tuple[Started, Done]:
+    fields = fields_of(task, task.incarnation.partition(".")[0])
+    ref = ArtifactRef(stage=task.stage, key=task.key, manifest_key=f"{task.key}/manifest.json", etag=str(task.lease))
+    video = ObjectRef(name="video", key="videos/v.mp4", size=1, sha256="0" * 64)
+    return Started(**fields), Done(**fields, artifact=ref, objects=(video,), seconds=1.0)
+
+
+@dataclass(frozen=True)
+class Measured:
+    jobs: int
+    wall_s: float
+    cpu_s: float
+
+    @property
+    def transitions(self) -> int:
+        return self.jobs * TRANSITIONS_A_JOB
+
+    def figures(self) -> dict[str, object]:
+        return {
+            "jobs": self.jobs, "wall_s": round(self.wall_s, 2), "coordinator_cpu_s": round(self.cpu_s, 2),
+            "transitions_per_s": round(self.transitions / self.wall_s),
+            "transitions_per_cpu_s": round(self.transitions / self.cpu_s),
+        }  # fmt: skip
+
+
+def measure(fleet: Fleet, pid: int, jobs: int) -> Measured:
+    """All prompts at once; from the first of them to the last completion."""
+    process = psutil.Process(pid)
+    before, start = sum(process.cpu_times()[:2]), time.monotonic()
+    ends = fleet.work_until(fleet.submit(f"measured-{jobs}", jobs))
+    wall, cpu = time.monotonic() - start, sum(process.cpu_times()[:2]) - before
+    assert all(stage.attempts == 1 for end in ends for stage in end.stages), "a lease was lost on the way"
+    return Measured(jobs, wall, cpu)
+
+
+def run(workers: int, slots: int, jobs: int) -> Measured:
+    with TemporaryDirectory(prefix="latentline-bench-") as folder:
+        stack = Stack(Path(folder) / "stack")
+        stack.up(services=(), any_ports=True, stays=False)
+        try:
+            settings = settings_in(stack.environment(), Settings()).model_copy(update={"data_dir": Path(folder)})
+            service = Service(settings, "coordinator", "coordinator").start().wait_ready()
+            fleet = Fleet(settings, workers, slots)
+            try:
+                fleet.work_until(fleet.submit("warm", 200))
+                assert service.popen is not None
+                return measure(fleet, service.popen.pid, jobs)
+            finally:
+                fleet.close()
+                service.kill()
+        finally:
+            stack.down(wipe=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workers", type=int, default=64)
+    parser.add_argument("--slots", type=int, default=16)
+    parser.add_argument("--jobs", type=int, default=5000)
+    parser.add_argument("--no-page", action="store_true", help="leave docs/benchmarks.md alone")
+    asked = parser.parse_args()
+    with collecting_rarely():
+        core = measure_jobs(PURE_WORKERS, PURE_JOBS)
+    measured = run(asked.workers, asked.slots, asked.jobs)
+    figures = measured.figures() | {
+        "workers": asked.workers, "slots": asked.slots, "pure_transitions_per_s": round(core["transitions_per_s"])
+    }  # fmt: skip
+    rows = [
+        ("jobs, all at once", measured.jobs),
+        ("played workers, slots each", f"{asked.workers}, {asked.slots}"),
+        ("job transitions a second, by wall time", figures["transitions_per_s"]),
+        ("job transitions a second of the coordinator's CPU time", figures["transitions_per_cpu_s"]),
+        ("first prompt to last completion", f"{measured.wall_s:.1f} s"),
+        ("the pure core: decode, decide, place, commit; a second of CPU time", figures["pure_transitions_per_s"]),
+        ("the same, with its records encoded", round(core["transitions_per_s_encoded"])),
+    ]
+    body = table(("what", "figure"), rows)
+    if not asked.no_page:
+        write_section(TITLE, "make bench-coordinator", body)
+    print(body)
+    print(last_line(figures))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
