@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from latentline.commands import audit, demo, dlq, drain, jobs, replay, services, stack, store, submit, watch
+from latentline.commands import audit, demo, dlq, drain, jobs, keys, replay, services, stack, store, submit, watch
 from latentline.failures import Commands
 
 app = typer.Typer(
@@ -34,11 +34,13 @@ def options(
 for command in (
     stack.up, stack.down, stack.doctor, submit.submit, watch.watch, jobs.jobs, jobs.show, jobs.cancel, jobs.download,
     replay.replay, audit.audit, store.gc, drain.drain, demo.demo, services.worker, services.coordinator, services.views,
+    services.gateway,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(stack.topics, name="topics")
 app.add_typer(dlq.dlq, name="dlq")
 app.add_typer(store.store, name="store")
+app.add_typer(keys.keys, name="keys")
 
 
 def main() -> None:

@@ -28,11 +28,11 @@ CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 """CloudEvents allows none in an attribute; a line break in an id would make signatures ambiguous."""
 
 EVENTS: tuple[type[Frozen], ...] = (
-    events.PromptSubmitted, events.CancelRequested,
+    events.PromptSubmitted, events.CancelRequested, events.DeleteRequested,
     events.Task, events.CancelTask, events.Drain,
     events.Started, events.Done, events.Failed, events.Preempted, events.TaskCancelled, events.InputMissing,
     events.Heartbeat, events.Tick, events.DrainRequested, events.StepProgress,
-    events.JobCompleted, events.JobFailed, events.JobCancelled, events.UsageWindow,
+    events.JobCompleted, events.JobFailed, events.JobCancelled, events.UsageWindow, events.ApiKey,
     job.JobState,
 )  # fmt: skip
 

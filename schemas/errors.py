@@ -74,7 +74,7 @@ DEAD_LETTER_REASONS = {
     "invalid_field": "a field is missing or wrong",
     "id_conflict": "this id was accepted before with another body",
     "unexpected_event": "a readable event in a topic where it does not belong",
-    "unknown_job": "a cancel for a job that is another tenant's",
+    "unknown_job": "a cancel for a job of another tenant, or a delete for one that this tenant does not have",
     "unknown_worker": "an operator's command for a worker that is not heard",
     "not_authorised": "nobody who may speak for this tenant has signed it",
     "too_large": "what it led to does not fit into a record",

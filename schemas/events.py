@@ -1,9 +1,9 @@
 """Every event of the line. Times are unix seconds (UTC), durations seconds, sizes bytes.
 
-Public: PromptSubmitted, CancelRequested; JobCompleted, JobFailed, JobCancelled; UsageWindow.
+Public: PromptSubmitted, CancelRequested, DeleteRequested; JobCompleted, JobFailed, JobCancelled; UsageWindow.
 Internal: Task, CancelTask, Drain (coordinator to worker); Started, Done, Failed, Preempted, TaskCancelled,
 InputMissing, Heartbeat (worker to coordinator); Tick (coordinator to itself); DrainRequested (operator to coordinator);
-StepProgress; JobState (schemas.job).
+StepProgress; ApiKey; JobState (schemas.job).
 """
 
 from __future__ import annotations
@@ -65,6 +65,27 @@ class CancelRequested(Frozen):
     job: str = Field(pattern=r"^video_[0-9a-f]{32}$")
     tenant: Name = "default"
     reason: str = Field("asked by the user", max_length=512)
+
+
+class DeleteRequested(Frozen):
+    """Please forget a job and its video. One that has not ended is cancelled first; the id stays taken."""
+
+    job: str = Field(pattern=r"^video_[0-9a-f]{32}$")
+    tenant: Name = "default"
+
+
+# -- tenants: who may use the gateway --------------------------------------------------------------------------
+
+
+class ApiKey(Frozen):
+    """A key of a tenant. The key itself is shown once, to the person who made it, and is nowhere."""
+
+    id: str = Field(pattern=r"^key_[0-9a-f]{16}$")
+    tenant: Name
+    digest: str = Field(description="HMAC-SHA256 of the key under the secret of the gateways")
+    name: str = Field("", max_length=128, description="what it is for, in its maker's words")
+    created_at: float
+    revoked_at: float | None = None
 
 
 # -- what travels inside events --------------------------------------------------------------------------------

@@ -30,11 +30,12 @@ class JobStatus(OpenEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    DELETED = "deleted"
     UNKNOWN = "unknown"
 
     @property
     def ended(self) -> bool:
-        return self in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+        return self in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.DELETED)
 
 
 class Lease(Frozen):
@@ -110,6 +111,7 @@ class JobState(Frozen):
     lease: Lease | None = None
     attempts: tuple[Attempt, ...] = Field((), description="the latest ended leases, oldest first")
     cancel_reason: str | None = Field(None, description="a cancel waits for the running lease to end")
+    deleting: bool = Field(False, description="it is to be forgotten as soon as it has ended")
     error: ErrorReport | None = None
     video: ObjectRef | None = None
     poster: ObjectRef | None = None

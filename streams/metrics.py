@@ -20,7 +20,7 @@ from schemas.errors import DEAD_LETTER_REASONS, ErrorKind, ErrorReport
 from schemas.stage import STAGES
 
 Kind = Literal["counter", "gauge", "histogram"]
-Process = Literal["coordinator", "worker", "views", "every process"]
+Process = Literal["coordinator", "worker", "views", "gateway", "every process"]
 Made = TypeVar("Made", Counter, Gauge, Histogram)
 OTHER = "other"
 
@@ -164,7 +164,7 @@ DEAD_LETTER_REASON = Label("reason", (
     *DEAD_LETTER_REASONS, "poison_job", "compute_child_died", "internal_error", "unreadable_task", "unreadable_outcome",
     "unwanted_output", "no_video", "foreign_object", "invalid_tensors", OTHER,
 ))  # fmt: skip
-DUPLICATE = Label("where", ("prompt", "cancel", "outcome", "artifact", "usage", OTHER))
+DUPLICATE = Label("where", ("prompt", "cancel", "delete", "outcome", "artifact", "usage", OTHER))
 OPERATION = Label("operation", ("get", "put", "put_if_absent", "put_if_match", "stat", "delete", "list"))
 STORE_OUTCOME = Label("outcome", ("ok", "not_found", "lost_race", "unavailable"))
 ARTIFACT = Label("kind", ("object", "manifest", "checkpoint", "video", "model"))
@@ -174,6 +174,10 @@ WORKER_STATES = Label("state", ("starting", "ready", "busy", "draining", "store_
 SEEN_WORKERS = Label("state", ("ready", "busy", "draining", "unready"))
 CHILD_END = Label("reason", ("died", "out_of_memory", "device_fault", "deadline", "recycled", OTHER))
 VIEWED_TOPIC = Label("topic", ("jobs", "completions"))
+ROUTE = Label("route", (
+    "create", "retrieve", "list", "delete", "cancel", "remix", "content", "events", "timeline", "models", "page", OTHER,
+))  # fmt: skip
+ANSWER = Label("answer", ("2xx", "3xx", "4xx", "5xx"))
 
 # -- buckets, in seconds -------------------------------------------------------------------------------------------
 
@@ -255,8 +259,12 @@ MODEL_LOAD, STORE_REQUEST, ARTIFACT_TRAFFIC = (
 )  # fmt: skip
 """What a worker's compute child measures and its stream process records."""
 
-# -- views and all -------------------------------------------------------------------------------------------------
+# -- views, gateway and all -----------------------------------------------------------------------------------------
 
 VIEWS_LAG = gauge("views_lag_records", "records", "views", "Committed records not yet in the views.", VIEWED_TOPIC)
+HTTP_SECONDS = histogram(
+    "http_request_seconds", REQUEST_SECONDS, "gateway", "From a request to the begin of its answer.", ROUTE, ANSWER
+)
+HTTP_STREAMS = gauge("http_streams", "streams", "gateway", "Event streams that are open.")
 BUILD_INFO = gauge("build_info", "boolean", "every process", "1, labelled with the release.", Label("version"))
 BUILD_INFO.labels(version=_release()).set(1)

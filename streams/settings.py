@@ -16,6 +16,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+DEFAULT_KEY = "latentline-development-key"
+
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LATENTLINE_", frozen=True, extra="ignore")
@@ -39,6 +41,9 @@ class Settings(BaseSettings):
     store_bucket: str = Field("latentline", description="bucket of artifacts and videos")
     store_secure: bool = Field(False, description="HTTPS to the store")
     store_region: str = Field("us-east-1", description="S3 region")
+    store_public_endpoint: str = Field(
+        "", description="S3 endpoint as clients of the gateway reach it, host:port; empty = as the line does"
+    )
 
     bundles: str = Field("bundles/tiny", description="bundle folders, separated by the path separator")
     default_model: str = Field("tiny", description="model of a prompt that names none")
@@ -84,6 +89,20 @@ class Settings(BaseSettings):
     metrics_host: str = Field("127.0.0.1", description="address of /metrics and /healthz")
     metrics_port: int = Field(0, ge=0, le=65535, description="port of /metrics and /healthz; 0 = any")
     views_port: int = Field(8084, ge=0, le=65535, description="port of the views' read-only JSON")
+    gateway_host: str = Field("127.0.0.1", description="address of the HTTP gateway")
+    gateway_port: int = Field(8080, ge=0, le=65535, description="port of the HTTP gateway")
+    gateway_database: str = Field("", description="SQLAlchemy URL of its read model; empty = SQLite in data_dir")
+    gateway_delivery: Literal["proxy", "redirect"] = Field(
+        "proxy", description="videos come through the gateway, or by a signed link to the store"
+    )
+    gateway_mode: Literal["development", "production"] = Field(
+        "development", description="production refuses to start with a default key or secret"
+    )
+    gateway_default_key: SecretStr = Field(
+        SecretStr(DEFAULT_KEY), description="API key of the tenant `default`; empty = none"
+    )
+    gateway_key_secret: SecretStr = Field(SecretStr(""), description="secret under which API keys are hashed")
+    gateway_streams: int = Field(100, ge=1, description="event streams that a tenant may hold open at once")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto = console on a terminal")
 

@@ -60,8 +60,8 @@ REPORTED = (
 ENDS = (events.JobCompleted, events.JobFailed, events.JobCancelled)
 
 PROMPTS = Topic(
-    "prompts", "tenant", (events.PromptSubmitted, events.CancelRequested), "what upstream services ask for",
-    per_cell=True, retention_ms=7 * DAY_MS, public="receive",
+    "prompts", "tenant", (events.PromptSubmitted, events.CancelRequested, events.DeleteRequested),
+    "what upstream services ask for", per_cell=True, retention_ms=7 * DAY_MS, public="receive",
 )  # fmt: skip
 TASKS_ENCODE = Topic("tasks.encode", "incarnation", ADDRESSED, "inboxes of encode workers", partitions=16)
 TASKS_DENOISE = Topic("tasks.denoise", "incarnation", ADDRESSED, "inboxes of denoise workers", partitions=16)
@@ -77,6 +77,7 @@ COMPLETIONS = Topic(
     "completions", "tenant", ENDS, "exactly one a job, for `read_committed` readers",
     partitions=4, retention_ms=7 * DAY_MS, public="send",
 )  # fmt: skip
+TENANTS = Topic("tenants", "API key", (events.ApiKey,), "whose the gateway's API keys are", cleanup="compact")
 USAGE = Topic(
     "usage", "tenant", (events.UsageWindow,), "windowed usage from the views", retention_ms=30 * DAY_MS, public="send"
 )
@@ -86,4 +87,4 @@ DLQ = Topic(
 )  # fmt: skip
 
 TASKS = {"encode": TASKS_ENCODE, "denoise": TASKS_DENOISE, "decode": TASKS_DECODE, "mux": TASKS_MUX}
-TOPICS = (PROMPTS, *TASKS.values(), REPORTS, PROGRESS, JOBS, POLICY, COMPLETIONS, USAGE, DLQ)
+TOPICS = (PROMPTS, *TASKS.values(), REPORTS, PROGRESS, JOBS, POLICY, COMPLETIONS, TENANTS, USAGE, DLQ)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from infra.contract import asyncapi, clients_page, errors_page, settings_page, topics_page
+from infra.contract import api_page, asyncapi, clients_page, errors_page, settings_page, topics_page
 from infra.contract.compatibility import incompatibilities
 from infra.contract.json_schema import reader_schema
 from schemas.envelope import MODELS
@@ -26,6 +26,8 @@ def files() -> dict[Path, bytes]:
     """Path in the project to content."""
     return schema_files() | {
         FOLDER / "asyncapi.yaml": asyncapi.document(),
+        FOLDER / "openapi.json": pretty(api_page.document()),
+        Path("docs/api.md"): api_page.page().encode(),
         Path("docs/topics.md"): topics_page.page().encode(),
         Path("docs/settings.md"): settings_page.page().encode(),
         Path("docs/errors.md"): errors_page.page().encode(),

@@ -103,6 +103,7 @@ class Plan:
             "LATENTLINE_STORE_ENDPOINT": f"{ports.HOST}:{self.ports['minio']}",
             "LATENTLINE_STORE_BUCKET": line.store_bucket,
             "LATENTLINE_VIEWS_PORT": str(self.ports["views-pages"]),
+            "LATENTLINE_GATEWAY_PORT": str(self.ports["gateway-api"]),
             "LATENTLINE_BUNDLES": os.environ.get("LATENTLINE_BUNDLES", str(PROJECT / "bundles" / "tiny")),
         }
 

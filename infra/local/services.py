@@ -26,7 +26,7 @@ class Service:
 
 
 def services(workers: Mapping[str, int] | None = None) -> tuple[Service, ...]:
-    """Coordinator, workers and views, in the order in which they start.
+    """Coordinator, workers, views and gateway, in the order in which they start.
 
     `workers`: how many by what they serve, one stage or several (`{"denoise": 2, "decode,mux": 1}`). A stage
     that it does not name has one worker.
@@ -36,7 +36,7 @@ def services(workers: Mapping[str, int] | None = None) -> tuple[Service, ...]:
     for served, count in counts.items():
         name = served.replace(",", "-")
         commands |= {_numbered(name, number): ("worker", str(served)) for number in range(1, count + 1)}
-    commands["views"] = ("views",)
+    commands |= {"views": ("views",), "gateway": ("gateway",)}
     return tuple(Service(name, command, FIRST_PORT + place) for place, (name, command) in enumerate(commands.items()))
 
 
@@ -46,7 +46,10 @@ def _numbered(name: str, number: int) -> str:
 
 SERVICES = services()
 
-SERVER_PORTS = {"kafka": 9092, "kafka-controller": 9093, "minio": 9000, "minio-console": 9001, "views-pages": 8084}
+SERVER_PORTS = {
+    "kafka": 9092, "kafka-controller": 9093, "minio": 9000, "minio-console": 9001, "views-pages": 8084,
+    "gateway-api": 8080,
+}  # fmt: skip
 """Ports that no service's health is served at."""
 
 THREADING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "5000", "TOKENIZERS_PARALLELISM": "false"}

@@ -21,12 +21,13 @@ from streams.topics import (
     PROMPTS,
     REPORTS,
     TASKS,
+    TENANTS,
     TOPICS,
     USAGE,
     Topic,
 )
 
-OPERATOR, DOWNSTREAM, COORDINATOR, VIEWS = "operator", "downstream", "coordinator", "views"
+OPERATOR, DOWNSTREAM, COORDINATOR, VIEWS, GATEWAY = "operator", "downstream", "coordinator", "views", "gateway"
 COORDINATORS_GROUP, CELLS, VIEWS_GROUPS = "latentline.coordinator", "latentline.cell-*", "latentline-views-*"
 
 
@@ -87,13 +88,17 @@ SERVICES = {
         transactions=(CELLS,),
     ),
     VIEWS: Rights(reads=(JOBS, COMPLETIONS), writes=(USAGE,), joins=(VIEWS_GROUPS,)),
+    # It checks the keys of every tenant, and removes the files of what its tenants delete.
+    GATEWAY: Rights(
+        reads=(JOBS, PROGRESS, TENANTS), writes=(PROMPTS,), gets=("videos/*",), deletes=("videos/*",), speaks_for=None
+    ),
 }
 
 PEOPLE = {
     DOWNSTREAM: Rights(reads=(COMPLETIONS, USAGE), joins=("downstream*",), gets=("videos/*",)),
     OPERATOR: Rights(
         reads=TOPICS,
-        writes=(PROMPTS, REPORTS, DLQ),
+        writes=(PROMPTS, REPORTS, DLQ, TENANTS),
         manages=TOPICS,
         watches=(UNUSED_GROUP, COORDINATORS_GROUP),
         gets=("artifacts/*", "videos/*"),

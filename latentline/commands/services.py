@@ -45,6 +45,13 @@ def views() -> None:
     raise typer.Exit(run_views(line.settings()))
 
 
+def gateway() -> None:
+    """Run the HTTP gateway in the foreground."""
+    from streams.gateway.main import run_gateway
+
+    raise typer.Exit(run_gateway(line.settings()))
+
+
 def stages_of(text: str) -> tuple[Stage, ...]:
     """Raises `typer.BadParameter` for a stage that is none, or named twice."""
     names = [name.strip() for name in text.split(",")]

@@ -13,6 +13,7 @@ from latentline.failures import CommandFailed
 
 if TYPE_CHECKING:
     from infra.local.stack import Stack
+    from streams.settings import Settings
 
 Answer = TypeVar("Answer")
 DEFAULT_TENANT = "default"
@@ -35,8 +36,8 @@ def up(
 ) -> None:  # fmt: skip
     """Start a whole line on this machine; it stays until `down`.
 
-    Kafka, MinIO, the coordinator, a worker for each stage and the views, in `.latentline` or LATENTLINE_DATA_DIR.
-    A secure line stays secure; its secrets are in `secrets/` there.
+    Kafka, MinIO, the coordinator, a worker for each stage, the views and the gateway, in `.latentline` or
+    LATENTLINE_DATA_DIR. A secure line stays secure; its secrets are in `secrets/` there.
     """
     from infra.local.services import services
 
@@ -152,9 +153,18 @@ def progress_lines() -> Callable[[str], None]:
 
 
 def places(stack: Stack) -> str:
-    environment = stack.environment()
+    environment, key = stack.environment(), key_line(line.settings_of(stack))
     return (
         f"Kafka {environment['LATENTLINE_KAFKA_BOOTSTRAP']}   store {environment['LATENTLINE_STORE_ENDPOINT']}   "
         f"logs {stack.data / 'logs'}\n"
+        f"Page and API http://127.0.0.1:{environment['LATENTLINE_GATEWAY_PORT']}   {key}\n"
         'Next: latentline submit "a red circle moving right on a blue background" --watch'
     )
+
+
+def key_line(settings: Settings) -> str:
+    """The key that a newcomer needs; nobody else's is printed."""
+    from streams.settings import DEFAULT_KEY
+
+    is_default = settings.gateway_default_key.get_secret_value() == DEFAULT_KEY
+    return f"API key {DEFAULT_KEY} (development)" if is_default else "API keys: latentline keys create"

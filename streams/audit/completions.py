@@ -42,6 +42,8 @@ def check_completion(end: Completion, jobs: JobsLog) -> Iterator[Breach]:
     if state is None:
         if end.job not in jobs.forgotten:
             yield Breach(PROMISE, end.job, "it has a completion, and nobody knows the job")
+    elif state.status is JobStatus.DELETED:
+        return
     elif not isinstance(end, TYPES.get(state.status, ())):
         yield Breach(PROMISE, end.job, f"it is {state.status} and its completion is a {type(end).__name__}")
     else:

@@ -59,7 +59,7 @@ def follows(before: JobState | None, after: JobState) -> Iterator[Breach]:
         return
     if after.version <= before.version:
         yield Breach("versions rise", after.job, f"version {after.version} comes after version {before.version}")
-    if before.status.ended and before.is_submitted:
+    if before.status.ended and before.is_submitted and after.status is not JobStatus.DELETED:
         yield Breach("an end is final", after.job, f"it was {before.status} and is {after.status} afterwards")
 
 

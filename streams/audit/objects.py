@@ -42,7 +42,7 @@ def check_references(state: JobState, shelves: Shelves, ended_after: float = 0.0
 
     Of a job that ended before `ended_after`, unix seconds, the video alone: the rest may have been freed.
     """
-    if state.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+    if state.status in (JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.DELETED):
         return
     yield from check_video(state, shelves)
     if state.status.ended and (state.ended_at or 0.0) < ended_after:

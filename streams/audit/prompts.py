@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from schemas import envelope
 from schemas.digest import sha256
 from schemas.envelope import Headers, UnreadableEvent
-from schemas.events import CancelRequested, PromptSubmitted
+from schemas.events import CancelRequested, DeleteRequested, PromptSubmitted
 from schemas.keys import job_id
 from streams.audit.jobs import JobsLog
 from streams.audit.report import Breach
@@ -73,8 +73,8 @@ def why_lost(prompt: Prompt, jobs: JobsLog) -> str | None:
         event, attributes = envelope.read(prompt.value, prompt.headers)
     except UnreadableEvent as error:
         return f"it cannot be read: {error}"
-    if isinstance(event, CancelRequested):
-        return None if jobs.knows(event.job) else f"nobody knows the job {event.job} that it cancels"
+    if isinstance(event, CancelRequested | DeleteRequested):
+        return None if jobs.knows(event.job) else f"nobody knows the job {event.job} that it ends"
     if not isinstance(event, PromptSubmitted):
         return f"{attributes.type} is no prompt"
     job = job_id(event.tenant, event.idempotency_key or attributes.id)

@@ -39,6 +39,13 @@ class Reader:
     def close(self) -> None:
         self._consumer.close()
 
+    def cluster(self) -> str:
+        """Which Kafka this is."""
+        try:
+            return str(self._consumer.list_topics(timeout=ANSWER_WITHIN_S).cluster_id)
+        except KafkaException as error:
+            raise Unreachable(self._settings.kafka_bootstrap, error.args[0].str()) from None
+
     def from_start(self, topic: Topic) -> list[TopicPartition]:
         return [TopicPartition(name, number, OFFSET_BEGINNING) for name, number in self._partitions(topic)]
 

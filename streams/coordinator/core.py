@@ -11,7 +11,15 @@ from schemas import envelope
 from schemas.base import Frozen
 from schemas.envelope import Envelope, Headers, UnreadableEvent
 from schemas.errors import UnreadableOutcome
-from schemas.events import CancelRequested, DrainRequested, Heartbeat, Outcome, PromptSubmitted, Tick
+from schemas.events import (
+    CancelRequested,
+    DeleteRequested,
+    DrainRequested,
+    Heartbeat,
+    Outcome,
+    PromptSubmitted,
+    Tick,
+)
 from schemas.signature import refusal
 from streams.addressing import address_of
 from streams.coordinator import drains, intake, membership, outcomes
@@ -54,7 +62,7 @@ def take(ledger: Ledger, policy: Policy, record: Record, now: float) -> list[Eff
 def take_prompt(
     ledger: Ledger, policy: Policy, event: Frozen, attributes: Envelope, record: Record, now: float
 ) -> list[Effect]:
-    if not isinstance(event, PromptSubmitted | CancelRequested):
+    if not isinstance(event, PromptSubmitted | CancelRequested | DeleteRequested):
         message = f"{attributes.type} does not belong into {record.topic}"
         return [record.raw.dead_letter("unexpected_event", message)]
     why = refusal(policy.signers, event.tenant, attributes, record.value or b"", record.headers)
@@ -62,7 +70,9 @@ def take_prompt(
         return [record.raw.dead_letter("not_authorised", why)]
     if isinstance(event, PromptSubmitted):
         return intake.submit(ledger, policy, event, attributes, record.raw, now)
-    return intake.cancel(ledger, event, record.raw, now)
+    if isinstance(event, CancelRequested):
+        return intake.cancel(ledger, event, record.raw, now)
+    return intake.delete(ledger, event, record.raw, now)
 
 
 def take_report(ledger: Ledger, policy: Policy, event: Frozen, record: Record, now: float) -> list[Effect]:

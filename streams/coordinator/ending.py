@@ -17,7 +17,7 @@ from streams.coordinator.ledger import Ledger
 def complete(
     ledger: Ledger, state: JobState, video: ObjectRef, poster: ObjectRef | None, bucket: str, now: float
 ) -> list[Effect]:
-    state = ledger.put(transitions.ended(state, JobStatus.COMPLETED, now, video=video, poster=poster), now)
+    state = end(ledger, state, JobStatus.COMPLETED, now, video=video, poster=poster)
     assert state.recipe is not None
     event = JobCompleted(**shared(state), video=video, poster=poster, seconds=state.recipe.seconds, bucket=bucket)
     return [Complete(event, state.traceparent)]
@@ -28,7 +28,7 @@ def fail(
 ) -> list[Effect]:
     """A bug, and what killed its compute child each time, also leave a dead letter with the evidence at hand."""
     stage = state.stage
-    state = ledger.put(transitions.ended(state, JobStatus.FAILED, now, error=error), now)
+    state = end(ledger, state, JobStatus.FAILED, now, error=error)
     effects: list[Effect] = [Complete(JobFailed(**shared(state), error=error, stage=stage), state.traceparent)]
     if error.kind in (ErrorKind.BUG, ErrorKind.UNKNOWN) or error.code == ChildDied.code:
         message = "\n".join((error.message, *evidence))
@@ -38,8 +38,16 @@ def fail(
 
 def cancel(ledger: Ledger, state: JobState, reason: str, now: float) -> list[Effect]:
     stage = state.stage
-    state = ledger.put(transitions.ended(state, JobStatus.CANCELLED, now, cancel_reason=reason), now)
+    state = end(ledger, state, JobStatus.CANCELLED, now, cancel_reason=reason)
     return [Complete(JobCancelled(**shared(state), reason=reason, stage=stage), state.traceparent)]
+
+
+def end(ledger: Ledger, state: JobState, status: JobStatus, now: float, **changes: Any) -> JobState:
+    """The state that the completion tells of. A job that was to be deleted is remembered as that alone."""
+    state = ledger.put(transitions.ended(state, status, now, **changes), now)
+    if state.deleting:
+        ledger.put(transitions.deleted(state), now)
+    return state
 
 
 def guarded(ledger: Ledger, job: str, now: float, act: Callable[[], list[Effect]]) -> list[Effect]:

@@ -1,4 +1,4 @@
-"""Prompts and cancels: the public events that come in."""
+"""Prompts, cancels and deletes: the public events that come in."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from schemas.envelope import Envelope, Headers
 from schemas.errors import InvalidJob
-from schemas.events import CancelRequested, CancelTask, PromptSubmitted
+from schemas.events import CancelRequested, CancelTask, DeleteRequested, PromptSubmitted
 from schemas.job import JobState, JobStatus
 from schemas.keys import job_id, stage_keys
 from schemas.limits import recipe_of
@@ -90,6 +90,20 @@ def cancel(ledger: Ledger, asked: CancelRequested, raw: Raw, now: float) -> list
 def overtaking(asked: CancelRequested, now: float) -> JobState:
     state = transitions.new_job(asked.job, asked.tenant, "", now, cancel_reason=asked.reason)
     return transitions.ended(state, JobStatus.CANCELLED, now)
+
+
+def delete(ledger: Ledger, asked: DeleteRequested, raw: Raw, now: float) -> list[Effect]:
+    """Forget an ended job now; one that has not ended is cancelled, and forgotten when its end has been told."""
+    state = ledger.jobs.get(asked.job)
+    if state is None or not state.is_submitted or state.tenant != asked.tenant:
+        return [raw.dead_letter("unknown_job", f"no job {asked.job} of tenant {asked.tenant}", asked.job)]
+    if state.deleting or state.status is JobStatus.DELETED:
+        return [Count("duplicate", ("delete",))]
+    if state.status.ended:
+        ledger.put(transitions.deleted(state), now)
+        return []
+    ledger.put(transitions.change(state, deleting=True), now)
+    return cancel(ledger, CancelRequested(job=asked.job, tenant=asked.tenant, reason="deleted by the user"), raw, now)
 
 
 def cancel_lease(state: JobState, reason: str) -> Send:

@@ -124,6 +124,21 @@ def ended(state: JobState, status: JobStatus, now: float, **changes: Any) -> Job
     return change(state, status=status, ended_at=now, lease=None, **changes)
 
 
+def deleted(state: JobState) -> JobState:
+    """What stays of a deleted job: that there was one, so that a replay of its prompt is no new job.
+
+    Its leases stay too, since from them the next life of the coordinator learns where the numbers go on, and the keys
+    of its stages, by which what it left in the store can be found.
+    """
+    attempts = tuple(past.model_copy(update={"error": None, "seconds": 0.0}) for past in state.attempts)
+    keys = {stage: StageState(key=record.key) for stage, record in state.stages.items()}
+    return change(
+        state, status=JobStatus.DELETED, deleting=False, attempts=attempts, stage=None, stages=keys,
+        recipe=None, asked=None, exact=None, runs={},
+        cancel_reason=None, error=None, video=None, poster=None, metadata={}, traceparent=None,
+    )  # fmt: skip
+
+
 def new_job(job: str, tenant: str, body_digest: str, now: float, **fields: Any) -> JobState:
     return JobState(
         job=job, tenant=tenant, version=1, status=JobStatus.WAITING, body_digest=body_digest,

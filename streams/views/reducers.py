@@ -106,6 +106,10 @@ class Usage:
             return None
         if not state.is_submitted:
             return None
+        if state.status is JobStatus.DELETED:
+            # Nothing is left to count there; `completions` tells how it ended.
+            self.active.pop(job, None)
+            return None
         if state.status.ended:
             return self.count(ended_of_state(state), horizon)
         known = self.active.get(job)

@@ -52,6 +52,7 @@ FIRST: tuple[Frozen, ...] = (
         guidance_scale=3.0, scheduler="unipc", seed=42, priority=5, metadata={"order": "17"},
     ),
     events.CancelRequested(job=JOB, tenant="acme", reason="changed my mind"),
+    events.DeleteRequested(job=JOB, tenant="acme"),
     events.Task(
         incarnation="w1-7f", lease=7, job=JOB, tenant="acme", stage=Stage.DENOISE, key=KEY, recipe=RECIPE, attempt=2,
         upstream=ARTIFACT, condemned_etag="e0", metadata={"order": "17"},
@@ -88,6 +89,9 @@ FIRST: tuple[Frozen, ...] = (
     events.UsageWindow(
         tenant="acme", window_start=NOW, window_seconds=3600.0, jobs={"completed": 3}, video_seconds=6.375,
         compute_seconds={"denoise": 12.5},
+    ),
+    events.ApiKey(
+        id="key_0011223344556677", tenant="acme", digest="0f" * 32, name="website", created_at=NOW, revoked_at=NOW + 9
     ),
     JobState(
         job=JOB, tenant="acme", version=9, status=JobStatus.RUNNING, body_digest="12" * 32, accepted_at=NOW,
@@ -159,4 +163,5 @@ LATER |= {
         update={"recipe": TILED, "asked": TILED, "exact": True, "runs": RUNS, "format": 2}
     ),
 }
+LATER["latentline.job_state.v1.5"] = LATER["latentline.job_state.v1.4"].model_copy(update={"deleting": True})
 """Examples with fields that an event type got later, by the name of their golden file."""

@@ -15,6 +15,7 @@ from schemas.events import (
     ArtifactRef,
     CancelRequested,
     Completion,
+    DeleteRequested,
     JobCancelled,
     JobCompleted,
     Manifest,
@@ -33,6 +34,7 @@ from streams.audit.prompts import Letters, Prompt, check_prompt
 from streams.audit.report import Breach
 from streams.coordinator.ending import shared
 from streams.coordinator.intake import Raw
+from streams.coordinator.job import deleted
 from streams.coordinator.records import Writer
 
 NOW = 1_800_000_000.0
@@ -129,6 +131,17 @@ def test_what_happens_to_a_healthy_job_is_no_breach() -> None:
     cut = job(attempts=tuple(attempt(number, "preempted") for number in range(ATTEMPTS_KEPT)))
     for state in (job(), waiting(), taken_back, cut, job(status=JobStatus.RUNNING, lease=LEASE, attempts=())):
         assert said(check_state(state)) == []
+
+
+def test_only_a_deletion_follows_an_end_and_it_leaves_nothing_to_be_missed() -> None:
+    gone = deleted(job(version=10, attempts=(attempt(6, "failed", 3.0), attempt(7))))
+    log = log_of(job(), gone)
+    assert said(log.breaches) == []
+    assert [*check_state(gone)] == []
+    assert [*check_completions({JOB}, log, {JOB: [completion(job())]}, NOW)] == []
+    assert [*objects.check_references(gone, Shelves())] == []
+    assert [*check_prompt(prompt_of(DeleteRequested(job=JOB, tenant="acme")), log, Letters())] == []
+    assert [*check_prompt(prompt_of(DeleteRequested(job="video_" + "0" * 32)), log, Letters())] != []
 
 
 def test_compute_by_how_it_ended() -> None:

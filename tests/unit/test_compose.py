@@ -23,6 +23,8 @@ FOLDER = PROJECT / "infra" / "compose"
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
 CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
 VERSION = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
+SEPARATE = {"views": "views", "gateway": "gateway"}
+"""Services with an image of their own, to the extra of pyproject.toml that it installs."""
 PINNED = re.compile(r"^[a-z0-9/.-]+:[a-z-]*v?\d+\.\d+(\.\d+)?[a-z0-9.-]*$")
 
 
@@ -114,7 +116,7 @@ def test_every_tag_is_pinned() -> None:
     images = [container["image"] for container in CONTAINERS.values()]
     assert [image for image in (*images, *bases) if not PINNED.match(image)] == []
     assert {image for image in images if image.startswith("latentline")} == {
-        f"latentline{part}:{VERSION}" for part in ("", "-runner", "-views", "-minio")
+        f"latentline{part}:{VERSION}" for part in ("", "-runner", "-views", "-gateway", "-minio")
     }
 
 
@@ -138,11 +140,11 @@ def test_each_image_carries_what_its_services_import() -> None:
     """The extras of pyproject.toml: torch for the workers alone, Faust for the views alone."""
     targets = {service.name: CONTAINERS[service.name]["build"]["target"] for service in SERVICES}
     workers = {service.name for service in SERVICES if service.arguments[0] == "worker"}
-    assert targets == dict.fromkeys(workers, "runner") | {"coordinator": "line", "views": "views"}
+    assert targets == dict.fromkeys(workers, "runner") | {"coordinator": "line"} | SEPARATE
     installs = dict(
         re.findall(r"^FROM line AS (\w+)\nRUN .*\.\[(\w+)\]", (FOLDER / "Dockerfile").read_text(), re.MULTILINE)
     )
-    assert installs == {"runner": "runner", "views": "views"}
+    assert installs == {"runner": "runner"} | SEPARATE
 
 
 def test_prometheus_scrapes_every_service() -> None:

@@ -20,7 +20,7 @@ def loaded(module: str) -> set[str]:
     "module",
     [
         "streams.coordinator.service", "streams.worker.main", "streams.client", "stages.contract", "stages.store",
-        "stages.execute", "infra.local.stack", "latentline.main",
+        "stages.execute", "streams.gateway.main", "infra.local.stack", "latentline.main",
     ],
 )  # fmt: skip
 def test_it_loads_nothing_heavy(module: str) -> None:

@@ -12,8 +12,9 @@ from infra.local.services import SERVICES, services
 
 def test_one_worker_a_stage_unless_told_otherwise() -> None:
     names = [service.name for service in services(workers={"denoise": 2, "mux": 0, "decode,mux": 1})]
-    assert names == ["coordinator", "encode", "denoise", "denoise-2", "decode", "decode-mux", "views"]
-    assert [service.name for service in SERVICES] == ["coordinator", "encode", "denoise", "decode", "mux", "views"]
+    assert names == ["coordinator", "encode", "denoise", "denoise-2", "decode", "decode-mux", "views", "gateway"]
+    usual = ["coordinator", "encode", "denoise", "decode", "mux", "views", "gateway"]
+    assert [service.name for service in SERVICES] == usual
 
 
 def test_a_service_is_a_command_and_a_port_of_its_own() -> None:

@@ -18,7 +18,7 @@ def topics_of(name: str, act: str) -> set[str]:
 
 def test_every_service_has_a_principal_of_its_kind() -> None:
     assert {principal(service) for service in services({"decode,mux": 1})} <= TABLE.keys()
-    assert {"worker-encode", "worker-decode-mux", "coordinator", "views", "upstream-acme"} <= TABLE.keys()
+    assert {"worker-encode", "worker-decode-mux", "coordinator", "views", "gateway", "upstream-acme"} <= TABLE.keys()
 
 
 @pytest.mark.parametrize("topic", ["jobs", "completions", "policy", "tasks.denoise"])
@@ -30,8 +30,10 @@ def test_dead_letters_come_from_the_coordinator_and_the_operator_drops_them() ->
     assert [name for name in TABLE if "dlq" in topics_of(name, "writes")] == ["coordinator", "operator"]
 
 
-def test_prompts_come_from_upstream_and_the_operator_and_only_the_line_reads_them() -> None:
-    assert {name for name in TABLE if "prompts" in topics_of(name, "writes")} == {"upstream-acme", "operator"}
+def test_prompts_come_from_upstream_the_gateway_and_the_operator_and_only_the_line_reads_them() -> None:
+    assert {name for name in TABLE if "prompts" in topics_of(name, "writes")} == {
+        "upstream-acme", "gateway", "operator"
+    }  # fmt: skip
     assert {name for name in TABLE if "prompts" in topics_of(name, "reads")} == {"coordinator", "operator"}
 
 
@@ -49,9 +51,9 @@ def test_one_holds_cells_one_commits_for_them_and_nobody_but_the_operator_makes_
     assert [name for name, rights in TABLE.items() if rights.manages] == ["operator"]
 
 
-def test_tenants_are_spoken_for_by_their_own_and_the_operator() -> None:
+def test_tenants_are_spoken_for_by_their_own_the_gateway_and_the_operator() -> None:
     assert {name: rights.speaks_for for name, rights in TABLE.items() if rights.speaks_for != ()} == {
-        "upstream-acme": ("acme",), "operator": None
+        "upstream-acme": ("acme",), "gateway": None, "operator": None
     }  # fmt: skip
 
 

@@ -1,0 +1,113 @@
+"""From a request to an accepted job: durable when it is answered, and one job however often it is asked for."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+
+from schemas.errors import InvalidJob
+from schemas.events import PromptSubmitted
+from schemas.job import JobState, JobStatus, StageState
+from schemas.keys import job_id, stage_keys
+from schemas.limits import recipe_of
+from schemas.recipe import derived_seed
+from schemas.stage import STAGES
+from streams.gateway.asking import CreateVideo
+from streams.gateway.gateway import Gateway
+from streams.gateway.problems import Problem, impossible
+from streams.gateway.read_model import Row
+from streams.gateway.retries import WINDOW_S
+
+KEY = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,254}[\x21-\x7e])?")
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+@dataclass(frozen=True)
+class Call:
+    """Who asks, and what the headers say about how."""
+
+    tenant: str
+    key: str | None
+    is_retry: bool
+    traceparent: str | None
+
+    @classmethod
+    def of(cls, request: Request, tenant: str) -> Call:
+        """Raises `Problem` for a key that is none."""
+        headers = request.headers
+        key, trace = headers.get("idempotency-key"), headers.get("traceparent", "")
+        if key is not None and not KEY.fullmatch(key):
+            raise Problem("invalid_value", "Idempotency-Key has 1 to 256 ASCII characters", "Idempotency-Key")
+        is_retry = headers.get("x-stainless-retry-count", "0") != "0"
+        return cls(tenant, key, is_retry, trace if TRACEPARENT.fullmatch(trace) else None)
+
+
+async def create(gateway: Gateway, call: Call, asked: CreateVideo) -> Row:
+    """The job, accepted now or before. Raises `Problem`."""
+    if call.key is None and call.is_retry and not gateway.retries.knows(call.tenant, asked.fingerprint):
+        earlier = await run_in_threadpool(earlier_call, gateway, call.tenant, asked)
+        if earlier is not None:
+            return earlier
+    key = call.key or gateway.retries.key_of(call.tenant, asked.fingerprint, call.is_retry)
+    return await accept(gateway, asked.event(call.tenant, key), call.traceparent)
+
+
+def earlier_call(gateway: Gateway, tenant: str, asked: CreateVideo) -> Row | None:
+    """The job that another gateway has made of the call of which this one sees only the retry."""
+    try:
+        wanted = expected_state(gateway, asked.event(tenant, "unknown"), "unknown")
+    except InvalidJob:
+        return None
+    rows = gateway.model.since(tenant, time.time() - WINDOW_S)
+    return next((row for row in rows if is_same(row.state, wanted, asked.seed is None)), None)
+
+
+def is_same(known: JobState, wanted: JobState, any_seed: bool) -> bool:
+    """Whether both were asked for in the same words; an absent seed has become one that derives from the job."""
+    if known.recipe is None or wanted.recipe is None or (any_seed and known.recipe.seed != derived_seed(known.job)):
+        return False
+    recipe = wanted.recipe.model_copy(update={"seed": known.recipe.seed} if any_seed else {})
+    return (known.recipe, known.metadata, known.priority) == (recipe, wanted.metadata, wanted.priority)
+
+
+async def accept(gateway: Gateway, prompt: PromptSubmitted, traceparent: str | None = None) -> Row:
+    """Raises `Problem`: 400 or 404 for what the line would refuse, 409 for a key that is bound, 503."""
+    job = job_id(prompt.tenant, prompt.idempotency_key or "")
+    try:
+        expected = expected_state(gateway, prompt, job)
+    except InvalidJob as error:
+        raise impossible(error) from None
+    async with gateway.lock_of(job):
+        known = await run_in_threadpool(gateway.model.find, job)
+        if known is not None:
+            return replayed(known, prompt)
+        await gateway.intake.accept(prompt, traceparent)
+        await run_in_threadpool(gateway.model.expect, expected)
+    return Row(expected, 0)
+
+
+def expected_state(gateway: Gateway, prompt: PromptSubmitted, job: str) -> JobState:
+    """What the coordinator will make of it. Raises `InvalidJob`."""
+    now = time.time()
+    recipe = recipe_of(prompt, job, gateway.bundles, gateway.settings.default_model)
+    keys = stage_keys(recipe, gateway.bundles[recipe.model], job)
+    return JobState(
+        job=job, tenant=prompt.tenant, version=1, status=JobStatus.WAITING, body_digest=prompt.body_digest,
+        accepted_at=now, updated_at=now, priority=prompt.priority, recipe=recipe, stage=STAGES[0],
+        stages={stage: StageState(key=keys[stage]) for stage in STAGES}, metadata=prompt.metadata,
+    )  # fmt: skip
+
+
+def replayed(known: Row, prompt: PromptSubmitted) -> Row:
+    """The job that this key is bound to, if it was asked for in the same words. Raises `Problem` 409."""
+    if known.state.body_digest != prompt.body_digest:
+        message = "this Idempotency-Key was used before with another body: use a new one for a new video"
+        raise Problem("idempotency_key_reused", message, "Idempotency-Key")
+    if not known.is_visible:
+        message = "the video of this Idempotency-Key was deleted: use a new one to make it again"
+        raise Problem("idempotency_key_bound", message, "Idempotency-Key")
+    return known

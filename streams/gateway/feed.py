@@ -1,0 +1,108 @@
+"""Reads `jobs`, `progress` and `tenants` into the gateway, from a thread of its own, for as long as it lives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable
+from threading import Event, Thread
+
+import structlog
+from confluent_kafka import Message, TopicPartition
+
+from schemas.events import ApiKey, StepProgress
+from schemas.job import JobState
+from streams.client.reader import Reader, event_of
+from streams.gateway.keys import Keys
+from streams.gateway.read_model import Batch, ReadModel
+from streams.settings import Settings
+from streams.topics import JOBS, PROGRESS, TENANTS
+
+TURN_S = 0.1
+FORGETFUL_AFTER_S = 12 * 3600.0
+"""A view that was not read for this long may have missed that a job was let go: tombstones are kept for a day."""
+
+log = structlog.get_logger(__name__)
+
+
+class Feed:
+    """`tell` hears of jobs that have changed, `see` of every new state. Both are called from the feed's thread."""
+
+    def __init__(
+        self, settings: Settings, model: ReadModel, keys: Keys, tell: Callable[[Collection[str]], None],
+        see: Callable[[JobState], None] = lambda state: None,
+    ) -> None:  # fmt: skip
+        """Raises `ClientError` when the broker does not answer."""
+        self._settings, self._model, self._keys, self._tell, self._see = settings, model, keys, tell, see
+        self.is_caught_up = False
+        self.on_failed: Callable[[], object] = lambda: None
+        self._reader = Reader(settings)
+        oldest = time.time() - FORGETFUL_AFTER_S
+        self._next = model.open_source(f"{self._reader.cluster()}/{settings.topic_prefix}", oldest)
+        self._jobs, self._steps = self._reader.from_start(JOBS), self._reader.from_start(PROGRESS)
+        self._all_keys = self._reader.from_start(TENANTS)
+        self._stop = Event()
+        self._thread = Thread(target=self._run, name="feed", daemon=True)
+
+    def _left_off(self, places: Iterable[TopicPartition]) -> list[TopicPartition]:
+        return [
+            TopicPartition(place.topic, place.partition, self._next.get((place.topic, place.partition), place.offset))
+            for place in places
+        ]
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def reason(self) -> str | None:
+        """Why the gateway is not ready."""
+        if not self._thread.is_alive():
+            return "it does not read the line any more"
+        return None if self.is_caught_up else "reading what there is of jobs and keys"
+
+    def _run(self) -> None:
+        try:
+            # A step counts for a job that is known: so jobs first.
+            self._reader.assign(self._left_off(self._jobs))
+            while not (self._reader.at_end or self._stop.is_set()):
+                self._turn()
+            self._reader.assign([*self._left_off([*self._jobs, *self._steps]), *self._all_keys])
+            while not self._stop.is_set():
+                self._turn()
+                self.is_caught_up = self.is_caught_up or self._reader.at_end
+        except Exception:
+            log.exception("the feed failed")
+            self.on_failed()
+        finally:
+            self._reader.close()
+
+    def _turn(self) -> None:
+        messages = self._reader.read(TURN_S)
+        if messages:
+            batch = self._batch(messages)
+            self._model.take(batch, time.time())
+            self._tell(batch.states.keys() | batch.steps.keys() | batch.forgotten)
+            for state, _ in batch.states.values():
+                self._see(state)
+            self._next |= batch.offsets
+
+    def _batch(self, messages: Iterable[Message]) -> Batch:
+        batch = Batch()
+        for message in messages:
+            self._take(batch, message)
+        return batch
+
+    def _take(self, batch: Batch, message: Message) -> None:
+        event, topic = event_of(message), message.topic() or ""
+        if isinstance(event, ApiKey):
+            self._keys.take(event)
+            return
+        batch.offsets[topic, message.partition() or 0] = (message.offset() or 0) + 1
+        if isinstance(event, StepProgress):
+            batch.step(event)
+        elif isinstance(event, JobState) and event.is_submitted:
+            batch.state(event.job, event, message.value() or b"")
+        elif message.value() is None and topic == JOBS.named(self._settings.topic_prefix):
+            batch.state((message.key() or b"").decode(), None)

@@ -1,0 +1,125 @@
+"""What the routes work with, put together once for each process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated
+from weakref import WeakValueDictionary
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.concurrency import run_in_threadpool
+
+from schemas.bundle import BundleManifest, read_bundles
+from schemas.job import JobState, JobStatus
+from streams.gateway.delivery import Delivery
+from streams.gateway.feed import Feed
+from streams.gateway.hub import Hub
+from streams.gateway.intake import Intake
+from streams.gateway.keys import Keys
+from streams.gateway.pace import KEPT, Pace
+from streams.gateway.problems import Problem, not_found
+from streams.gateway.read_model import ReadModel, Row
+from streams.gateway.retries import Retries
+from streams.gateway.sweeper import Sweeper
+from streams.gateway.video import Video, video_of
+from streams.settings import Settings
+
+
+@dataclass
+class Gateway:
+    """One gateway. Make it with `open`, and `close` it."""
+
+    settings: Settings
+    bundles: dict[str, BundleManifest]
+    model: ReadModel
+    keys: Keys
+    hub: Hub
+    feed: Feed
+    intake: Intake
+    delivery: Delivery
+    sweeper: Sweeper
+    pace: Pace
+    retries: Retries = field(default_factory=Retries)
+    streams: Counter[str] = field(default_factory=Counter)
+    """Open event streams by tenant."""
+    _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+
+    @classmethod
+    def open(cls, settings: Settings) -> Gateway:
+        """Raises `ClientError` when the broker does not answer."""
+        url = settings.gateway_database
+        model = ReadModel(url) if url else ReadModel.in_folder(settings.data_dir / "gateway" / settings.worker_name)
+        keys, hub, pace, delivery = Keys(settings), Hub(), Pace(), Delivery.of(settings)
+        sweeper = Sweeper(delivery.store)
+
+        def see(state: JobState) -> None:
+            pace.learn(state)
+            sweeper.see(state)
+
+        feed = Feed(settings, model, keys, hub.tell, see)
+        for state in model.latest(JobStatus.COMPLETED, KEPT):
+            pace.learn(state)
+        feed.start()
+        intake = Intake(settings)
+        return cls(settings, read_bundles(settings.bundles), model, keys, hub, feed, intake, delivery, sweeper, pace)
+
+    def close(self) -> None:
+        self.intake.close()
+        self.feed.close()
+        self.sweeper.close()
+        self.model.close()
+
+    def reason(self) -> str | None:
+        """Why it is not ready."""
+        return self.feed.reason()
+
+    def on_failed(self, tell: Callable[[], object]) -> None:
+        """Hear of a fault after which only a new process can go on."""
+        self.feed.on_failed = self.intake.on_failed = tell
+
+    def lock_of(self, job: str) -> asyncio.Lock:
+        """Requests about one job that may contradict each other come one after the other."""
+        return self._locks.setdefault(job, asyncio.Lock())
+
+    async def row(self, tenant: str, job: str) -> Row:
+        """Raises `Problem` 404, whoever else's it may be."""
+        found = await run_in_threadpool(self.model.get, tenant, job)
+        if found is None:
+            raise not_found(job)
+        return found
+
+    async def video(self, row: Row) -> Video:
+        return await run_in_threadpool(video_of, row, self.model, self.pace)
+
+    async def videos(self, rows: list[Row]) -> list[Video]:
+        return await run_in_threadpool(lambda: [video_of(row, self.model, self.pace) for row in rows])
+
+
+def gateway_of(request: Request) -> Gateway:
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+TheGateway = Annotated[Gateway, Depends(gateway_of)]
+bearer = HTTPBearer(auto_error=False, description="an API key: `latentline keys create`")
+
+
+async def tenant_of(
+    gateway: TheGateway, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+) -> str:
+    """Whose key the request carries. Raises `Problem`: 401, or 503 while keys and jobs are still being read."""
+    if not gateway.feed.is_caught_up:
+        raise Problem("starting", "the gateway is still reading what there is of jobs", retry_after=1)
+    tenant = gateway.keys.tenant_of(credentials.credentials) if credentials else None
+    if tenant is None:
+        why = "it is unknown or revoked" if credentials else "send it as `Authorization: Bearer KEY`"
+        headers = {"www-authenticate": "Bearer"}
+        raise Problem("invalid_api_key", f"no valid API key: {why}", headers=headers)
+    return tenant
+
+
+Tenant = Annotated[str, Depends(tenant_of)]

@@ -1,0 +1,68 @@
+"""Who waits for news of a job: event streams, and answers that wait for what they asked for to become true."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import contextmanager
+
+
+class Hub:
+    """Lives on the event loop; `tell` may be called from any thread."""
+
+    def __init__(self) -> None:
+        self.closing = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+
+    def open(self) -> None:
+        """From the loop on which it is to live."""
+        self._loop = asyncio.get_running_loop()
+
+    def tell(self, jobs: Collection[str]) -> None:
+        """There is something new about these jobs."""
+        if self._loop is not None and jobs and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._tell, tuple(jobs))
+
+    def _tell(self, jobs: tuple[str, ...]) -> None:
+        for job in jobs:
+            for event in self._waiting.get(job, ()):
+                event.set()
+
+    def close(self) -> None:
+        """Everybody who waits is woken, and finds it closing."""
+        self.closing = True
+        self._tell(tuple(self._waiting))
+
+    @contextmanager
+    def news_of(self, job: str) -> Iterator[asyncio.Event]:
+        """An event that is set when there is news; who waits clears it before looking."""
+        event = asyncio.Event()
+        self._waiting.setdefault(job, set()).add(event)
+        try:
+            yield event
+        finally:
+            self._waiting[job].discard(event)
+            if not self._waiting[job]:
+                del self._waiting[job]
+
+    async def until(self, job: str, reached: Callable[[], Awaitable[bool]], seconds: float) -> bool:
+        """Look at each news until `reached` or the time is up; which of the two."""
+        deadline = time.monotonic() + seconds
+        with self.news_of(job) as news:
+            while True:
+                news.clear()
+                if await reached():
+                    return True
+                left = deadline - time.monotonic()
+                if left <= 0 or self.closing or not await set_within(news, left):
+                    return False
+
+
+async def set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True

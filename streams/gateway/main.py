@@ -1,0 +1,84 @@
+"""The gateway service: `run_gateway` until SIGTERM, SIGINT or a fault."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+import uvicorn
+
+from streams import health, log
+from streams.client.errors import ClientError
+from streams.gateway.app import make_app
+from streams.gateway.gateway import Gateway
+from streams.gateway.keys import UnsafeSettings, check_mode
+from streams.gateway.outer import Outer
+from streams.settings import Settings
+
+GOODBYE_S = 5
+KEEP_ALIVE_S = 30
+
+logger = structlog.get_logger(__name__)
+
+
+class Server(uvicorn.Server):
+    """Signals are ours: an orderly end is exit code 0, and open streams are told first."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def run_gateway(settings: Settings) -> int:
+    """Serve until told to stop (0), or until it fails (1): its supervisor starts it again."""
+    log.configure(settings, "gateway")
+    try:
+        check_mode(settings)
+        gateway = Gateway.open(settings)
+    except (UnsafeSettings, ClientError) as error:
+        logger.error("the gateway cannot start", error=str(error))
+        return 1
+    server = server_of(settings, gateway)
+    try:
+        with health.serve(settings, lambda: gateway.reason() or (None if server.started else "not listening yet")):
+            return asyncio.run(serve(server, gateway))
+    finally:
+        gateway.close()
+
+
+def server_of(settings: Settings, gateway: Gateway) -> Server:
+    app = make_app()
+    app.state.gateway = gateway
+    return Server(
+        uvicorn.Config(
+            Outer(app), settings.gateway_host, settings.gateway_port, log_config=None, access_log=False,
+            lifespan="off", server_header=False, timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=GOODBYE_S,
+        )
+    )  # fmt: skip
+
+
+async def serve(server: Server, gateway: Gateway) -> int:
+    """Until somebody says stop (0), or the gateway fails or cannot listen (1)."""
+    loop, failed = asyncio.get_running_loop(), asyncio.Event()
+
+    def stop() -> None:
+        server.should_exit = True
+        gateway.hub.close()
+
+    def fail() -> None:
+        failed.set()
+        stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    gateway.hub.open()
+    gateway.on_failed(lambda: loop.call_soon_threadsafe(fail))
+    try:
+        await server.serve()
+    except SystemExit:
+        # The port is taken; uvicorn has logged it.
+        return 1
+    return 1 if failed.is_set() else 0

@@ -1,0 +1,98 @@
+"""What can go wrong for a client of the gateway, in the error shape of OpenAI's API.
+
+`{"error": {"message", "type", "code", "param"}}`, with `x-should-retry` on every one, since the official client
+retries 408, 409, 429 and 5xx by itself unless it is told not to.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from schemas.errors import InvalidJob, shorten
+
+CODES: dict[str, tuple[int, str]] = {
+    "invalid_value": (400, "a field has a value that it cannot have; the message names the nearest that it can"),
+    "missing_required_parameter": (400, "a field that is needed is missing"),
+    "unknown_parameter": (400, "there is no such field"),
+    "unsupported_parameter": (400, "a field that other servers of this API know and this one does not"),
+    "invalid_json": (400, "the body, or a field that holds JSON, is none"),
+    "invalid_request": (400, "the request cannot be read"),
+    "invalid_api_key": (401, "no key, or one that is unknown or revoked"),
+    "not_found": (404, "there is no such route"),
+    "video_not_found": (404, "there is no such video, or it is deleted, or another tenant's"),
+    "video_not_ready": (404, "its content does not exist yet"),
+    "video_failed": (404, "its content will never exist: `error` of the video says why"),
+    "variant_not_available": (404, "there is no such variant of the content"),
+    "content_lost": (404, "the store has lost the file"),
+    "model_not_found": (404, "the line has no such model"),
+    "method_not_allowed": (405, "the route has no such method"),
+    "request_timeout": (408, "the body did not arrive in time"),
+    "idempotency_key_reused": (409, "the key was used before with another body"),
+    "idempotency_key_bound": (409, "the video of this key was deleted"),
+    "request_too_large": (413, "the body has too many bytes"),
+    "unsupported_media_type": (415, "the body is neither JSON nor a form"),
+    "range_not_satisfiable": (416, "the range begins beyond the end"),
+    "too_many_streams": (429, "a tenant has too many event streams open"),
+    "internal_error": (500, "a fault of this server; it is logged"),
+    "not_implemented": (501, "something of this API that this server does not do"),
+    "starting": (503, "the gateway is still reading what there is"),
+    "temporarily_unavailable": (503, "the broker or the store does not answer"),
+}
+"""Every code with its status and its meaning."""
+
+TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+class Problem(Exception):
+    """An answer that is no success. `param` names the field; `retry_after` is seconds, None: do not try again."""
+
+    def __init__(
+        self, code: str, message: str, param: str | None = None, retry_after: int | None = None,
+        headers: dict[str, str] | None = None, status: int | None = None,
+    ) -> None:  # fmt: skip
+        self.code, self.message, self.param, self.status = code, message, param, status or CODES[code][0]
+        self.retry_after, self.more = retry_after, headers or {}
+        super().__init__(message)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        kind = TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
+        return {"error": {"message": self.message, "type": kind, "code": self.code, "param": self.param}}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        again = {} if self.retry_after is None else {"retry-after": str(self.retry_after)}
+        return {"x-should-retry": "false" if self.retry_after is None else "true", **again, **self.more}
+
+
+def not_found(video: str) -> Problem:
+    """Also for another tenant's job: who may not see it learns nothing of it."""
+    return Problem("video_not_found", f"there is no video {shorten(video)}", "video_id")
+
+
+def away(what: str) -> Problem:
+    return Problem("temporarily_unavailable", f"{what} does not answer; try again", retry_after=2)
+
+
+def not_built(what: str) -> Problem:
+    return Problem("not_implemented", f"{what} is not something that this server does")
+
+
+def impossible(error: InvalidJob) -> Problem:
+    """The line's own verdict on a prompt, in its own words."""
+    if error.field == "model":
+        return Problem("model_not_found", str(error), "model")
+    return Problem(error.code, str(error), error.field)
+
+
+def malformed(error: ValidationError) -> Problem:
+    """The first field that is missing or wrong."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return Problem("missing_required_parameter", f"{field} is missing", field)
+    if first["type"] == "extra_forbidden":
+        return Problem("unknown_parameter", f"there is no parameter {field}", field)
+    return Problem("invalid_value", f"{field} = {shorten(first['input'])}: {first['msg']}", field)

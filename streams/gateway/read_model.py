@@ -1,0 +1,254 @@
+"""What the gateway knows of jobs: a view of `jobs` and `progress` in a database, which may be wiped at any time.
+
+Each batch goes in together with the offsets after it, in one transaction, so a restart goes on where it was. An older
+state never replaces a newer one, so several readers may feed one database. A prompt that was just accepted stands in
+it as a row of version 0 until `jobs` tells of it: its creator can ask for it at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    and_,
+    case,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from schemas.events import StepProgress
+from schemas.job import JobState, JobStatus
+from streams.gateway.progress import percent_of_state, percent_of_step
+from streams.gateway.tables import JOBS, OFFSETS, SOURCE, metadata
+
+CONNECTIONS = 40
+"""As many as there are threads for requests."""
+Position = tuple[str, int]
+"""Topic and partition."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A job as the gateway knows it. `step` of `steps` belongs to the lease that runs."""
+
+    state: JobState
+    version: int
+    percent: int = 0
+    hidden: bool = False
+    step: int | None = None
+    steps: int | None = None
+    step_seconds: float | None = None
+
+    @property
+    def is_visible(self) -> bool:
+        return not (self.hidden or self.state.deleting or self.state.status is JobStatus.DELETED)
+
+
+@dataclass
+class Batch:
+    """What was read in one turn: the latest of each job."""
+
+    states: dict[str, tuple[JobState, bytes]] = field(default_factory=dict)
+    forgotten: set[str] = field(default_factory=set)
+    steps: dict[str, StepProgress] = field(default_factory=dict)
+    percents: dict[str, int] = field(default_factory=dict)
+    offsets: dict[Position, int] = field(default_factory=dict)
+
+    def state(self, job: str, state: JobState | None, data: bytes = b"") -> None:
+        """The next record of `jobs`; None is a tombstone."""
+        self.states.pop(job, None)
+        self.forgotten.discard(job)
+        if state is None:
+            self.forgotten.add(job)
+        else:
+            self.states[job] = state, data
+
+    def step(self, step: StepProgress) -> None:
+        """The next record of `progress`. Of a job that began again the farthest step counts and the latest shows."""
+        percent = percent_of_step(step.stage, step.step, step.steps)
+        self.steps[step.job] = step
+        self.percents[step.job] = max(percent, self.percents.get(step.job, 0))
+
+
+class ReadModel:
+    """Every call may be made from any thread."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = create_engine(url, pool_size=CONNECTIONS)
+        if self._engine.dialect.name == "sqlite":
+            event.listen(self._engine, "connect", _tune)
+        metadata.create_all(self._engine)
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> ReadModel:
+        folder.mkdir(parents=True, exist_ok=True)
+        return cls(f"sqlite:///{folder / 'jobs.sqlite'}")
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def open_source(self, name: str, oldest: float) -> dict[Position, int]:
+        """Where to go on reading. Everything is wiped first if it is of another log, or was read before `oldest`."""
+        with self._engine.begin() as connection:
+            known = connection.execute(select(SOURCE.c.read_at).where(SOURCE.c.name == name)).scalar()
+            if known is None or known < oldest:
+                for table in (JOBS, OFFSETS, SOURCE):
+                    connection.execute(delete(table))
+                connection.execute(insert(SOURCE).values(name=name, read_at=oldest))
+            found = connection.execute(select(OFFSETS)).all()
+        return {(row.topic, row.partition): row.next for row in found}
+
+    def take(self, batch: Batch, now: float) -> None:
+        with self._engine.begin() as connection:
+            if batch.forgotten:
+                connection.execute(delete(JOBS).where(JOBS.c.job.in_(batch.forgotten)))
+            _put(connection, self._engine, [_values(state, data) for state, data in batch.states.values()])
+            for job, step in batch.steps.items():
+                connection.execute(_stepped(step, batch.percents[job]))
+            _advance(connection, self._engine, batch.offsets)
+            connection.execute(update(SOURCE).values(read_at=now))
+
+    def expect(self, state: JobState) -> None:
+        """A job of which `jobs` is still to tell."""
+        with self._engine.begin() as connection:
+            _put(connection, self._engine, [_values(state, state.to_bytes()) | {"version": 0}])
+
+    def hide(self, job: str) -> None:
+        """Show it to nobody any more: its deletion has been accepted."""
+        with self._engine.begin() as connection:
+            connection.execute(update(JOBS).where(JOBS.c.job == job).values(hidden=True))
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def find(self, job: str) -> Row | None:
+        """Whoever's it is, and also when it is deleted."""
+        with self._engine.connect() as connection:
+            found = connection.execute(select(JOBS).where(JOBS.c.job == job)).one_or_none()
+        return None if found is None else _row(found)
+
+    def get(self, tenant: str, job: str) -> Row | None:
+        """None unless it is this tenant's and is not deleted."""
+        row = self.find(job)
+        return row if row is not None and row.state.tenant == tenant and row.is_visible else None
+
+    def page(self, tenant: str, after: Row | None, limit: int, newest_first: bool) -> tuple[list[Row], bool]:
+        """Jobs of which `jobs` has told, in the order of their acceptance, and whether there are more.
+
+        That order never changes, so a page begins where the one before it ended.
+        """
+        place = tuple_(JOBS.c.accepted_at, JOBS.c.job)
+        order = [JOBS.c.accepted_at.desc(), JOBS.c.job.desc()] if newest_first else [JOBS.c.accepted_at, JOBS.c.job]
+        wanted = select(JOBS).where(JOBS.c.tenant == tenant, JOBS.c.version > 0, _visible()).order_by(*order)
+        if after is not None:
+            mark = tuple_(after.state.accepted_at, after.state.job)
+            wanted = wanted.where(place < mark if newest_first else place > mark)
+        with self._engine.connect() as connection:
+            found = connection.execute(wanted.limit(limit + 1)).all()
+        return [_row(each) for each in found[:limit]], len(found) > limit
+
+    def expected(self, tenant: str, since: float) -> list[str]:
+        """Jobs that were accepted after `since` and of which `jobs` has not told yet."""
+        wanted = select(JOBS.c.job).where(JOBS.c.tenant == tenant, JOBS.c.version == 0, JOBS.c.accepted_at > since)
+        with self._engine.connect() as connection:
+            return list(connection.execute(wanted).scalars())
+
+    def since(self, tenant: str, moment: float) -> list[Row]:
+        """Jobs that were accepted after `moment`, the latest first."""
+        wanted = select(JOBS).where(JOBS.c.tenant == tenant, JOBS.c.accepted_at > moment, _visible())
+        with self._engine.connect() as connection:
+            return [_row(found) for found in connection.execute(wanted.order_by(JOBS.c.accepted_at.desc()))]
+
+    def ahead_of(self, state: JobState) -> int:
+        """How many jobs wait for the same stage and come first."""
+        earlier = or_(
+            JOBS.c.priority > state.priority,
+            and_(JOBS.c.priority == state.priority, JOBS.c.accepted_at < state.accepted_at),
+        )
+        same = and_(JOBS.c.status == str(JobStatus.WAITING), JOBS.c.stage == str(state.stage), JOBS.c.hidden.is_(False))
+        with self._engine.connect() as connection:
+            return connection.execute(select(func.count()).select_from(JOBS).where(same, earlier)).scalar_one()
+
+    def latest(self, status: JobStatus, limit: int) -> list[JobState]:
+        """The last accepted of those that ended like this."""
+        wanted = select(JOBS.c.state).where(JOBS.c.status == str(status)).order_by(JOBS.c.accepted_at.desc())
+        with self._engine.connect() as connection:
+            return [JobState.read(data) for data in connection.execute(wanted.limit(limit)).scalars()]
+
+
+def _tune(connection: Any, record: object) -> None:
+    """Readers beside the one writer, and no wait for the disk: what a power cut takes is read again."""
+    cursor = connection.cursor()
+    for pragma in ("journal_mode = WAL", "synchronous = OFF", "busy_timeout = 10000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _insert(engine: Engine) -> Any:
+    return postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+
+
+def _values(state: JobState, data: bytes) -> dict[str, Any]:
+    return {
+        "job": state.job, "tenant": state.tenant, "version": state.version, "status": str(state.status),
+        "stage": state.stage and str(state.stage), "priority": state.priority, "accepted_at": state.accepted_at,
+        "hidden": state.deleting, "percent": percent_of_state(state), "state": data,
+    }  # fmt: skip
+
+
+def _put(connection: Connection, engine: Engine, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Newer states replace older ones; percents only rise, and what is hidden stays hidden."""
+    if not rows:
+        return
+    statement = _insert(engine)(JOBS)
+    new = statement.excluded
+    changed = {name: new[name] for name in ("version", "status", "stage", "priority", "accepted_at", "state")}
+    kept = {"percent": _greater(new.percent), "hidden": or_(JOBS.c.hidden, new.hidden)}
+    connection.execute(
+        statement.on_conflict_do_update([JOBS.c.job], set_=changed | kept, where=new.version > JOBS.c.version), rows
+    )
+
+
+def _advance(connection: Connection, engine: Engine, offsets: Mapping[Position, int]) -> None:
+    """Offsets move forward alone: another reader of this database may be ahead."""
+    if not offsets:
+        return
+    statement = _insert(engine)(OFFSETS)
+    new, same = statement.excluded.next, [OFFSETS.c.topic, OFFSETS.c.partition]
+    rows = [{"topic": topic, "partition": partition, "next": next_} for (topic, partition), next_ in offsets.items()]
+    connection.execute(statement.on_conflict_do_update(same, set_={"next": new}, where=new > OFFSETS.c.next), rows)
+
+
+def _greater(percent: Any) -> Any:
+    return case((JOBS.c.percent > percent, JOBS.c.percent), else_=percent)
+
+
+def _stepped(step: StepProgress, percent: int) -> Any:
+    told = {"step_lease": step.lease, "step": step.step, "steps": step.steps, "step_seconds": step.step_seconds}
+    return update(JOBS).where(JOBS.c.job == step.job).values(percent=_greater(percent), **told)
+
+
+def _visible() -> ColumnElement[bool]:
+    return and_(JOBS.c.hidden.is_(False), JOBS.c.status != str(JobStatus.DELETED))
+
+
+def _row(found: Any) -> Row:
+    state = JobState.read(found.state)
+    running = state.lease is not None and state.lease.number == found.step_lease
+    told = (found.step, found.steps, found.step_seconds) if running else (None, None, None)
+    return Row(state, found.version, found.percent, found.hidden, *told)

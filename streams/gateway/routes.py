@@ -1,0 +1,181 @@
+"""The routes of `/v1/videos`, as OpenAI's clients call them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+
+from schemas.errors import shorten
+from schemas.events import CancelRequested, DeleteRequested, PromptSubmitted
+from schemas.job import JobState
+from streams.gateway import timeline
+from streams.gateway.asking import CreateVideo, asked_in, fields_of
+from streams.gateway.creating import Call, accept, create
+from streams.gateway.gateway import Gateway, Tenant, TheGateway
+from streams.gateway.problems import Problem, not_built
+from streams.gateway.read_model import Row
+from streams.gateway.video import REMIXED_FROM, DeletedVideo, Video, VideoList, poll_after_ms
+
+BODY_WITHIN_S = 30.0
+CANCEL_SHOWN_WITHIN_S = 2.0
+LISTED_WITHIN_S = 1.0
+Order = Literal["asc", "desc"]
+
+router = APIRouter(prefix="/v1", tags=["videos"])
+
+
+def body_of(schema: dict[str, Any]) -> dict[str, Any]:
+    """The same fields in both encodings, for the OpenAPI document."""
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {kind: {"schema": schema} for kind in ("application/json", "multipart/form-data")},
+        }
+    }
+
+
+async def answer(gateway: Gateway, row: Row) -> Response:
+    video = await gateway.video(row)
+    return JSONResponse(video.model_dump(mode="json"), headers={"openai-poll-after-ms": str(poll_after_ms(video))})
+
+
+@router.post(
+    "/videos", name="create", response_model=Video, openapi_extra=body_of(CreateVideo.model_json_schema()),
+    summary="Ask for a video",
+)  # fmt: skip
+async def create_video(request: Request, gateway: TheGateway, tenant: Tenant) -> Response:
+    """Answered once the line has it for good. The same `Idempotency-Key` is the same video."""
+    call = Call.of(request, tenant)
+    try:
+        async with asyncio.timeout(BODY_WITHIN_S):
+            asked = await asked_in(request)
+    except TimeoutError:
+        raise Problem("request_timeout", f"the body did not arrive within {BODY_WITHIN_S:g} s") from None
+    return await answer(gateway, await create(gateway, call, asked))
+
+
+@router.get("/videos", name="list", response_model=VideoList, summary="Your videos, a page at a time")
+async def list_videos(
+    gateway: TheGateway,
+    tenant: Tenant,
+    after: Annotated[str | None, Query(description="id of the last video of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    order: Annotated[Order, Query(description="by when they were accepted")] = "desc",
+) -> Response:
+    await until_listed(gateway, tenant)
+    mark = None if after is None else await run_in_threadpool(gateway.model.find, after)
+    if after is not None and (mark is None or mark.state.tenant != tenant):
+        raise Problem("invalid_value", f"after = {shorten(after)}: there is no such video", "after")
+    rows, has_more = await run_in_threadpool(gateway.model.page, tenant, mark, limit, order == "desc")
+    data = await gateway.videos(rows)
+    ids = {"first_id": data[0].id, "last_id": data[-1].id} if data else {}
+    return JSONResponse(VideoList(data=data, has_more=has_more, **ids).model_dump(mode="json"))
+
+
+async def until_listed(gateway: Gateway, tenant: str) -> None:
+    """Who has just created a video finds it in the list, at the place that the line has given it."""
+    deadline = time.monotonic() + LISTED_WITHIN_S
+    for job in await run_in_threadpool(gateway.model.expected, tenant, time.time() - 2 * LISTED_WITHIN_S):
+
+        async def listed(job: str = job) -> bool:
+            row = await run_in_threadpool(gateway.model.find, job)
+            return row is None or row.version > 0
+
+        await gateway.hub.until(job, listed, deadline - time.monotonic())
+
+
+@router.get("/videos/{video_id}", name="retrieve", response_model=Video, summary="How a video gets on")
+async def retrieve_video(video_id: str, gateway: TheGateway, tenant: Tenant) -> Response:
+    return await answer(gateway, await gateway.row(tenant, video_id))
+
+
+@router.delete("/videos/{video_id}", name="delete", response_model=DeletedVideo, summary="Forget a video")
+async def delete_video(video_id: str, gateway: TheGateway, tenant: Tenant) -> Response:
+    """Its files, its prompt and everything else; one that is not finished is cancelled first."""
+    async with gateway.lock_of(video_id):
+        row = await gateway.row(tenant, video_id)
+        await gateway.intake.accept(DeleteRequested(job=row.state.job, tenant=tenant))
+        await run_in_threadpool(gateway.model.hide, row.state.job)
+    gateway.hub.tell([row.state.job])
+    return JSONResponse(DeletedVideo(id=row.state.job).model_dump())
+
+
+@router.post("/videos/{video_id}/cancel", name="cancel", response_model=Video, summary="Stop a video")
+async def cancel_video(video_id: str, gateway: TheGateway, tenant: Tenant) -> Response:
+    """It ends as `failed` with the code `cancelled`, within a denoise step; one that has ended stays as it is."""
+    row = await gateway.row(tenant, video_id)
+    if not row.state.status.ended:
+        await gateway.intake.accept(CancelRequested(job=row.state.job, tenant=tenant))
+
+        async def ended() -> bool:
+            return (await gateway.row(tenant, video_id)).state.status.ended
+
+        await gateway.hub.until(row.state.job, ended, CANCEL_SHOWN_WITHIN_S)
+    return await answer(gateway, await gateway.row(tenant, video_id))
+
+
+@router.post(
+    "/videos/{video_id}/remix", name="remix", response_model=Video, summary="The same video in other words",
+    openapi_extra=body_of({"type": "object", "properties": {"prompt": {"type": "string"}}, "required": ["prompt"]}),
+)  # fmt: skip
+async def remix_video(video_id: str, request: Request, gateway: TheGateway, tenant: Tenant) -> Response:
+    """Another prompt with the recipe of an earlier video, its seed included."""
+    call = Call.of(request, tenant)
+    parent = (await gateway.row(tenant, video_id)).state
+    fields = await fields_of(request)
+    if not isinstance(prompt := fields.get("prompt"), str):
+        raise Problem("missing_required_parameter", "prompt is missing", "prompt")
+    asked = CreateVideo(prompt=prompt, metadata={REMIXED_FROM: parent.job})
+    key = call.key or gateway.retries.key_of(tenant, asked.fingerprint, call.is_retry)
+    return await answer(gateway, await accept(gateway, remixed(parent, asked, key), call.traceparent))
+
+
+def remixed(parent: JobState, asked: CreateVideo, key: str) -> PromptSubmitted:
+    """Raises `Problem` for a parent that never became a recipe."""
+    recipe = parent.recipe
+    if recipe is None:
+        raise Problem("invalid_value", "that video was never valid: there is nothing to remix", "video_id")
+    return PromptSubmitted(
+        prompt=asked.prompt, tenant=parent.tenant, idempotency_key=key, model=recipe.model,
+        negative_prompt=recipe.negative_prompt, size=f"{recipe.width}x{recipe.height}", num_frames=recipe.num_frames,
+        fps=recipe.fps, num_inference_steps=recipe.num_inference_steps, guidance_scale=recipe.guidance_scale,
+        scheduler=recipe.scheduler, seed=recipe.seed, priority=parent.priority, metadata=asked.metadata,
+    )  # fmt: skip
+
+
+@router.get(
+    "/videos/{video_id}/timeline", name="timeline", response_model=timeline.Timeline, summary="What happened to a video"
+)
+async def video_timeline(video_id: str, gateway: TheGateway, tenant: Tenant) -> Response:
+    row = await gateway.row(tenant, video_id)
+    return JSONResponse(timeline.timeline_of(row.state).model_dump(mode="json"))
+
+
+@router.get("/models", name="models", summary="The models of this line, with what each allows")
+async def list_models(gateway: TheGateway, tenant: Tenant) -> Response:
+    models = [
+        {
+            "id": name, "object": "model", "created": 0, "owned_by": "latentline",
+            "x_latentline": {
+                "default": name == gateway.settings.default_model, "revision": bundle.revision,
+                "limits": bundle.limits.model_dump(mode="json"), "defaults": bundle.defaults.model_dump(mode="json"),
+            },
+        }
+        for name, bundle in gateway.bundles.items()
+    ]  # fmt: skip
+    return JSONResponse({"object": "list", "data": models})
+
+
+@router.post("/videos/edits", include_in_schema=False)
+@router.post("/videos/extensions", include_in_schema=False)
+@router.post("/videos/characters", include_in_schema=False)
+@router.get("/videos/characters/{character_id}", include_in_schema=False)
+@router.post("/videos/{video_id}/edit", include_in_schema=False)
+@router.post("/videos/{video_id}/extend", include_in_schema=False)
+async def not_offered(request: Request, tenant: Tenant) -> Response:
+    raise not_built("editing, extending and characters")

@@ -1,0 +1,128 @@
+"""`/videos/{id}/events`: server-sent events from a job's present state to its end.
+
+Each event carries the whole Video object, so that a client that reconnects with `Last-Event-ID` has missed nothing once
+it has the next one. `status` comes with every change of the job, `progress` at most once a second, `done` last.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from streams import metrics
+from streams.gateway.gateway import Gateway, Tenant, TheGateway
+from streams.gateway.hub import set_within
+from streams.gateway.problems import Problem
+from streams.gateway.read_model import Row
+from streams.gateway.video import DeletedVideo, Video
+
+WRITTEN = re.compile(r"(\d{1,18})\.(\d{1,18})", re.ASCII)
+BETWEEN_STEPS_S = 1.0
+LOOK_AGAIN_S = 5.0
+"""The place in the queue moves without news of the job itself."""
+
+router = APIRouter(prefix="/v1", tags=["videos"])
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A job that a client follows, and who it is."""
+
+    gateway: Gateway
+    tenant: str
+    job: str
+
+
+async def followed(video_id: str, gateway: TheGateway, tenant: Tenant) -> AsyncIterator[Followed]:
+    """Raises `Problem`: 404, or 429 for a tenant that has as many streams as it may."""
+    row = await gateway.row(tenant, video_id)
+    if gateway.streams[tenant] >= gateway.settings.gateway_streams:
+        raise Problem("too_many_streams", "you have too many event streams open", retry_after=5)
+    gateway.streams[tenant] += 1
+    metrics.HTTP_STREAMS.inc()
+    try:
+        yield Followed(gateway, tenant, row.state.job)
+    finally:
+        gateway.streams[tenant] -= 1
+        metrics.HTTP_STREAMS.dec()
+
+
+@router.get(
+    "/videos/{video_id}/events", name="events", response_class=EventSourceResponse, summary="Watch a video being made"
+)
+async def video_events(
+    job: Annotated[Followed, Depends(followed)],
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> AsyncIterator[ServerSentEvent]:
+    """Events `status`, `progress`, `done`; a comment every 15 s; closes after `done`."""
+    hub, told = job.gateway.hub, Told(Mark.of(last_event_id))
+    with hub.news_of(job.job) as news:
+        while not hub.closing:
+            news.clear()
+            row = await visible(job)
+            if row is None:
+                yield ServerSentEvent(event="done", data=DeletedVideo(id=job.job))
+                return
+            mark, video = Mark.at(row), await job.gateway.video(row)
+            if word := told.word_for(mark, video, row.state.status.ended, time.monotonic()):
+                yield ServerSentEvent(event=word, id=str(mark), data=video)
+            if word == "done":
+                return
+            await set_within(news, told.patience(video, time.monotonic()))
+
+
+async def visible(job: Followed) -> Row | None:
+    try:
+        return await job.gateway.row(job.tenant, job.job)
+    except Problem:
+        return None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How much a client has been told: the job's version and its step, as `Last-Event-ID` has them."""
+
+    version: int = -1
+    step: int = -1
+
+    @classmethod
+    def at(cls, row: Row) -> Mark:
+        return cls(row.version, row.step or 0)
+
+    @classmethod
+    def of(cls, text: str | None) -> Mark:
+        """What cannot be read is as good as nothing: the client is told everything."""
+        found = WRITTEN.fullmatch(text or "")
+        return cls(int(found[1]), int(found[2])) if found else cls()
+
+    def __str__(self) -> str:
+        return f"{self.version}.{self.step}"
+
+
+@dataclass
+class Told:
+    """What a client has been told last, and when: so much for what is news to it. Times are monotonic seconds."""
+
+    mark: Mark
+    video: Video | None = None
+    at: float = -BETWEEN_STEPS_S
+
+    def word_for(self, mark: Mark, video: Video, ended: bool, now: float) -> str | None:
+        """The event to send now; None where nothing is news, or it is too early for another step."""
+        if self.video is None and mark == self.mark:
+            self.video = video
+        changed = mark.version != self.mark.version
+        if not (ended or changed or (video != self.video and now >= self.at + BETWEEN_STEPS_S)):
+            return None
+        self.mark, self.video, self.at = mark, video, now
+        return "done" if ended else "status" if changed else "progress"
+
+    def patience(self, video: Video, now: float) -> float:
+        """Seconds until it is worth looking again without news."""
+        return LOOK_AGAIN_S if video == self.video else max(self.at + BETWEEN_STEPS_S - now, 0.0)

@@ -1,0 +1,41 @@
+"""The tables of the read model."""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table
+
+metadata = MetaData()
+JOBS = Table(
+    "jobs",
+    metadata,
+    Column("job", String, primary_key=True),
+    Column("tenant", String, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("status", String, nullable=False),
+    Column("stage", String),
+    Column("priority", Integer, nullable=False),
+    Column("accepted_at", Float(53), nullable=False),
+    Column("hidden", Boolean, nullable=False),
+    Column("percent", Integer, nullable=False),
+    Column("step_lease", Integer),
+    Column("step", Integer),
+    Column("steps", Integer),
+    Column("step_seconds", Float),
+    Column("state", LargeBinary, nullable=False),
+    Index("jobs_of_a_tenant", "tenant", "accepted_at", "job"),
+    Index("jobs_by_status", "status", "stage"),
+)
+OFFSETS = Table(
+    "offsets",
+    metadata,
+    Column("topic", String, primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("next", Integer, nullable=False),
+)
+SOURCE = Table(
+    "source",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("read_at", Float(53), nullable=False),
+)
+"""Which log this is a view of, and when it was last read: a view of another one, or of long ago, is worth nothing."""
