@@ -16,9 +16,9 @@ from fastapi import Request
 from pydantic import ConfigDict, Field, ValidationError
 from starlette.datastructures import UploadFile
 
-from schemas.base import Frozen
+from schemas.base import Frozen, Whole
 from schemas.digest import digest
-from schemas.events import Metadata, PromptSubmitted, Whole
+from schemas.events import Metadata, PromptSubmitted
 from streams.gateway.problems import Problem, malformed
 
 JSON, FORMS = "application/json", ("multipart/form-data", "application/x-www-form-urlencoded")

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from schemas.errors import ErrorKind
 from schemas.job import JobState, JobStatus, StageState
-from schemas.stage import Stage
+from schemas.stage import STAGES, Stage
 from streams.gateway.pace import Pace
 from streams.gateway.read_model import ReadModel, Row
 
@@ -136,7 +136,7 @@ def extension_of(row: Row, model: ReadModel, pace: Pace) -> Extension:
         eta_s=None if state.status.ended or status_of(state) == "queued" else pace.left(row),
         attempt=0 if present is None else present.dispatches + waiting,
         last_retry=None if state.status.ended else last_retry(state),
-        stages=[stage_view(state, stage, record) for stage, record in state.stages.items()],
+        stages=[stage_view(state, stage, state.stages[stage]) for stage in STAGES if stage in state.stages],
         seed=recipe and recipe.seed,
         num_frames=recipe and recipe.num_frames,
         fps=recipe and recipe.fps,

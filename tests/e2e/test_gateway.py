@@ -74,7 +74,8 @@ def test_the_official_client_makes_fetches_lists_and_deletes_a_video(
     type(done).model_validate(done.model_dump() | {"size": "720x1280"}, strict=True)
     extension = done.model_dump()["x_latentline"]
     assert (extension["seed"], extension["metadata"]) == (61, {"order": "7"})
-    assert [stage["state"] for stage in extension["stages"]] == ["done"] * 4
+    stages = [(stage["stage"], stage["state"]) for stage in extension["stages"]]
+    assert stages == [(stage, "done") for stage in ("encode", "denoise", "decode", "mux")]
     video = client.videos.download_content(made.id).read()
     assert probe(video).frames == 17
     assert client.videos.download_content(made.id, variant="thumbnail").read()[8:12] == b"WEBP"

@@ -28,7 +28,7 @@ from tests.unit.test_reducers import waiting
 
 COMMANDS = (
     "up", "down", "doctor", "submit", "watch", "jobs", "show", "cancel", "download", "replay", "audit", "gc", "drain",
-    "demo", "worker", "coordinator", "views", "gateway", "topics", "dlq", "keys", "store",
+    "demo", "worker", "coordinator", "views", "gateway", "topics", "dlq", "store", "keys",
 )  # fmt: skip
 TORCH, FAUST = {"torch", "diffusers", "transformers"}, {"faust", "mode"}
 HEAVY = TORCH | FAUST | {"av", "numpy"}
