@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from schemas.job import JobState
+from schemas.job import JobState, JobStatus
 from streams.upkeep.places import Kind, Place
 
 
@@ -23,7 +23,13 @@ class Holds:
 
 
 def holds_of(states: Iterable[JobState], ended_after: float) -> Holds:
-    """A job that ended before a time, unix seconds, holds nothing."""
-    holders = [state for state in states if not state.status.ended or (state.ended_at or 0.0) >= ended_after]
+    """A job that ended before a time, unix seconds, holds nothing, nor does a deleted one."""
+    holders = [state for state in states if is_holder(state, ended_after)]
     outputs = {(state.tenant, str(stage), record.key) for state in holders for stage, record in state.stages.items()}
     return Holds(frozenset(outputs), frozenset(state.job for state in holders))
+
+
+def is_holder(state: JobState, ended_after: float) -> bool:
+    if state.status is JobStatus.DELETED:
+        return False
+    return not state.status.ended or (state.ended_at or 0.0) >= ended_after

@@ -109,6 +109,10 @@ def test_a_job_holds_its_outputs_until_some_time_after_its_end() -> None:
     assert {key for _, _, key in holds_of(states, 0.0).outputs} == {"a", "b", "c"}
 
 
+def test_a_deleted_job_holds_nothing() -> None:
+    assert holds_of([job("gone", "a", JobStatus.DELETED, 600.0)], ended_after=GRACE_ENDS) == Holds()
+
+
 def test_usage_counts_by_tenant_stage_and_kind_and_names_what_could_be_freed() -> None:
     both = shelves(YOUNG)
     objects = {**both.objects, **video(f"{VIDEO}/manifest.json").objects}
