@@ -27,6 +27,10 @@ class Breaker:
             raise StoreUnavailable(f"the store did not answer a moment ago; it is asked again in {left:.1f} s")
         return 1 if self._rest else tries
 
+    def look_again(self) -> None:
+        """End the rest: somebody has reason to believe that the store is back. The next call is a probe."""
+        self._rests_until = 0.0
+
     def failed(self) -> None:
         self._rest = min(self._rest * 2 or self._first, self._longest)
         self._rests_until = self._clock() + self._rest * random.uniform(0.75, 1.25)

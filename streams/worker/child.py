@@ -135,6 +135,8 @@ class Child:
         task, start = order.task, time.monotonic()
         bit_class = loading.bit_class(task.stage, self.settings.device, self.settings.threads)
         context = ChildContext(task.lease, StoredCheckpoints.of(store, task, bit_class), self.interruptions, self.send)
+        # A worker asks for tasks only while it reaches the store, which this process may not know yet.
+        store.breaker.look_again()
         try:
             context.raise_if_interrupted()
             runner = self.runners[task.stage, task.recipe.model]

@@ -13,7 +13,7 @@ from tests.chaos.victims import compute_children
 from tests.e2e.conftest import Line
 from tests.support import eventually
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.long]
 
 ROOM = 2 * 1024 * 1024
 """For Python's own small objects, and for no frame of 256x256 pixels."""
@@ -39,8 +39,11 @@ def test_one_attempt_is_lost_the_child_is_replaced_and_the_job_completes(line_of
     end = line_of_all.wait_for(job)[job]
     assert isinstance(end, JobCompleted)
     state = eventually(lambda: line_of_all.state(job))
-    tried = [(past.outcome, past.error and past.error.code) for past in state.attempts if past.stage is stage]
-    assert tried == [("failed", "gpu_out_of_memory"), ("done", None)]
+    tried = [past for past in state.attempts if past.stage is stage]
+    assert [past.outcome for past in tried] == ["failed", "done"]
+    # A library that does not bear a failed allocation takes the child with it.
+    assert tried[0].error is not None
+    assert tried[0].error.code in ("gpu_out_of_memory", "compute_child_died")
     assert {each.stage: each.attempts for each in end.stages if each.stage is not stage} == dict.fromkeys(
         [other for other in Stage if other is not stage], 1
     )

@@ -33,6 +33,7 @@ def test_lines_of_many_workers_under_faults(seed: int) -> None:
     simulate(seed, MEDIUM)
 
 
+@pytest.mark.long
 def test_a_large_line_under_faults() -> None:
     simulate(1, LARGE)
 

@@ -47,3 +47,13 @@ def test_after_a_rest_one_try_and_after_an_answer_all_of_them() -> None:
     assert breaker.allow(TRIES) == 1
     breaker.answered()
     assert breaker.allow(TRIES) == TRIES
+
+
+def test_who_has_reason_to_look_again_has_one_try_at_once() -> None:
+    breaker = Breaker(0.5, 4.0, Clock())
+    breaker.failed()
+    breaker.look_again()
+    assert breaker.allow(TRIES) == 1
+    breaker.failed()
+    with pytest.raises(StoreUnavailable):
+        breaker.allow(TRIES)
