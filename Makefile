@@ -88,7 +88,6 @@ lock: $(UV) ## resolve the dependencies anew
 train-tiny: setup ## train the tiny model again (about an hour and a half on 2 cores)
 	@OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=5000 $(BIN)/python -m gpu_runner.tiny.train --out bundles/tiny
 	@OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=5000 $(BIN)/python -m gpu_runner.tiny.refine --bundle bundles/tiny --out bundles/tiny
-	@OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=5000 $(BIN)/python -m gpu_runner.tiny.refine --bundle bundles/tiny --out bundles/tiny --round 2 --steps 1200
 
 judge-tiny: setup ## score the tiny model through the line's own stages
 	@$(BIN)/python -m stages.evaluate --bundle bundles/tiny
