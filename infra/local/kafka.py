@@ -95,6 +95,11 @@ def quoted(argument: str) -> str:
     return f'"{escaped}"'
 
 
+def cluster_id(random: bytes) -> str:
+    """16 bytes as Kafka writes an id. One that began with a dash would be read as an option."""
+    return urlsafe_b64encode(bytes([random[0] & 0x7F]) + random[1:]).decode().rstrip("=")
+
+
 class Kafka:
     """The broker of a stack. `data` holds its log, its configuration and nothing else.
 
@@ -128,8 +133,7 @@ class Kafka:
         write_private(self.configuration, text.encode())
         if (self.data / "log" / "meta.properties").exists():
             return
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        wanted = ("-t", cluster, "-c", str(self.configuration), *self.access.format_arguments)
+        wanted = ("-t", cluster_id(uuid.uuid4().bytes), "-c", str(self.configuration), *self.access.format_arguments)
         java, *argv = self._java("kafka.tools.StorageTool", "format", *wanted)
         # By a file, since every user of the machine sees the arguments of a process.
         arguments = self.temporary / "format.arguments"
