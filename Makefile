@@ -44,7 +44,7 @@ down: setup ## stop it; its data stays
 test: setup ## all tests but the long ones, on a real broker and store that they start themselves
 	@$(BIN)/python -m pytest
 
-test-long: setup ## the tests that take minutes: restarts of broker and store under a running denoise
+test-long: setup ## the tests that take minutes: outages of full length, every cut of a denoise, large simulations
 	@$(BIN)/python -m pytest -m long
 
 sim-million: setup ## the coordinator's core in virtual time: 10,000 workers, 1,000,000 jobs, faults (half an hour)

@@ -148,6 +148,9 @@ def test_a_denoise_that_ends_while_the_store_is_away_is_not_done_again(supervise
     supervised.store.away = False
     assert isinstance(end_of(supervised, job), JobCompleted)
     assert denoise_outcomes(supervised, job) == ["done"]
+    after = end_of(supervised, supervised.upstream.submit(seed=79))
+    assert isinstance(after, JobCompleted)
+    assert {stage.attempts for stage in after.stages} == {1}, "a child still took the store for away"
 
 
 @pytest.mark.long
