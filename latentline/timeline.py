@@ -40,6 +40,8 @@ def of_attempt(state: JobState, attempt: Attempt) -> Moment:
         record = state.stages[attempt.stage]
         note = "the output was there already" if record.reused else note
         note = f"went on from step {record.resumed_from_step}" if record.resumed_from_step else note
+        if record.unusable_checkpoint_step:
+            note = f"started over: its checkpoint of step {record.unusable_checkpoint_step} is of another bit class"
     return Moment(
         attempt.dispatched_at - state.accepted_at, str(attempt.stage), attempt.worker, attempt.outcome,
         attempt.ended_at - attempt.dispatched_at, attempt.seconds, note,

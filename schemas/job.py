@@ -85,6 +85,9 @@ class StageState(Frozen):
     worker: str | None = None
     reused: bool = False
     resumed_from_step: int | None = None
+    unusable_checkpoint_step: int | None = Field(
+        None, description="furthest checkpoint there was, of other bit classes alone: the stage started over"
+    )
     timings: dict[str, float] = {}
 
 

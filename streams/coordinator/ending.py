@@ -78,5 +78,6 @@ def summary(state: JobState, stage: Stage) -> StageSummary:
     return StageSummary(
         stage=stage, attempts=record.dispatches, wait_seconds=record.wait_seconds, seconds=record.seconds,
         wasted_seconds=record.wasted_seconds, worker=record.worker, reused=record.reused,
-        resumed_from_step=record.resumed_from_step, timings=record.timings,
+        resumed_from_step=record.resumed_from_step, unusable_checkpoint_step=record.unusable_checkpoint_step,
+        timings=record.timings,
     )  # fmt: skip

@@ -65,22 +65,31 @@ def lease_ended(
     return change_stage(state, lease.stage, wasted_seconds=stage.wasted_seconds + seconds)
 
 
-def accepted_output(state: JobState, done: Done, now: float) -> JobState:
+def accepted_output(state: JobState, done: Done, now: float, bit_class: str | None) -> JobState:
     """The output of a stage exists. The job waits for the next stage, or has all it needs to complete.
 
-    Of a repair the failures stay counted: an output that is lost again and again ends the job.
+    `bit_class`: of the worker that made it; None where nobody knows it any more. Of a repair the failures stay
+    counted: an output that is lost again and again ends the job.
     """
     record = state.stages[done.stage]
     state = change_stage(
         state, done.stage,
         artifact=done.artifact, condemned_etag=None, seconds=done.seconds, worker=done.worker, reused=done.reused,
-        resumed_from_step=done.resumed_from_step, timings=done.timings,
+        resumed_from_step=done.resumed_from_step, unusable_checkpoint_step=unusable_checkpoint(record, done, bit_class),
+        timings=done.timings,
         failures=record.failures if record.condemned_etag else 0,
         failures_by_kind=record.failures_by_kind if record.condemned_etag else {},
         setbacks=0, suspicions=0, lost_alone=0, checkpoints={},
     )  # fmt: skip
     downstream = done.stage.downstream
     return wait_for(state, downstream, now) if downstream else state
+
+
+def unusable_checkpoint(record: StageState, done: Done, own: str | None) -> int | None:
+    """The furthest step that was saved, where the stage began anew since none was of the worker's `own` bit class."""
+    if own is None or done.reused or done.resumed_from_step is not None:
+        return None
+    return max((step for bit_class, step in record.checkpoints.items() if bit_class != own), default=None)
 
 
 def failed_attempt(state: JobState, stage: Stage, error: ErrorReport, charged: bool = True) -> JobState:

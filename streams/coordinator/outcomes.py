@@ -52,7 +52,8 @@ def done(ledger: Ledger, policy: Policy, state: JobState, outcome: Done, now: fl
         state = transitions.lease_ended(state, "superseded", now)
     else:
         state = transitions.lease_ended(state, "done", now, outcome.seconds)
-    state = transitions.accepted_output(state, outcome, now)
+    maker = ledger.workers.get(outcome.incarnation)
+    state = transitions.accepted_output(state, outcome, now, maker.beat.bit_class if maker else None)
     if outcome.stage.downstream is None:
         return [*effects, *finish(ledger, policy, state, outcome, now)]
     if state.cancel_reason is not None:

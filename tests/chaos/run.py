@@ -1,6 +1,7 @@
 """`python -m tests.chaos.run --seed 1 --jobs 500 --minutes 20`: chaos on a real local stack, then the audit.
 
-The last line is one JSON object. The exit code is 1 if a job was lost or ended twice, or if the audit finds a breach.
+The last line is one JSON object. The exit code is 1 if a job was lost or ended twice, if the audit finds a breach, or
+if what the run left behind holds a secret.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tempfile import mkdtemp
 
 from confluent_kafka import Producer
 
-from infra.local.plan import settings_in
+from infra.local.plan import Plan, settings_in
 from infra.local.services import FIRST_PORT, Service, services
 from infra.local.stack import Stack
 from latentline import line as command_line
@@ -31,11 +32,15 @@ from streams.audit.run import audit
 from streams.settings import Settings
 from streams.topics import PROMPTS
 from tests.bench.report import RELIABILITY, last_line, table, write_section
+from tests.chaos.again import STORE
 from tests.chaos.measure import Ends, Work, ends_of, middle, recoveries, work
 from tests.chaos.schedule import Fault, schedule
+from tests.chaos.store import harm, heal
 from tests.chaos.victims import COORDINATORS, Hit, resume, strike
 from tests.chaos.watch import Watch, Watched
 from tests.chaos.workload import Order, workload
+from tests.proxy import Proxy
+from tests.secrets import command_lines, leaks, records, secrets_of
 
 SENDING, FAULTS = 0.6, 0.75
 """Shares of the given minutes in which prompts are sent and faults hit; the rest is for what is left to end."""
@@ -48,6 +53,7 @@ class Chaos:
     """A run under way."""
 
     stack: Stack
+    store: Proxy
     settings: Settings
     orders: list[Order]
     faults: list[Fault]
@@ -89,31 +95,41 @@ class Chaos:
     def _strike(self, faults: list[Fault], now: float) -> list[Fault]:
         if not faults or faults[0].at > now:
             return faults
-        hit = strike(self.stack, faults[0], time.time())
+        hit = self._hit(faults[0], time.time())
         say(f"{now:6.1f} s  {faults[0].kind.name} {' '.join(hit.victims) if hit else '(nobody there)'}")
         if hit:
             self.hits.append(hit)
             self.stopped += [hit] if hit.fault.seconds else []
         return faults[1:]
 
+    def _hit(self, fault: Fault, now: float) -> Hit | None:
+        return harm(self.store, fault, now) if fault.kind.what == "store" else strike(self.stack, fault, now)
+
     def _resume(self) -> None:
         for hit in [hit for hit in self.stopped if time.time() - hit.at >= hit.fault.seconds]:
             resume(hit)
+            if hit.fault.kind.what == "store":
+                heal(self.store, hit.fault)
             self.stopped.remove(hit)
 
 
 @contextmanager
-def a_stack() -> Iterator[Stack]:
-    """Two coordinators and two denoise workers; its folder stays where something went wrong."""
+def a_stack() -> Iterator[tuple[Stack, Proxy]]:
+    """Two coordinators and two denoise workers, behind a relay to the store; the folder stays where it went wrong."""
     os.environ["LATENTLINE_THREADS"] = "1"
     folder = Path(mkdtemp(prefix="latentline-chaos-"))
     stack = Stack(folder)
     say(f"starting a line in {folder}")
-    stack.up(services=chaotic_services(), any_ports=True, stays=False)
-    try:
-        yield stack
-    finally:
-        stack.down()
+    # Drawn now: `up` keeps the ports of the last time, and the relay must know the store's before anybody asks.
+    plan = Plan.draw(folder, chaotic_services(), any_ports=True)
+    plan.save()
+    with Proxy(f"127.0.0.1:{plan.ports['minio']}") as store:
+        os.environ[STORE] = store.address
+        stack.up(services=chaotic_services(), any_ports=True, stays=False)
+        try:
+            yield stack, store
+        finally:
+            stack.down()
 
 
 def chaotic_services() -> tuple[Service, ...]:
@@ -132,10 +148,12 @@ class Result:
     hits: list[Hit]
     failures: list[str]
     report: Report
+    leaked: list[str] = field(default_factory=list)
+    """Files, topics and processes that hold a secret."""
 
     @property
     def is_ok(self) -> bool:
-        return self.report.is_ok and not self.ends.lost and not self.ends.doubled
+        return self.report.is_ok and not (self.ends.lost or self.ends.doubled or self.leaked)
 
     @property
     def all_recoveries(self) -> list[float]:
@@ -158,6 +176,8 @@ class Result:
             yield f"one completion a job: {len(self.ends.doubled)} have more: {named(self.ends.doubled)}"
         for breach in self.report.breaches:
             yield f"the audit: {breach}"
+        for place in self.leaked:
+            yield f"nothing secret is logged: {place}"
 
     def tables(self) -> str:
         return f"{self._outcome()}\n\n{self._faults()}"
@@ -171,6 +191,7 @@ class Result:
             ("doubled", len(ends.doubled)),
             ("healthy jobs that failed", len(self.failures)),
             ("breaches that the audit found", len(self.report.breaches)),
+            ("places that hold a secret", len(self.leaked)),
             ("redone compute of all compute", f"{work.redone:.1f} s of {work.useful + work.redone:.1f} s "
                                               f"({work.redone_of_total:.1%})"),
             ("redone a fault", f"{work.redone / max(len(self.hits), 1):.2f} s"),
@@ -194,7 +215,7 @@ def named(jobs: Sequence[str]) -> str:
     return ", ".join(jobs[:10]) + (" ..." if len(jobs) > 10 else "")
 
 
-def result_of(seed: int, chaos: Chaos, report: Report) -> Result:
+def result_of(seed: int, chaos: Chaos, report: Report, leaked: list[str]) -> Result:
     seen = chaos.seen
     latest = [history[-1] for history in seen.histories.values()]
     wrong = {order.job for order in chaos.orders if order.id.endswith("-wrong")}
@@ -205,7 +226,7 @@ def result_of(seed: int, chaos: Chaos, report: Report) -> Result:
     ]
     return Result(
         seed, ends_of(chaos.asked, seen.completions), work(latest, seen.steps),
-        recoveries(chaos.hits, seen.histories), chaos.hits, failures, report,
+        recoveries(chaos.hits, seen.histories), chaos.hits, failures, report, leaked,
     )  # fmt: skip
 
 
@@ -225,8 +246,8 @@ def main() -> int:
     seed = SystemRandom().randrange(10**6) if asked.seed is None else asked.seed
     command = f"make chaos SEED={seed} JOBS={asked.jobs} MINUTES={asked.minutes:g}"
     say(f"seed {seed}; the same again: {command}")
-    with a_stack() as stack:
-        result = run(stack, seed, asked.jobs, asked.minutes * 60)
+    with a_stack() as (stack, store):
+        result = run(stack, store, seed, asked.jobs, asked.minutes * 60)
     tell(result)
     if result.is_ok and not result.failures and not asked.keep:
         stack.down(wipe=True)
@@ -239,13 +260,15 @@ def main() -> int:
     return 0 if result.is_ok else 1
 
 
-def run(stack: Stack, seed: int, jobs: int, seconds: float) -> Result:
+def run(stack: Stack, store: Proxy, seed: int, jobs: int, seconds: float) -> Result:
     settings = settings_in(stack.environment(), Settings())
     orders, faults = workload(seed, jobs, SENDING * seconds), schedule(seed, FAULTS * seconds)
-    chaos = Chaos(stack, settings, orders, faults)
+    chaos = Chaos(stack, store, settings, orders, faults)
     chaos.run(seconds)
     say("auditing")
-    return result_of(seed, chaos, audit(settings, command_line.store(settings)))
+    left_behind = {**records(settings), **command_lines(stack.data)}
+    leaked = leaks(stack.data, left_behind, secrets_of(stack.data))
+    return result_of(seed, chaos, audit(settings, command_line.store(settings)), leaked)
 
 
 def tell(result: Result) -> None:

@@ -8,13 +8,15 @@ from random import Random
 
 WORKERS = ("encode", "denoise", "denoise-2", "denoise", "denoise-2", "decode", "mux")
 """Who is drawn, how often: most of the work is denoise."""
-FIRST_S, GAP_S, STOP_S, SERVER_STOP_S = 6.0, (5.0, 12.0), (10.0, 30.0), 20.0
+FIRST_S, GAP_S, LASTS_S, SERVER_STOP_S = 6.0, (5.0, 12.0), (10.0, 30.0), 20.0
 SERVERS = ("kafka", "minio")
+LASTING = ("stop", "lose", "slow", "refuse", "cut")
+"""What is not done with at once: it ends after a while."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of fault. `how`: kill, term or stop; `what` is hit."""
+    """A kind of fault. `how`: kill, term or stop; of the store also lose, slow, refuse and cut. `what` is hit."""
 
     how: str
     what: str
@@ -27,18 +29,20 @@ class Kind:
 
 KINDS = (
     Kind("kill", "worker", 4), Kind("term", "worker", 2), Kind("stop", "worker", 2), Kind("kill", "two workers", 2),
-    Kind("stop", "two workers"), Kind("kill", "compute child", 4), Kind("term", "compute child"),
-    Kind("stop", "compute child"), Kind("kill", "coordinator", 2), Kind("term", "coordinator"),
-    Kind("stop", "coordinator"), Kind("kill", "standby"), Kind("term", "standby"), Kind("stop", "standby"),
-    Kind("kill", "coordinator and worker"), Kind("kill", "views"), Kind("term", "views"), Kind("stop", "views"),
-    Kind("kill", "kafka"), Kind("term", "kafka"), Kind("stop", "kafka"),
+    Kind("stop", "two workers"), Kind("kill", "all workers"), Kind("kill", "compute child", 4),
+    Kind("term", "compute child"), Kind("stop", "compute child"), Kind("kill", "coordinator", 2),
+    Kind("term", "coordinator"), Kind("stop", "coordinator"), Kind("kill", "standby"), Kind("term", "standby"),
+    Kind("stop", "standby"), Kind("kill", "coordinator and worker"), Kind("kill", "views"), Kind("term", "views"),
+    Kind("stop", "views"), Kind("kill", "kafka"), Kind("term", "kafka"), Kind("stop", "kafka"),
     Kind("kill", "minio"), Kind("term", "minio"), Kind("stop", "minio"),
+    Kind("lose", "store"), Kind("slow", "store"), Kind("refuse", "store"), Kind("cut", "store"),
+    Kind("kill", "gateway"), Kind("term", "gateway"), Kind("stop", "gateway"),
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Fault:
-    """`at` seconds after the start; `seconds`: how long a stop lasts. `workers`: drawn victims, where there are any."""
+    """`at` seconds after the start; `seconds`: how long it lasts. `workers`: drawn victims, where there are any."""
 
     at: float
     kind: Kind
@@ -67,5 +71,5 @@ def fault(random: Random, at: float, kind: Kind) -> Fault:
     first, second = random.choice(WORKERS), random.choice(WORKERS)
     hits_workers = kind.what in ("worker", "two workers", "compute child", "coordinator and worker")
     workers = (first, second) if kind.what == "two workers" else (first,) if hits_workers else ()
-    lasts = random.uniform(*STOP_S) if kind.how == "stop" else 0.0
+    lasts = random.uniform(*LASTS_S) if kind.how in LASTING else 0.0
     return Fault(at, kind, workers, SERVER_STOP_S if kind.how == "stop" and kind.what in SERVERS else lasts)

@@ -11,7 +11,7 @@ from urllib.request import urlopen
 import psutil
 
 from infra.local.stack import Stack
-from tests.chaos.schedule import Fault
+from tests.chaos.schedule import WORKERS, Fault
 
 SIGNALS = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "stop": signal.SIGSTOP}
 COORDINATORS = ("coordinator", "coordinator-2")
@@ -47,7 +47,7 @@ def resume(hit: Hit) -> None:
 
 def names_of(stack: Stack, fault: Fault) -> tuple[str, ...]:
     """Two at once may be one and the same: then it is one."""
-    workers = tuple(dict.fromkeys(fault.workers))
+    workers = tuple(dict.fromkeys(WORKERS if fault.kind.what == "all workers" else fault.workers))
     if fault.kind.what == "coordinator and worker":
         return (*coordinators(stack, active=True), *workers)
     if fault.kind.what in ("coordinator", "standby"):

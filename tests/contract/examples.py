@@ -124,10 +124,17 @@ TILING = VaeTiling(
 )
 TILED = CACHED.model_copy(update={"vae_tiling": TILING})
 RUNS = {Stage.DENOISE: 2}
+STARTED_OVER = {"unusable_checkpoint_step": 8}
 
 
 def first(name: str) -> Frozen:
     return next(example for example in FIRST if type_of(type(example)) == f"latentline.{name}.v1")
+
+
+def started_over(state: Frozen) -> Frozen:
+    assert isinstance(state, JobState)
+    stages = {stage: record.model_copy(update=STARTED_OVER) for stage, record in state.stages.items()}
+    return state.model_copy(update={"stages": stages})
 
 
 LATER: dict[str, Frozen] = {
@@ -164,4 +171,12 @@ LATER |= {
     ),
 }
 LATER["latentline.job_state.v1.5"] = LATER["latentline.job_state.v1.4"].model_copy(update={"deleting": True})
+LATER |= {
+    name.replace(".v1.3", ".v1.4"): example.model_copy(
+        update={"stages": tuple(each.model_copy(update=STARTED_OVER) for each in example.stages)}
+    )
+    for name, example in LATER.items()
+    if isinstance(example, events.Completion) and name.endswith(".v1.3")
+}
+LATER["latentline.job_state.v1.6"] = started_over(LATER["latentline.job_state.v1.5"])
 """Examples with fields that an event type got later, by the name of their golden file."""

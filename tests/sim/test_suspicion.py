@@ -234,6 +234,20 @@ def test_steps_of_another_bit_class_are_counted_apart() -> None:
     line.beat("b", at(again, 4), echo=again.lease, bit_class="cuda")
     assert of_stage(line, again).checkpoints == {"cpu": 8, "cuda": 4}
     assert of_stage(line, again).suspicions == 0
+    line.report(done(again))
+    assert of_stage(line, again).unusable_checkpoint_step == 8, "the completion says that the stage started over"
+
+
+def test_who_goes_on_from_its_own_bit_class_has_not_started_over() -> None:
+    line = Line()
+    in_denoise(line)
+    for life in (1, 2):
+        line.beat("a", life=life, bit_class="cpu")
+        [task] = placed(line)
+        start(line, task)
+        line.beat("a", at(task, 8 * life), life=life, echo=task.lease, bit_class="cpu")
+    line.report(done(task).model_copy(update={"resumed_from_step": 8}))
+    assert of_stage(line, task).unusable_checkpoint_step is None
 
 
 def test_a_job_that_dies_at_the_same_step_each_time_is_stopped() -> None:
