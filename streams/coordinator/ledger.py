@@ -16,12 +16,13 @@ from streams.coordinator.job import is_suspect
 from streams.coordinator.nodes import Nodes
 from streams.coordinator.open_workers import Offer, OpenWorkers, offers_of
 from streams.coordinator.overlay import Overlay
+from streams.coordinator.retry import age_from
 
 HELD = -1
 """Held until the first tick of this coordinator has been read back."""
 
 Entry = tuple[int, float, str]
-"""A job in a queue: minus its priority, when it was accepted, its id."""
+"""A job in a queue: minus its priority, from when its age counts, its id."""
 
 
 class Kind(NamedTuple):
@@ -231,7 +232,7 @@ class Ledger:
         assert state.stage is not None
         assert state.recipe is not None
         queue = self.waiting[state.stage].setdefault(Kind(state.recipe.model, is_suspect(state)), [])
-        heapq.heappush(queue, (-state.priority, state.accepted_at, state.job))
+        heapq.heappush(queue, (-state.priority, age_from(state), state.job))
 
     def job_of(self, lease: int) -> JobState | None:
         """The job that holds a live lease."""

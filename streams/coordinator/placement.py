@@ -1,4 +1,5 @@
-"""Which waiting job goes to which free slot: by priority, then age; a warm worker first; suspects alone.
+"""Which waiting job goes to which free slot: by priority, then age (which failures lessen); a warm worker first;
+suspects alone.
 
 Later stages are served first, so that what is nearly done gets out of the way. Fair shares, quotas and reuse of
 whole results belong here when they come.

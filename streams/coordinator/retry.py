@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 
 from schemas.errors import RETRIES, ErrorReport
-from schemas.job import StageState
+from schemas.job import JobState, StageState
 
 JITTER = 0.25
+FAILURE_COSTS_S = 60.0
+"""Of its age in the queue."""
 LONGEST_DELAY = (1 + JITTER) * max(rule.longest_delay for rule in RETRIES.values())
 
 
@@ -35,6 +37,16 @@ def delay_of(job: str, stage: StageState, error: ErrorReport, charged: bool = Tr
 def is_due(not_before: float, now: float) -> bool:
     """Whether a retry may run. A time further ahead than any delay was set before the clock was set back."""
     return not now < not_before <= now + LONGEST_DELAY
+
+
+def age_from(state: JobState) -> float:
+    """The time from which a waiting job's age counts.
+
+    Each failure makes it a minute younger, so that those who came soon after it are tried before it is again: a stage
+    that is broken fails several jobs, and opens its breaker, before one of them has used up its attempts.
+    """
+    failures = state.stages[state.stage].failures if state.stage else 0
+    return state.accepted_at + FAILURE_COSTS_S * failures
 
 
 def spread(text: str) -> float:

@@ -14,6 +14,7 @@ from schemas.stage import Stage
 from streams.coordinator import breaker
 from streams.coordinator.breaker import KEPT_TICKS, LEAST_FAILURES, LEAST_JOBS, Breaker, Ended
 from streams.coordinator.effects import Count, Effect
+from streams.coordinator.retry import FAILURE_COSTS_S
 from streams.coordinator.service.observe import Observer
 from streams.metrics import REGISTRY
 from tests.sim.test_core import Line, done, ends, failed
@@ -73,6 +74,28 @@ def test_what_fails_while_it_is_open_costs_no_attempt_and_the_backlog_does_not_e
         line.now += LONG
     assert {state.status for state in line.ledger.jobs.values()} == {JobStatus.WAITING}
     assert max(state.stages[Stage.ENCODE].failures for state in line.ledger.jobs.values()) == 1
+
+
+def test_a_lone_worker_tries_other_jobs_before_it_tries_one_again() -> None:
+    """Its child takes longer to start than a retry has to wait: the oldest job would use up its attempts first."""
+    line = Line()
+    submit(line, *map(str, range(LEAST_FAILURES)))
+    while not is_open(line):
+        assert ends(fail(line)) == []
+        line.now += 5.0
+    records = [state.stages[Stage.ENCODE] for state in line.ledger.jobs.values()]
+    assert [record.dispatches for record in records] == [1] * LEAST_FAILURES
+    assert max(record.failures for record in records) == 1
+
+
+def test_who_has_failed_is_tried_before_those_who_came_a_minute_later() -> None:
+    line = Line()
+    submit(line, "first")
+    fail(line)
+    line.now += FAILURE_COSTS_S + 1
+    submit(line, "second")
+    line.beat("a")
+    assert [task.attempt for task in placed(line)] == [2]
 
 
 def test_probes_become_rarer() -> None:
