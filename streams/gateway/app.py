@@ -5,12 +5,13 @@ from __future__ import annotations
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from schemas.errors import shorten
 from streams.gateway import content, page, routes, stream
-from streams.gateway.problems import Problem
+from streams.gateway.problems import Problem, away
 
 ABOUT = """\
 Videos from words, in the shape of OpenAI's Videos API: its clients work unchanged. What the line knows beyond that is
@@ -27,6 +28,7 @@ def make_app() -> FastAPI:
     app.add_exception_handler(RequestValidationError, told_of_parameter)
     app.add_exception_handler(HTTPException, told_by_framework)
     app.add_exception_handler(ClientDisconnect, told_to_nobody)
+    app.add_exception_handler(OperationalError, told_of_database)
     app.add_exception_handler(Exception, told_of_fault)
     return app
 
@@ -58,6 +60,10 @@ async def told_by_framework(request: Request, error: Exception) -> Response:
 async def told_to_nobody(request: Request, error: Exception) -> Response:
     """Whoever asked has gone."""
     return Response(status_code=400)
+
+
+async def told_of_database(request: Request, error: Exception) -> Response:
+    return answer(away("the gateway's database"))
 
 
 async def told_of_fault(request: Request, error: Exception) -> Response:

@@ -13,7 +13,7 @@ from schemas.events import ObjectRef
 from schemas.job import JobState, JobStatus
 from streams.gateway.delivery import CACHE, disposition
 from streams.gateway.gateway import Tenant, TheGateway
-from streams.gateway.problems import Problem
+from streams.gateway.problems import Problem, not_built
 from streams.gateway.ranges import Span, Unsatisfiable, span_of
 
 router = APIRouter(prefix="/v1", tags=["videos"])
@@ -56,6 +56,8 @@ async def video_content(
 
 def ref_of(state: JobState, variant: str) -> ObjectRef:
     """Raises `Problem` 404; never 409, which clients would try again."""
+    if variant == "hls":
+        raise not_built("streaming by HLS")
     if variant not in ("video", "thumbnail"):
         message = f"variant = {shorten(variant)}: there are video and thumbnail"
         raise Problem("variant_not_available", message, "variant")

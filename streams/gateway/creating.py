@@ -75,7 +75,7 @@ def is_same(known: JobState, wanted: JobState, any_seed: bool) -> bool:
 
 
 async def accept(gateway: Gateway, prompt: PromptSubmitted, traceparent: str | None = None) -> Row:
-    """Raises `Problem`: 400 or 404 for what the line would refuse, 409 for a key that is bound, 503."""
+    """Raises `Problem`: 400 or 404 for what the line would refuse, 422 for a key that is bound, 503."""
     job = job_id(prompt.tenant, prompt.idempotency_key or "")
     try:
         expected = expected_state(gateway, prompt, job)
@@ -103,7 +103,7 @@ def expected_state(gateway: Gateway, prompt: PromptSubmitted, job: str) -> JobSt
 
 
 def replayed(known: Row, prompt: PromptSubmitted) -> Row:
-    """The job that this key is bound to, if it was asked for in the same words. Raises `Problem` 409."""
+    """The job that this key is bound to, if it was asked for in the same words. Raises `Problem` 422."""
     if known.state.body_digest != prompt.body_digest:
         message = "this Idempotency-Key was used before with another body: use a new one for a new video"
         raise Problem("idempotency_key_reused", message, "Idempotency-Key")

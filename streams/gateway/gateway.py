@@ -22,6 +22,7 @@ from streams.gateway.intake import Intake
 from streams.gateway.keys import Keys
 from streams.gateway.pace import KEPT, Pace
 from streams.gateway.problems import Problem, not_found
+from streams.gateway.rates import Rates
 from streams.gateway.read_model import ReadModel, Row
 from streams.gateway.retries import Retries
 from streams.gateway.sweeper import Sweeper
@@ -43,6 +44,7 @@ class Gateway:
     delivery: Delivery
     sweeper: Sweeper
     pace: Pace
+    rates: Rates
     retries: Retries = field(default_factory=Retries)
     streams: Counter[str] = field(default_factory=Counter)
     """Open event streams by tenant."""
@@ -50,8 +52,8 @@ class Gateway:
 
     @classmethod
     def open(cls, settings: Settings) -> Gateway:
-        """Raises `ClientError` when the broker does not answer."""
-        url = settings.gateway_database
+        """Raises `ClientError` when the broker does not answer, `UnsafeSettings` for a setting that cannot be."""
+        rates, url = Rates(settings), settings.gateway_database
         model = ReadModel(url) if url else ReadModel.in_folder(settings.data_dir / "gateway" / settings.worker_name)
         keys, hub, pace, delivery = Keys(settings), Hub(), Pace(), Delivery.of(settings)
         sweeper = Sweeper(delivery.store)
@@ -65,7 +67,8 @@ class Gateway:
             pace.learn(state)
         feed.start()
         intake = Intake(settings)
-        return cls(settings, read_bundles(settings.bundles), model, keys, hub, feed, intake, delivery, sweeper, pace)
+        bundles = read_bundles(settings.bundles)
+        return cls(settings, bundles, model, keys, hub, feed, intake, delivery, sweeper, pace, rates)
 
     def close(self) -> None:
         self.intake.close()
@@ -87,10 +90,14 @@ class Gateway:
 
     async def row(self, tenant: str, job: str) -> Row:
         """Raises `Problem` 404, whoever else's it may be."""
-        found = await run_in_threadpool(self.model.get, tenant, job)
+        found = await self.find(tenant, job)
         if found is None:
             raise not_found(job)
         return found
+
+    async def find(self, tenant: str, job: str) -> Row | None:
+        """None unless it is this tenant's and is not deleted."""
+        return await run_in_threadpool(self.model.get, tenant, job)
 
     async def video(self, row: Row) -> Video:
         return await run_in_threadpool(video_of, row, self.model, self.pace)
@@ -111,7 +118,7 @@ bearer = HTTPBearer(auto_error=False, description="an API key: `latentline keys 
 async def tenant_of(
     gateway: TheGateway, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> str:
-    """Whose key the request carries. Raises `Problem`: 401, or 503 while keys and jobs are still being read."""
+    """Whose key the request carries. Raises `Problem`: 401, 429, or 503 while keys and jobs are still being read."""
     if not gateway.feed.is_caught_up:
         raise Problem("starting", "the gateway is still reading what there is of jobs", retry_after=1)
     tenant = gateway.keys.tenant_of(credentials.credentials) if credentials else None
@@ -119,6 +126,7 @@ async def tenant_of(
         why = "it is unknown or revoked" if credentials else "send it as `Authorization: Bearer KEY`"
         headers = {"www-authenticate": "Bearer"}
         raise Problem("invalid_api_key", f"no valid API key: {why}", headers=headers)
+    gateway.rates.request(tenant)
     return tenant
 
 

@@ -13,9 +13,11 @@ import uvicorn
 from streams import health, log
 from streams.client.errors import ClientError
 from streams.gateway.app import make_app
+from streams.gateway.cors import shared
 from streams.gateway.gateway import Gateway
 from streams.gateway.keys import UnsafeSettings, check_mode
 from streams.gateway.outer import Outer
+from streams.gateway.patience import LARGEST_HEAD, Patient
 from streams.settings import Settings
 
 GOODBYE_S = 5
@@ -52,10 +54,12 @@ def run_gateway(settings: Settings) -> int:
 def server_of(settings: Settings, gateway: Gateway) -> Server:
     app = make_app()
     app.state.gateway = gateway
+    served = Outer(shared(app, settings), settings.gateway_body_bytes)
     return Server(
         uvicorn.Config(
-            Outer(app), settings.gateway_host, settings.gateway_port, log_config=None, access_log=False,
-            lifespan="off", server_header=False, timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=GOODBYE_S,
+            served, settings.gateway_host, settings.gateway_port, http=Patient, log_config=None, access_log=False,
+            h11_max_incomplete_event_size=LARGEST_HEAD, lifespan="off", server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=GOODBYE_S,
         )
     )  # fmt: skip
 

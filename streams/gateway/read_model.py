@@ -37,6 +37,8 @@ from streams.gateway.tables import JOBS, OFFSETS, SOURCE, metadata
 
 CONNECTIONS = 40
 """As many as there are threads for requests."""
+OPENING = 0x6C61_7465
+"""The advisory lock of who opens the database."""
 Position = tuple[str, int]
 """Topic and partition."""
 
@@ -88,10 +90,12 @@ class ReadModel:
     """Every call may be made from any thread."""
 
     def __init__(self, url: str) -> None:
-        self._engine = create_engine(url, pool_size=CONNECTIONS)
+        self._engine = create_engine(url, pool_size=CONNECTIONS, pool_pre_ping=not url.startswith("sqlite"))
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _tune)
-        metadata.create_all(self._engine)
+        with self._engine.begin() as connection:
+            _alone(connection)
+            metadata.create_all(connection)
 
     @classmethod
     def in_folder(cls, folder: Path) -> ReadModel:
@@ -106,6 +110,7 @@ class ReadModel:
     def open_source(self, name: str, oldest: float) -> dict[Position, int]:
         """Where to go on reading. Everything is wiped first if it is of another log, or was read before `oldest`."""
         with self._engine.begin() as connection:
+            _alone(connection)
             known = connection.execute(select(SOURCE.c.read_at).where(SOURCE.c.name == name)).scalar()
             if known is None or known < oldest:
                 for table in (JOBS, OFFSETS, SOURCE):
@@ -116,13 +121,15 @@ class ReadModel:
 
     def take(self, batch: Batch, now: float) -> None:
         with self._engine.begin() as connection:
+            # First, so that it holds back every other feed of this database: two that update the same jobs in another
+            # order would wait for each other.
+            connection.execute(update(SOURCE).values(read_at=now))
             if batch.forgotten:
                 connection.execute(delete(JOBS).where(JOBS.c.job.in_(batch.forgotten)))
             _put(connection, self._engine, [_values(state, data) for state, data in batch.states.values()])
             for job, step in batch.steps.items():
                 connection.execute(_stepped(step, batch.percents[job]))
             _advance(connection, self._engine, batch.offsets)
-            connection.execute(update(SOURCE).values(read_at=now))
 
     def expect(self, state: JobState) -> None:
         """A job of which `jobs` is still to tell."""
@@ -138,6 +145,9 @@ class ReadModel:
 
     def find(self, job: str) -> Row | None:
         """Whoever's it is, and also when it is deleted."""
+        if "\0" in job:
+            # PostgreSQL refuses to look for it.
+            return None
         with self._engine.connect() as connection:
             found = connection.execute(select(JOBS).where(JOBS.c.job == job)).one_or_none()
         return None if found is None else _row(found)
@@ -199,6 +209,12 @@ def _tune(connection: Any, record: object) -> None:
     cursor.close()
 
 
+def _alone(connection: Connection) -> None:
+    """One gateway at a time opens a database that several share: PostgreSQL fails who makes a table twice."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(OPENING)))
+
+
 def _insert(engine: Engine) -> Any:
     return postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
 
@@ -220,7 +236,10 @@ def _put(connection: Connection, engine: Engine, rows: Sequence[Mapping[str, Any
     changed = {name: new[name] for name in ("version", "status", "stage", "priority", "accepted_at", "state")}
     kept = {"percent": _greater(new.percent), "hidden": or_(JOBS.c.hidden, new.hidden)}
     connection.execute(
-        statement.on_conflict_do_update([JOBS.c.job], set_=changed | kept, where=new.version > JOBS.c.version), rows
+        statement.on_conflict_do_update(
+            index_elements=[JOBS.c.job], set_=changed | kept, where=new.version > JOBS.c.version
+        ),
+        rows,
     )
 
 
@@ -231,7 +250,9 @@ def _advance(connection: Connection, engine: Engine, offsets: Mapping[Position, 
     statement = _insert(engine)(OFFSETS)
     new, same = statement.excluded.next, [OFFSETS.c.topic, OFFSETS.c.partition]
     rows = [{"topic": topic, "partition": partition, "next": next_} for (topic, partition), next_ in offsets.items()]
-    connection.execute(statement.on_conflict_do_update(same, set_={"next": new}, where=new > OFFSETS.c.next), rows)
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=same, set_={"next": new}, where=new > OFFSETS.c.next), rows
+    )
 
 
 def _greater(percent: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table
 
 metadata = MetaData()
 JOBS = Table(
@@ -10,14 +10,14 @@ JOBS = Table(
     metadata,
     Column("job", String, primary_key=True),
     Column("tenant", String, nullable=False),
-    Column("version", Integer, nullable=False),
+    Column("version", BigInteger, nullable=False),
     Column("status", String, nullable=False),
     Column("stage", String),
     Column("priority", Integer, nullable=False),
     Column("accepted_at", Float(53), nullable=False),
     Column("hidden", Boolean, nullable=False),
     Column("percent", Integer, nullable=False),
-    Column("step_lease", Integer),
+    Column("step_lease", BigInteger),
     Column("step", Integer),
     Column("steps", Integer),
     Column("step_seconds", Float),
@@ -30,7 +30,7 @@ OFFSETS = Table(
     metadata,
     Column("topic", String, primary_key=True),
     Column("partition", Integer, primary_key=True),
-    Column("next", Integer, nullable=False),
+    Column("next", BigInteger, nullable=False),
 )
 SOURCE = Table(
     "source",

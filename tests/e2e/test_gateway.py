@@ -96,7 +96,7 @@ def test_both_encodings_are_one_request_and_a_key_is_one_job(http: httpx.Client,
     assert (first.status_code, again.status_code, first.json()["id"]) == (200, 200, again.json()["id"])
     assert http.get("/videos", params={"limit": 1}).json()["first_id"] == first.json()["id"]
     other = http.post("/videos", json={"prompt": PROMPT}, headers=key)
-    assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_key_reused")
+    assert (other.status_code, other.json()["error"]["code"]) == (422, "idempotency_key_reused")
     assert other.headers["x-should-retry"] == "false"
     line_of_all.wait_for(first.json()["id"])
     with tail(line_of_all.settings, PROMPTS) as prompts:
