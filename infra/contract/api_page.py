@@ -19,7 +19,7 @@ Every request but the page's carries `Authorization: Bearer KEY`: `latentline ke
 up` prints the one of development. Another tenant's video is 404 everywhere.
 
 - A create is answered once the broker has it for good; with an `Idempotency-Key` it may be repeated for as long as the
-  line remembers its job (8 days), and is one job. The same key with another body is 409. Silent retries of the official
+  line remembers its job (8 days), and is one job. The same key with another body is 422. Silent retries of the official
   client (`x-stainless-retry-count`) within a minute are the same call without one.
 - Bodies are JSON or forms, with the same fields in both; nested ones are `metadata[order]=7` in a form.
 - An error is `{"error": {"message", "type", "code", "param"}}`; `x-should-retry` and `retry-after` say whether to try

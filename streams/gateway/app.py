@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from schemas.errors import shorten
 from streams.gateway import content, page, routes, stream
-from streams.gateway.problems import Problem, away
+from streams.gateway.problems import ANSWERS, Problem, away
 
 ABOUT = """\
 Videos from words, in the shape of OpenAI's Videos API: its clients work unchanged. What the line knows beyond that is
@@ -23,7 +23,7 @@ def make_app() -> FastAPI:
     """Its routes find their `Gateway` in `app.state.gateway`."""
     app = FastAPI(title="latentline", version="1", description=ABOUT, docs_url=None, redoc_url=None)
     for router in (routes.router, content.router, stream.router, page.router):
-        app.include_router(router)
+        app.include_router(router, responses=ANSWERS)
     app.add_exception_handler(Problem, told)
     app.add_exception_handler(RequestValidationError, told_of_parameter)
     app.add_exception_handler(HTTPException, told_by_framework)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from schemas.errors import InvalidJob, shorten
 
@@ -44,6 +44,24 @@ CODES: dict[str, tuple[int, str]] = {
 """Every code with its status and its meaning."""
 
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+class ErrorDetail(BaseModel):
+    message: str
+    type: str
+    code: str
+    param: str | None = Field(description="the field, parameter or header that is wrong")
+
+
+class ErrorAnswer(BaseModel):
+    error: ErrorDetail
+
+
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorAnswer, "description": "what is asked for cannot be done: `code` says why"},
+    "5XX": {"model": ErrorAnswer, "description": "this server cannot do it now, or at all"},
+}
+"""Every route's, for the OpenAPI document."""
 
 
 class Problem(Exception):

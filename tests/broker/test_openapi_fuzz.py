@@ -1,0 +1,45 @@
+"""The service against its own OpenAPI document, by schemathesis."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from streams.settings import DEFAULT_KEY
+from tests.processes import Service
+
+pytestmark = pytest.mark.broker
+
+ALWAYS = ("--phases", "examples,coverage,fuzzing", "--no-color", "--generation-database", "none")
+# A stream of events ends with its job, and here no job ends.
+LEFT_OUT = ("--exclude-path-regex", "/events$")
+
+
+def fuzz(entrance: Service, *more: str, seconds: float) -> None:
+    url = f"http://127.0.0.1:{entrance.settings.gateway_port}"
+    words = (
+        "run",
+        f"{url}/openapi.json",
+        "--header",
+        f"Authorization: Bearer {DEFAULT_KEY}",
+        *ALWAYS,
+        *LEFT_OUT,
+        *more,
+    )
+    ran = subprocess.run(
+        [sys.executable, "-m", "schemathesis.cli", *words], capture_output=True, text=True, timeout=seconds
+    )
+    assert ran.returncode == 0, ran.stdout[-6000:] + ran.stderr[-2000:]
+    assert entrance.is_ready
+
+
+def test_what_the_document_says_is_what_the_service_does(entrance: Service) -> None:
+    fuzz(entrance, "--max-examples", "3", "--generation-deterministic", seconds=120)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_what_the_document_says_at_length(entrance: Service) -> None:
+    fuzz(entrance, "--max-examples", "200", seconds=580)
