@@ -44,7 +44,8 @@ down: setup ## stop it; its data stays
 test: setup ## all tests but the long ones, on a real broker and store that they start themselves
 	@$(BIN)/python -m pytest
 
-test-long: setup ## the tests that take minutes: outages of full length, every cut of a denoise, large simulations
+test-long: test-deps ## the tests that take minutes: outages of full length, every cut of a denoise, large simulations
+	@$(BIN)/python -m tests.clients litellm
 	@$(BIN)/python -m pytest -m long
 
 sim-million: setup ## the coordinator's core in virtual time: 10,000 workers, 1,000,000 jobs, faults (half an hour)
@@ -53,8 +54,8 @@ sim-million: setup ## the coordinator's core in virtual time: 10,000 workers, 1,
 mutations: setup ## break each promise on purpose and see a test notice; writes docs/reliability.md (minutes)
 	@$(BIN)/python -m tests.mutations.run
 
-test-deps: setup ## system packages that tests need beyond make setup (none yet)
-	@echo "nothing beyond make setup is needed"
+test-deps: setup ## what tests need beyond make setup: the official client in three versions, each in its own environment
+	@$(BIN)/python -m tests.clients
 
 chaos: setup ## kill everything, often, then audit: make chaos SEED=1 JOBS=500 MINUTES=20
 	@$(BIN)/python -m tests.chaos.run --seed $(SEED) --jobs $(JOBS) --minutes $(MINUTES)

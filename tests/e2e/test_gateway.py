@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import signal
-import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Thread
 from typing import Any
 
 import httpx
@@ -20,6 +16,7 @@ from infra.local import ports
 from stages.video import probe
 from streams.settings import DEFAULT_KEY
 from streams.topics import PROMPTS
+from tests.clients.relay import troubled
 from tests.e2e.conftest import Line
 from tests.e2e.test_cli import objects, run
 from tests.processes import Service, services, states_of, tail
@@ -105,42 +102,9 @@ def test_both_encodings_are_one_request_and_a_key_is_one_job(http: httpx.Client,
     assert len(asked) == 1
 
 
-@contextmanager
-def cutting(port: int, cuts: int) -> Iterator[int]:
-    """A way to the gateway that hears its first answers and then hangs up without passing them on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = Thread(target=serve_cut, args=(server, port, cuts), daemon=True)
-        thread.start()
-        yield server.getsockname()[1]
-    thread.join(10)
-
-
-def serve_cut(server: socket.socket, port: int, cuts: int) -> None:
-    for number in range(cuts + 1):
-        inward, _ = server.accept()
-        with inward, socket.create_connection(("127.0.0.1", port)) as outward:
-            request = b""
-            while b"--\r\n" not in request and b"}" not in request:
-                request += inward.recv(65536)
-            outward.sendall(request)
-            answer = whole_answer(outward)
-            if number == cuts:
-                inward.sendall(answer)
-
-
-def whole_answer(connection: socket.socket) -> bytes:
-    answer = b""
-    while True:
-        answer += connection.recv(65536)
-        head, end, body = answer.partition(b"\r\n\r\n")
-        length = re.search(rb"content-length: (\d+)", head)
-        if end and length and len(body) >= int(length[1]):
-            return answer
-
-
 def test_a_call_whose_connections_are_cut_is_one_job(gateway: Service, line_of_all: Line) -> None:
     with (
-        cutting(gateway.settings.gateway_port, cuts=2) as port,
+        troubled(gateway.settings.gateway_port, 2) as port,
         openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=DEFAULT_KEY) as client,
     ):
         made = client.videos.create(prompt=PROMPT, extra_body={"seed": 63})

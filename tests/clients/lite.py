@@ -1,0 +1,25 @@
+"""The same API through LiteLLM's video calls: a second opinion. Run by its own Python."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import uuid
+
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+import litellm
+
+given = json.loads(sys.argv[1])
+access = {"api_base": given["url"], "api_key": given["key"], "custom_llm_provider": "openai"}
+prompt = f"a white square moving up on a purple background, {uuid.uuid4().hex}"
+video = litellm.video_generation(prompt=prompt, model="openai/tiny", **access)
+deadline = time.monotonic() + 120
+while video.status in ("queued", "in_progress"):
+    assert time.monotonic() < deadline, video
+    time.sleep(1)
+    video = litellm.video_status(video_id=video.id, **access)
+assert video.status == "completed", video
+assert litellm.video_content(video_id=video.id, **access)[4:8] == b"ftyp"
+print(json.dumps({"video": None}))
