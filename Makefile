@@ -10,7 +10,7 @@ SEED ?= 1
 JOBS ?= 500
 MINUTES ?= 20
 
-.PHONY: help setup demo up down test test-long test-deps sim-million mutations chaos chaos-short bench-coordinator bench-line bench-checkpoint lint format lock train-tiny judge-tiny clean
+.PHONY: help setup demo up down test test-long test-deps sim-million mutations chaos chaos-short bench-coordinator bench-line bench-gateway bench-checkpoint lint format lock train-tiny judge-tiny clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | sort | awk -F'\t' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -76,6 +76,9 @@ bench-coordinator: setup ## job transitions a second through a real broker; writ
 
 bench-line: setup ## what the line costs, against in-process diffusers; writes docs/benchmarks.md (minutes)
 	@$(BIN)/python -m tests.bench.line
+
+bench-gateway: setup ## creates, reads and event streams of the gateway beside a bare route; writes docs/benchmarks.md (minutes)
+	@$(BIN)/python -m tests.bench.gateway
 
 bench-checkpoint: setup ## what checkpoints cost and save; writes docs/benchmarks.md (five minutes)
 	@$(BIN)/python -m tests.bench.checkpoint

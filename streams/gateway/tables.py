@@ -23,7 +23,8 @@ JOBS = Table(
     Column("step_seconds", Float),
     Column("state", LargeBinary, nullable=False),
     Index("jobs_of_a_tenant", "tenant", "accepted_at", "job"),
-    Index("jobs_by_status", "status", "stage"),
+    # All that the place in a queue asks, so that it is counted without looking at jobs.
+    Index("jobs_in_queues", "status", "stage", "hidden", "priority", "accepted_at"),
 )
 OFFSETS = Table(
     "offsets",
