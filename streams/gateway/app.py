@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match, Route
 
 from schemas.errors import shorten
 from streams.gateway import content, page, routes, stream
@@ -16,13 +19,16 @@ from streams.gateway.problems import ANSWERS, Problem, away
 ABOUT = """\
 Videos from words, in the shape of OpenAI's Videos API: its clients work unchanged. What the line knows beyond that is
 under `x_latentline`. An accepted request is durable: it ends as `completed` or as `failed` with a reason."""
+ROUTERS = (routes.router, content.router, stream.router, page.router)
 CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
 def make_app() -> FastAPI:
     """Its routes find their `Gateway` in `app.state.gateway`."""
-    app = FastAPI(title="latentline", version="1", description=ABOUT, docs_url=None, redoc_url=None)
-    for router in (routes.router, content.router, stream.router, page.router):
+    app = FastAPI(
+        title="latentline", version="1", description=ABOUT, docs_url=None, redoc_url=None, redirect_slashes=False
+    )  # fmt: skip
+    for router in ROUTERS:
         app.include_router(router, responses=ANSWERS)
     app.add_exception_handler(Problem, told)
     app.add_exception_handler(RequestValidationError, told_of_parameter)
@@ -52,9 +58,20 @@ async def told_of_parameter(request: Request, error: Exception) -> Response:
 async def told_by_framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(allowed(request)))
     code = CODES.get(error.status_code, "invalid_request")
     message = f"{request.method} {shorten(request.url.path)}: {error.detail}"
     return answer(Problem(code, message, headers=headers, status=error.status_code))
+
+
+def allowed(request: Request) -> set[str]:
+    """Methods of every route of this path, where the framework names those of the first."""
+    routes = chain.from_iterable(router.routes for router in ROUTERS)
+    return {
+        method for route in routes if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }  # fmt: skip
 
 
 async def told_to_nobody(request: Request, error: Exception) -> Response:

@@ -153,17 +153,17 @@ def parsed_json(body: bytes, param: str | None = None) -> Any:
 
 
 def folded(pairs: Iterable[tuple[str, str | UploadFile]]) -> dict[str, Any]:
-    """Bracketed keys as nested values. A file keeps only its name: no field of ours takes one."""
+    """Bracketed keys as nested values. A file stays one: no field takes it for its text."""
     fields: dict[str, Any] = {}
     for key, value in pairs:
         path = [part.strip("[]") for part in KEY.findall(key)]
         if "".join(KEY.findall(key)) != key or not path or not path[0] or len(path) > DEEPEST:
             raise Problem("unknown_parameter", f"there is no parameter {key[:80]!r}", key[:80])
-        put(fields, path, value if isinstance(value, str) else f"file {value.filename}", key)
+        put(fields, path, value, key)
     return fields
 
 
-def put(fields: dict[str, Any], path: list[str], value: str, key: str) -> None:
+def put(fields: dict[str, Any], path: list[str], value: str | UploadFile, key: str) -> None:
     inner: Any = fields
     for part, following in pairwise(path):
         inner = inner.setdefault(part, [] if following == "" else {}) if isinstance(inner, dict) else None

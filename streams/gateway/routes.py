@@ -73,8 +73,8 @@ async def list_videos(
     order: Annotated[Order, Query(description="by when they were accepted")] = "desc",
 ) -> Response:
     await until_listed(gateway, tenant)
-    mark = None if after is None else await run_in_threadpool(gateway.model.find, after)
-    if after is not None and (mark is None or mark.state.tenant != tenant):
+    mark = await run_in_threadpool(gateway.model.find, after) if after else None
+    if after and (mark is None or mark.state.tenant != tenant):
         raise Problem("invalid_value", f"after = {shorten(after)}: there is no such video", "after")
     rows, has_more = await run_in_threadpool(gateway.model.page, tenant, mark, limit, order == "desc")
     data = await gateway.videos(rows)

@@ -6,6 +6,7 @@ import itertools
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -42,7 +43,8 @@ def spoken(entrance: Service, *pieces: bytes, ends: bool = False) -> tuple[int, 
         for piece in pieces:
             connection.sendall(piece)
         if ends:
-            connection.shutdown(socket.SHUT_WR)
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_WR)
         answer = b"".join(iter(lambda: received(connection), b""))
     head, _, body = answer.partition(b"\r\n\r\n")
     words = head.split()
@@ -66,9 +68,6 @@ def head(kind: str = "application/json", *more: str) -> bytes:
 @pytest.mark.parametrize(
     ("pieces", "expected"),
     [
-        # A length of a gigabyte is believed, and nothing of it read.
-        ([head(FORM, f"content-length: {GIGABYTE}"), b"--x\r\n"], {(413, "request_too_large")}),
-        ([head("application/json", f"content-length: {GIGABYTE}")], {(413, "request_too_large")}),
         # Bodies that end before they should: there is nobody left to answer.
         ([head(FORM, "content-length: 500"), PART.format(name="prompt", value="a cat").encode()], {(0, ""), (400, "")}),
         ([head("application/json", "content-length: 500"), b'{"prompt"'], {(0, ""), (400, "")}),
@@ -84,6 +83,11 @@ def test_broken_bytes(
     entrance: Service, http: httpx.Client, pieces: list[bytes], expected: set[tuple[int, str]]
 ) -> None:
     assert spoken(entrance, *pieces, ends=True) in expected
+
+
+@pytest.mark.parametrize("kind", ["application/json", FORM])
+def test_a_length_of_a_gigabyte_is_believed(entrance: Service, http: httpx.Client, kind: str) -> None:
+    assert spoken(entrance, head(kind, f"content-length: {GIGABYTE}")) == (413, "request_too_large")
 
 
 def test_a_gigabyte_in_chunks_is_cut_off_at_the_limit(entrance: Service, http: httpx.Client) -> None:
@@ -147,7 +151,7 @@ HOSTILE: list[tuple[str, Any]] = [
     ("deep", b"[" * 100_000), ("deep object", b'{"a":' * 5000), ("number", b'{"prompt": "a", "seed": 1e999}'),
     ("large number", b'{"prompt": "a", "seed": ' + b"9" * 5000 + b"}"),
     ("wide", orjson.dumps({str(n): n for n in range(20_000)})),
-    ("same twice", b'{"prompt": "a", "prompt": 7}'), ("nan", b'{"prompt": "a", "guidance_scale": NaN}'),
+    ("nan", b'{"prompt": "a", "guidance_scale": NaN}'),
     ("utf-16", '{"prompt": "a"}'.encode("utf-16")), ("long prompt", orjson.dumps({"prompt": "a" * 1_000_000})),
     ("empty", b""), ("null", b"null"), ("text", b'"prompt"'),
 ]  # fmt: skip

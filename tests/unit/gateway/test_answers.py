@@ -100,3 +100,9 @@ def test_the_page_needs_no_key_and_loads_nothing_from_elsewhere(gateway: Gateway
         assert asked(gateway, "GET", f"/{name}", key=None).status_code == 200
     assert "//" not in page.text.replace("<!doctype html>", "")
     assert asked(gateway, "GET", "/secrets", key=None).status_code == 404
+
+
+def test_a_refused_method_says_which_there_are(gateway: Gateway) -> None:
+    for path, methods in (("/v1/videos", "GET, POST"), (SOME, "DELETE, GET"), (f"{SOME}/content", "GET, HEAD")):
+        answer = asked(gateway, "PATCH", path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, methods)
