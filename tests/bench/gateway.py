@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import cast
 
+import httpx
 import orjson
 import psutil
 from confluent_kafka import Producer
@@ -38,7 +39,7 @@ from schemas.stage import STAGES
 from streams import clients
 from streams.gateway.creating import expected_state
 from streams.gateway.gateway import Gateway
-from streams.settings import Settings
+from streams.settings import DEFAULT_KEY, Settings
 from streams.topics import JOBS, Topic
 from tests.bench.load import Load, Request, percentile
 from tests.bench.report import last_line, table, write_section
@@ -104,21 +105,16 @@ def filled(line: Line, gateway: Service, jobs: int) -> dict[str, float]:
     process = psutil.Process(pid_of(gateway))
     early, began = jobs // 5, time.perf_counter()
     line.fill(range(early))
-    load = Load(gateway.settings.gateway_port)
+    base = f"http://127.0.0.1:{gateway.settings.gateway_port}/v1/videos"
 
-    async def has(number: int) -> bool:
-        try:
-            await load.ask(Request(f"/v1/videos/{name_of(number)}"))
-        except AssertionError:
-            return False
-        finally:
-            load.close()
-        return True
+    def has(number: int) -> bool:
+        answer = httpx.get(f"{base}/{name_of(number)}", headers={"authorization": f"Bearer {DEFAULT_KEY}"})
+        return answer.status_code == 200
 
-    eventually(lambda: asyncio.run(has(early - 1)), 120, 0.2)
+    eventually(lambda: has(early - 1), 120, 0.2)
     at_first = process.memory_info().rss / 2**20
     line.fill(range(early, jobs))
-    eventually(lambda: asyncio.run(has(jobs - 1)), 180, 0.2)
+    eventually(lambda: has(jobs - 1), 180, 0.2)
     rate = jobs / (time.perf_counter() - began)
     return {"mib_at_fifth": at_first, "mib_at_all": process.memory_info().rss / 2**20, "fed_per_s": rate}
 
@@ -134,28 +130,28 @@ def create_of(number: int) -> Request:
 
 async def creates(gateway: int, bare: int) -> tuple[list[float], list[float], float, float]:
     """Latencies of both, one after the other in pairs; then how many a second each makes of 16 clients at once."""
-    sides = Load(gateway), Load(bare)
     times: tuple[list[float], list[float]] = [], []
-    for number in range(-20, PAIRS):
-        for load, seconds in zip(sides, times, strict=True):
-            taken = await load.timed(create_of(number))
-            if number >= 0:
-                seconds.append(taken)
-    rates = [await load.at_full_speed(create_of, 16, SPEED_S) for load in sides]
-    for load in sides:
-        load.close()
+    async with Load(gateway) as ours, Load(bare) as theirs:
+        sides = ours, theirs
+        for number in range(-20, PAIRS):
+            for load, seconds in zip(sides, times, strict=True):
+                taken = await load.timed(create_of(number))
+                if number >= 0:
+                    seconds.append(taken)
+        rates = [await load.at_full_speed(create_of, 16, SPEED_S) for load in sides]
     return *times, rates[0], rates[1]
 
 
 async def reads(port: int, jobs: int) -> tuple[list[float], list[float]]:
-    load = Load(port)
-    retrieves = await load.at_rate(lambda number: Request(f"/v1/videos/{name_of(number * 31 % jobs)}"), RATE, RETRIEVES)
-    lists = []
-    for number in range(LISTS):
-        place = "" if number % 2 else f"&after={name_of(number * 331 % jobs)}"
-        lists.append(await load.timed(Request(f"/v1/videos?limit=20{place}")))
-    load.close()
-    return retrieves, lists
+    def retrieve(number: int) -> Request:
+        return Request(f"/v1/videos/{name_of(number * 31 % jobs)}")
+
+    def page(number: int) -> Request:
+        return Request("/v1/videos?limit=20" + ("" if number % 2 else f"&after={name_of(number * 331 % jobs)}"))
+
+    async with Load(port) as load:
+        retrieves = await load.at_rate(retrieve, RATE, RETRIEVES)
+        return retrieves, [await load.timed(page(number)) for number in range(LISTS)]
 
 
 @dataclass
@@ -206,21 +202,17 @@ def bare_route(settings: Settings) -> Iterator[int]:
     environment = {**os.environ, **environment_of(settings)}
     with psutil.Popen([sys.executable, "-m", "tests.bench.bare", str(port)], env=environment) as process:
         try:
-            load = Load(port)
-            eventually(lambda: answers(load))
+            eventually(lambda: is_up(port))
             yield port
         finally:
             process.kill()
 
 
-def answers(load: Load) -> bool:
+def is_up(port: int) -> bool:
     try:
-        asyncio.run(load.ask(create_of(0)))
-    except OSError:
+        return httpx.post(f"http://127.0.0.1:{port}/v1/videos", content=create_of(0).body).status_code == 200
+    except httpx.TransportError:
         return False
-    finally:
-        load.close()
-    return True
 
 
 def measure(settings: Settings, jobs: int, streams: int) -> tuple[dict[str, object], str]:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 from streams.settings import DEFAULT_KEY
 
@@ -70,10 +71,12 @@ class Load:
 
         return sum(await asyncio.gather(*(one() for _ in range(clients)))) / seconds
 
-    def close(self) -> None:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
         for _, writer in self._free:
             writer.close()
-        self._free.clear()
 
 
 def percentile(seconds: Sequence[float], percent: float) -> float:
