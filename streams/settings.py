@@ -91,7 +91,9 @@ class Settings(BaseSettings):
     views_port: int = Field(8084, ge=0, le=65535, description="port of the views' read-only JSON")
     gateway_host: str = Field("127.0.0.1", description="address of the HTTP gateway")
     gateway_port: int = Field(8080, ge=0, le=65535, description="port of the HTTP gateway")
-    gateway_database: str = Field("", description="SQLAlchemy URL of its read model; empty = SQLite in data_dir")
+    gateway_database: SecretStr = Field(
+        SecretStr(""), description="SQLAlchemy URL of its read model; empty = SQLite in data_dir"
+    )
     gateway_delivery: Literal["proxy", "redirect"] = Field(
         "proxy", description="videos come through the gateway, or by a signed link to the store"
     )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Self
 
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
@@ -24,30 +23,59 @@ SOMEBODY: dict[str, Any] = {"user": "nobody", "group": "nogroup", "extra_groups"
 FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "listen_addresses=")
 
 
-@contextmanager
-def postgres() -> Iterator[str]:
-    """The SQLAlchemy URL of an empty database."""
-    # Not in pytest's folder, which is closed to others than its owner; nor in the environment, which may be.
-    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        bin_ = copied(folder) / "bin"
+class Postgres:
+    """One server with an empty database. `url` is for SQLAlchemy, and the same after a `stop` and a `start`."""
+
+    def __init__(self) -> None:
+        # Not in pytest's folder, which is closed to others than its owner; nor in the environment, which may be.
+        self._folder = TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True)
+        self._path = Path(self._folder.name)
+        self._path.chmod(0o755)
+        self._bin = copied(self._path) / "bin"
+        self.url = f"postgresql+psycopg://latentline@/postgres?host={self._path / 'socket'}"
         for owned in ("data", "socket"):
-            (folder / owned).mkdir()
+            (self._path / owned).mkdir()
             if SOMEBODY:
-                shutil.chown(folder / owned, SOMEBODY["user"], SOMEBODY["group"])
-        data = str(folder / "data")
-        made = [str(bin_ / "initdb"), "-D", data, "-U", "latentline", "--auth=trust", "--no-sync", "-E", "UTF8"]
-        subprocess.run([*made, "--locale=C"], check=True, capture_output=True, cwd=folder, timeout=60, **SOMEBODY)
+                shutil.chown(self._path / owned, SOMEBODY["user"], SOMEBODY["group"])
+        made = [str(self._bin / "initdb"), "-D", str(self._path / "data"), "-U", "latentline", "--auth=trust"]
+        self._run([*made, "--no-sync", "-E", "UTF8", "--locale=C"]).wait(60)
+        self._server: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+        self._folder.cleanup()
+
+    def start(self) -> None:
         words = [word for setting in FAST for word in ("-c", setting)]
-        with subprocess.Popen(
-            [bin_ / "postgres", "-D", data, "-k", folder / "socket", *words],
-            cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **SOMEBODY,
-        ) as server:  # fmt: skip
-            try:
-                yield answering(f"postgresql+psycopg://latentline@/postgres?host={folder / 'socket'}", server)
-            finally:
-                server.terminate()
+        place = ["-D", str(self._path / "data"), "-k", str(self._path / "socket")]
+        self._server = self._run([str(self._bin / "postgres"), *place, *words])
+        eventually(self._answers)
+
+    def stop(self) -> None:
+        """At once, with its connections."""
+        if self._server is not None:
+            self._server.send_signal(signal.SIGINT)
+            self._server.wait(30)
+
+    def _run(self, words: list[str]) -> subprocess.Popen[bytes]:
+        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(words, cwd=self._path, **quiet, **SOMEBODY)
+
+    def _answers(self) -> bool:
+        assert self._server is not None
+        assert self._server.poll() is None, "PostgreSQL has ended"
+        engine = create_engine(self.url)
+        try:
+            with engine.connect() as connection:
+                return bool(connection.execute(text("select 1")).scalar())
+        except OperationalError:
+            return False
+        finally:
+            engine.dispose()
 
 
 def copied(folder: Path) -> Path:
@@ -58,19 +86,3 @@ def copied(folder: Path) -> Path:
     package = Path(spec.origin).parent
     shutil.copytree(package.with_name(f"{WHEEL}.libs"), folder / f"{WHEEL}.libs")
     return Path(shutil.copytree(package / "pginstall", folder / WHEEL / "pginstall", symlinks=True, ignore=NEEDED))
-
-
-def answering(url: str, server: subprocess.Popen[bytes]) -> str:
-    engine = create_engine(url)
-
-    def answers() -> bool:
-        assert server.poll() is None, "PostgreSQL has ended"
-        try:
-            with engine.connect() as connection:
-                return bool(connection.execute(text("select 1")).scalar())
-        except OperationalError:
-            return False
-
-    eventually(answers)
-    engine.dispose()
-    return url

@@ -52,8 +52,9 @@ class Gateway:
 
     @classmethod
     def open(cls, settings: Settings) -> Gateway:
-        """Raises `ClientError` when the broker does not answer, `UnsafeSettings` for a setting that cannot be."""
-        rates, url = Rates(settings), settings.gateway_database
+        """Raises `ClientError` when the broker does not answer, `UnsafeSettings` for a setting that cannot be,
+        `SQLAlchemyError` for a database that cannot be opened."""
+        rates, url = Rates(settings), settings.gateway_database.get_secret_value()
         model = ReadModel(url) if url else ReadModel.in_folder(settings.data_dir / "gateway" / settings.worker_name)
         keys, hub, pace, delivery = Keys(settings), Hub(), Pace(), Delivery.of(settings)
         sweeper = Sweeper(delivery.store)

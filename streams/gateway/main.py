@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import structlog
 import uvicorn
+from sqlalchemy.exc import SQLAlchemyError
 
 from streams import health, log
 from streams.client.errors import ClientError
@@ -40,7 +41,7 @@ def run_gateway(settings: Settings) -> int:
     try:
         check_mode(settings)
         gateway = Gateway.open(settings)
-    except (UnsafeSettings, ClientError) as error:
+    except (UnsafeSettings, ClientError, SQLAlchemyError) as error:
         logger.error("the gateway cannot start", error=str(error))
         return 1
     server = server_of(settings, gateway)

@@ -13,14 +13,14 @@ from schemas.job import JobStatus
 from schemas.stage import Stage
 from streams.gateway.read_model import Batch, ReadModel, Row
 from streams.gateway.tables import metadata
-from tests.postgres import postgres
+from tests.postgres import Postgres
 from tests.unit.gateway.samples import NOW, job, running, step_of, taken, with_done
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    with postgres() as url:
-        yield url
+    with Postgres() as server:
+        yield server.url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
