@@ -20,6 +20,7 @@ from streams.gateway.feed import Feed
 from streams.gateway.hub import Hub
 from streams.gateway.intake import Intake
 from streams.gateway.keys import Keys
+from streams.gateway.looks import Looks, Seen
 from streams.gateway.pace import KEPT, Pace
 from streams.gateway.problems import Problem, not_found
 from streams.gateway.rates import Rates
@@ -48,7 +49,11 @@ class Gateway:
     retries: Retries = field(default_factory=Retries)
     streams: Counter[str] = field(default_factory=Counter)
     """Open event streams by tenant."""
+    looks: Looks = field(init=False)
     _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+
+    def __post_init__(self) -> None:
+        self.looks = Looks(self._look)
 
     @classmethod
     def open(cls, settings: Settings) -> Gateway:
@@ -99,6 +104,17 @@ class Gateway:
     async def find(self, tenant: str, job: str) -> Row | None:
         """None unless it is this tenant's and is not deleted."""
         return await run_in_threadpool(self.model.get, tenant, job)
+
+    async def _look(self, tenant: str, job: str) -> Seen | None:
+        def look() -> Seen | None:
+            row = self.model.get(tenant, job)
+            return None if row is None else Seen(row, video_of(row, self.model, self.pace))
+
+        return await run_in_threadpool(look)
+
+    async def seen(self, tenant: str, job: str) -> Seen | None:
+        """What all who follow this job are told now."""
+        return await self.looks.at(tenant, job, self.hub.told)
 
     async def video(self, row: Row) -> Video:
         return await run_in_threadpool(video_of, row, self.model, self.pace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,6 +81,9 @@ async def serve(server: Server, gateway: Gateway) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     gateway.hub.open()
+    # What lives as long as the process is not looked through again and again: a full collection would stall requests.
+    gc.collect()
+    gc.freeze()
     gateway.on_failed(lambda: loop.call_soon_threadsafe(fail))
     try:
         await server.serve()

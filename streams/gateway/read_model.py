@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Engine,
     ScalarSelect,
     and_,
     bindparam,
@@ -145,15 +145,15 @@ class ReadModel:
             connection.execute(update(SOURCE).values(read_at=now))
             if batch.forgotten:
                 connection.execute(delete(JOBS).where(JOBS.c.job.in_(batch.forgotten)))
-            _put(connection, self._engine, [_values(state, data) for state, data in batch.states.values()])
+            _put(connection, [_values(state, data) for state, data in batch.states.values()])
             for job, step in batch.steps.items():
                 connection.execute(_stepped(step, batch.percents[job]))
-            _advance(connection, self._engine, batch.offsets)
+            _advance(connection, batch.offsets)
 
     def expect(self, state: JobState) -> None:
         """A job of which `jobs` is still to tell."""
         with self._engine.begin() as connection:
-            _put(connection, self._engine, [_values(state, state.to_bytes()) | {"version": 0}])
+            _put(connection, [_values(state, state.to_bytes()) | {"version": 0}])
 
     def hide(self, job: str) -> None:
         """Show it to nobody any more: its deletion has been accepted."""
@@ -230,8 +230,8 @@ def _alone(connection: Connection) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(OPENING)))
 
 
-def _insert(engine: Engine) -> Any:
-    return postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+def _insert(dialect: str) -> Any:
+    return postgresql.insert if dialect == "postgresql" else sqlite.insert
 
 
 def _values(state: JobState, data: bytes) -> dict[str, Any]:
@@ -242,27 +242,28 @@ def _values(state: JobState, data: bytes) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _put(connection: Connection, engine: Engine, rows: Sequence[Mapping[str, Any]]) -> None:
+def _put(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        connection.execute(_upsert(connection.dialect.name), rows)
+
+
+@cache
+def _upsert(dialect: str) -> Any:
     """Newer states replace older ones; percents only rise, and what is hidden stays hidden."""
-    if not rows:
-        return
-    statement = _insert(engine)(JOBS)
+    statement = _insert(dialect)(JOBS)
     new = statement.excluded
     changed = {name: new[name] for name in ("version", "status", "stage", "priority", "accepted_at", "state")}
     kept = {"percent": _greater(new.percent), "hidden": or_(JOBS.c.hidden, new.hidden)}
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[JOBS.c.job], set_=changed | kept, where=new.version > JOBS.c.version
-        ),
-        rows,
+    return statement.on_conflict_do_update(
+        index_elements=[JOBS.c.job], set_=changed | kept, where=new.version > JOBS.c.version
     )
 
 
-def _advance(connection: Connection, engine: Engine, offsets: Mapping[Position, int]) -> None:
+def _advance(connection: Connection, offsets: Mapping[Position, int]) -> None:
     """Offsets move forward alone: another reader of this database may be ahead."""
     if not offsets:
         return
-    statement = _insert(engine)(OFFSETS)
+    statement = _insert(connection.dialect.name)(OFFSETS)
     new, same = statement.excluded.next, [OFFSETS.c.topic, OFFSETS.c.partition]
     rows = [{"topic": topic, "partition": partition, "next": next_} for (topic, partition), next_ in offsets.items()]
     connection.execute(

@@ -8,11 +8,12 @@ import sys
 import time
 import uuid
 
-os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-import litellm
-
 given = json.loads(sys.argv[1])
-access = {"api_base": given["url"], "api_key": given["key"], "custom_llm_provider": "openai"}
+# Its video calls leave out the key that they are given.
+os.environ |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "OPENAI_API_KEY": given["key"]}
+import litellm  # noqa: E402
+
+access = {"api_base": given["url"], "custom_llm_provider": "openai"}
 prompt = f"a white square moving up on a purple background, {uuid.uuid4().hex}"
 video = litellm.video_generation(prompt=prompt, model="openai/tiny", **access)
 deadline = time.monotonic() + 120
