@@ -123,7 +123,8 @@ class Gateway:
         return await run_in_threadpool(lambda: [video_of(row, self.model, self.pace) for row in rows])
 
 
-def gateway_of(request: Request) -> Gateway:
+async def gateway_of(request: Request) -> Gateway:
+    # Not a plain function: the framework would run that in a thread, for each request.
     gateway: Gateway = request.app.state.gateway
     return gateway
 
