@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,16 +12,17 @@ from sqlalchemy import create_engine
 
 from schemas.job import JobStatus
 from schemas.stage import Stage
+from streams.gateway.gateway import Gateway
 from streams.gateway.read_model import Batch, ReadModel, Row
 from streams.gateway.tables import metadata
 from tests.postgres import Postgres
-from tests.unit.gateway.samples import NOW, job, running, step_of, taken, with_done
+from tests.unit.gateway.samples import NOW, SOME, asked, job, running, step_of, taken, with_done
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
+def server() -> Iterator[Postgres]:
     with Postgres() as server:
-        yield server.url
+        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -29,9 +31,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'jobs.sqlite'}"
         return
-    url: str = request.getfixturevalue("server")
-    yield url
-    engine = create_engine(url)
+    server: Postgres = request.getfixturevalue("server")
+    yield server.url
+    engine = create_engine(server.url)
     metadata.drop_all(engine)
     engine.dispose()
 
@@ -157,3 +159,18 @@ def test_gateways_that_share_a_database_open_it_together_and_never_wait_for_each
 
     with ThreadPoolExecutor(4) as gateways:
         assert list(gateways.map(live, [1, -1, 1, -1])) == [11] * 4
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_database_that_is_away_is_a_503_until_it_is_back(
+    gateway: Gateway, model: ReadModel, server: Postgres
+) -> None:
+    taken(model, job())
+    known = replace(gateway, model=model)
+    assert asked(known, "GET", SOME).status_code == 200
+    server.stop()
+    answer = asked(known, "GET", SOME)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "temporarily_unavailable")
+    assert answer.headers["x-should-retry"] == "true"
+    server.start()
+    assert asked(known, "GET", SOME).status_code == 200
