@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 
+import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -15,6 +16,8 @@ from starlette.routing import Match, Route
 from schemas.errors import shorten
 from streams.gateway import content, page, routes, stream
 from streams.gateway.problems import ANSWERS, Problem, away
+
+log = structlog.get_logger(__name__)
 
 ABOUT = """\
 Videos from words, in the shape of OpenAI's Videos API: its clients work unchanged. What the line knows beyond that is
@@ -67,9 +70,9 @@ async def told_by_framework(request: Request, error: Exception) -> Response:
 
 def allowed(request: Request) -> set[str]:
     """Methods of every route of this path, where the framework names those of the first."""
-    routes = chain.from_iterable(router.routes for router in ROUTERS)
+    every = chain.from_iterable(router.routes for router in ROUTERS)
     return {
-        method for route in routes if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+        method for route in every if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
         for method in route.methods or ()
     }  # fmt: skip
 
@@ -80,6 +83,7 @@ async def told_to_nobody(request: Request, error: Exception) -> Response:
 
 
 async def told_of_database(request: Request, error: Exception) -> Response:
+    log.warning("the database does not answer", error=str(error))
     return answer(away("the gateway's database"))
 
 
