@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,24 +20,21 @@ SPARED = ("--exclude-checks", "positive_data_acceptance")
 LEFT_OUT = ("--exclude-path-regex", "/events$")
 
 
-def fuzz(entrance: Service, *more: str, seconds: float) -> None:
+def fuzz(entrance: Service, folder: Path, *more: str, seconds: float) -> None:
     url = f"http://127.0.0.1:{entrance.settings.gateway_port}"
     asked = [f"{url}/openapi.json", "--header", f"Authorization: Bearer {DEFAULT_KEY}", *ALWAYS, *SPARED, *LEFT_OUT]
-    ran = subprocess.run(
-        [sys.executable, "-m", "schemathesis.cli", "run", *asked, *more],
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-    )
+    words = [sys.executable, "-m", "schemathesis.cli", "run", *asked, *more]
+    # It leaves what it has found in the folder where it runs.
+    ran = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=seconds)
     assert ran.returncode == 0, ran.stdout[-6000:] + ran.stderr[-2000:]
     assert entrance.is_ready
 
 
-def test_what_the_document_says_is_what_the_service_does(entrance: Service) -> None:
-    fuzz(entrance, "--max-examples", "3", "--generation-deterministic", seconds=120)
+def test_what_the_document_says_is_what_the_service_does(entrance: Service, tmp_path: Path) -> None:
+    fuzz(entrance, tmp_path, "--max-examples", "3", "--generation-deterministic", seconds=120)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_what_the_document_says_at_length(entrance: Service) -> None:
-    fuzz(entrance, "--max-examples", "200", "--generation-database", "none", seconds=580)
+def test_what_the_document_says_at_length(entrance: Service, tmp_path: Path) -> None:
+    fuzz(entrance, tmp_path, "--max-examples", "200", "--generation-database", "none", seconds=580)
