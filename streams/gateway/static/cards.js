@@ -31,6 +31,11 @@ function made(video, first) {
   card.querySelector(".delete").onclick = () => forget(video.id);
   card.querySelector(".again").onclick = () => fill(video);
   card.querySelector(".play").onclick = async () => (await load(video, card))?.play();
+  card.querySelector(".download").onclick = async (event) => {
+    if (event.currentTarget.hasAttribute("download")) return;
+    event.preventDefault();
+    if (await load(video, card)) card.querySelector(".download").click();
+  };
   find("videos")[first ? "prepend" : "append"](card);
   cards.set(video.id, card);
   find("none").hidden = true;
@@ -39,7 +44,9 @@ function made(video, first) {
 
 function show(video, first = false) {
   const known = cards.get(video.id), card = known ?? made(video, first), before = card.dataset.status;
-  card.className = card.dataset.status = video.status;
+  card.dataset.status = video.status;
+  card.className = `${video.status} ${video.error?.code ?? ""}`;
+  card.querySelector(".download").hidden = video.status !== "completed";
   card.querySelector("h2").textContent = video.prompt ?? video.id;
   card.querySelector(".state").textContent = wordsOf(video);
   card.querySelector(".retry").textContent = retryOf(video);

@@ -21,8 +21,9 @@ export async function load(video, card) {
   player.src = link.href = source;
   link.download = `${fileName(video)}.mp4`;
   player.setAttribute("aria-label", video.prompt ?? video.id);
-  player.hidden = link.hidden = card.querySelector(".screen").hidden = false;
-  play.hidden = card.querySelector(".preview").hidden = true;
+  player.hidden = card.querySelector(".screen").hidden = false;
+  play.hidden = true;
+  hidePreview(card);
   if (video.x_latentline.variants.includes("spritesheet")) await addScrub(video, card, player);
   return player;
 }
@@ -59,12 +60,12 @@ export async function showPreview(video, card) {
   const source = await kept(card, "preview", `/videos/${video.id}/content?variant=preview`);
   if (!source || !card.querySelector("video").hidden) return;
   image.src = source;
-  image.alt = `Preview after step ${preview_step}`;
-  image.hidden = card.querySelector(".screen").hidden = false;
+  image.alt = card.querySelector(".caption").textContent = `preview after step ${preview_step}`;
+  image.hidden = card.querySelector(".caption").hidden = card.querySelector(".screen").hidden = false;
 }
 
 export function hidePreview(card) {
-  card.querySelector(".preview").hidden = true;
+  card.querySelector(".preview").hidden = card.querySelector(".caption").hidden = true;
   card.querySelector(".screen").hidden = card.querySelector("video").hidden && card.querySelector(".play").hidden;
 }
 
