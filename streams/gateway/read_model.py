@@ -265,7 +265,6 @@ def _visible() -> ColumnElement[bool]:
 def _row(found: Any) -> Row:
     state = JobState.read(found.state)
     running = state.lease is not None and state.lease.number == found.step_lease
-    told = (found.step, found.steps, found.step_seconds) if running else (None, None, None)
-    return Row(
-        state, found.version, found.percent, found.hidden, *told, None if state.status.ended else found.preview_step
-    )
+    step, steps, seconds = (found.step, found.steps, found.step_seconds) if running else (None, None, None)
+    preview_step = None if state.status.ended else found.preview_step
+    return Row(state, found.version, found.percent, found.hidden, step, steps, seconds, preview_step)

@@ -15,12 +15,13 @@ from gpu_runner.colours import picture_of
 from gpu_runner.families.wan import Wan
 from schemas.bundle import LatentColours
 from schemas.errors import StoreUnavailable
+from schemas.events import Task
 from stages import preview
 from stages.contract import StageRunner
 from stages.in_process import Undisturbed
 from stages.preview import PreviewWriter
 from tests.runner.models import TINY
-from tests.runner.test_stages import STEPS, Task, denoise, inputs, task, whole
+from tests.runner.test_stages import STEPS, denoise, inputs, task, whole
 from tests.support import eventually
 
 __all__ = ["denoise", "inputs", "task", "whole"]

@@ -33,6 +33,7 @@ from streams.gateway.hub import Hub
 from streams.gateway.keys import Keys, UnsafeSettings, check_mode, new_key
 from streams.gateway.outer import LARGEST_BODY, Outer
 from streams.gateway.pace import Pace
+from streams.gateway.page import FOLDER
 from streams.gateway.problems import Problem
 from streams.gateway.progress import percent_of_state, percent_of_step
 from streams.gateway.ranges import Span, Unsatisfiable, span_of
@@ -593,6 +594,8 @@ def test_the_page_needs_no_key_and_loads_nothing_from_elsewhere(gateway: Gateway
     assert "script-src 'self'" in page.headers["content-security-policy"]
     for name in ("page.js", "page.css"):
         assert name in page.text
-        assert asked(gateway, "GET", f"/{name}", key=None).status_code == 200
+    for file in FOLDER.iterdir():
+        answer = asked(gateway, "GET", f"/{file.name}", key=None)
+        assert (answer.status_code, "://" in answer.text) == ((404, False) if file.suffix == ".html" else (200, False))
     assert "//" not in page.text.replace("<!doctype html>", "")
     assert asked(gateway, "GET", "/secrets", key=None).status_code == 404
