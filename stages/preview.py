@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
+from PIL import Image
 
 from gpu_runner.colours import Frames, picture_of
 from gpu_runner.families.base import Family
@@ -29,7 +30,8 @@ log = logging.getLogger(__name__)
 
 
 class PreviewWriter:
-    """Previews of one denoise. One that cannot be made or kept is logged, and costs nothing but itself."""
+    """Previews of one denoise. One that cannot be made or kept is logged, and costs nothing but itself (or, where the
+    latents themselves cannot be had, those after it)."""
 
     def __init__(
         self, context: Context, colours: LatentColours | None, frame_seconds: float,
@@ -57,19 +59,24 @@ class PreviewWriter:
     def show(self, step: int, latents: Callable[[], torch.Tensor]) -> None:
         """`latents`: gives those of the finished video as the model expects them, on the CPU."""
         start = self.clock()
-        copy = latents()
+        try:
+            copy = latents()
+        except Exception as error:
+            log.warning("no_more_previews", extra={"step": step, "error": str(error)})
+            self.colours = None
+            return
         self._last = self.clock()
-        self._pending = self._thread.submit(self._make, step, copy, self._last - start)
+        self._pending = self._thread.submit(self._make, self.colours, step, copy, self._last - start)
 
     def close(self) -> None:
         """Waits for nothing: the denoise is over, and its preview with it."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _make(self, step: int, latents: torch.Tensor, copying: float) -> None:
+    def _make(self, colours: LatentColours | None, step: int, latents: torch.Tensor, copying: float) -> None:
         start = time.thread_time()
         try:
-            assert self.colours is not None
-            self.context.preview(step, animated(picture_of(latents, self.colours), self.frame_seconds))
+            assert colours is not None
+            self.context.preview(step, animated(picture_of(latents, colours), self.frame_seconds))
         except Exception as error:
             log.warning("preview_not_made", extra={"step": step, "error": str(error)})
         finally:
@@ -78,8 +85,6 @@ class PreviewWriter:
 
 def animated(frames: Frames, frame_seconds: float) -> bytes:
     """(frames, height, width, 3) as a webp that begins again at its end."""
-    from PIL import Image
-
     first, *others = [Image.fromarray(frame) for frame in frames]
     buffer = io.BytesIO()
     first.save(

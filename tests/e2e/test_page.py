@@ -85,6 +85,7 @@ def test_steps_and_previews_go_on_through_a_reload_until_a_cancel(browser: Brows
         before = eventually(lambda: step_of(card))
         expect(card.locator(".preview")).to_be_visible()
         eventually(lambda: card.locator(".preview").evaluate("image => image.complete && image.naturalWidth === 8"))
+        expect(card.locator(".download")).to_be_hidden()
         somebody.picture("running")
         somebody.page.reload()
         eventually(lambda: step_of(card) > before)

@@ -76,7 +76,8 @@ def test_the_official_client(gateway: Service, line_of_all: Line, tmp_path: Path
     argv = [sys.executable, "-W", "ignore", "-c", here(block("openai"), gateway)]
     subprocess.run(argv, cwd=tmp_path, check=True)
     assert probe((tmp_path / "video.mp4").read_bytes()).frames == 17
-    assert Image.open(tmp_path / "frames.jpg").size == (5 * 64, 4 * 64)
+    with Image.open(tmp_path / "frames.jpg") as frames:
+        assert frames.size == (5 * 64, 4 * 64)
 
 
 @pytest.mark.long

@@ -121,6 +121,18 @@ def test_a_store_that_is_away_costs_the_preview_alone(colours: LatentColours) ->
     writer.close()
 
 
+def test_latents_that_cannot_be_had_end_the_previews_and_not_the_denoise(colours: LatentColours) -> None:
+    def broken() -> torch.Tensor:
+        raise RuntimeError("no memory for a copy")
+
+    clock = Clock()
+    writer = PreviewWriter(Undisturbed(), colours, 0.5, clock)
+    writer.show(1, broken)
+    clock.now = 1000.0
+    assert not writer.is_due()
+    writer.close()
+
+
 def test_a_model_without_colours_has_no_previews() -> None:
     clock = Clock()
     writer = PreviewWriter(Undisturbed(), None, 0.5, clock)

@@ -28,7 +28,7 @@ function queued(stage, before) {
 }
 
 function range([low, high]) {
-  const unit = high >= 120 ? "min" : "s";
+  const unit = high >= 90 ? "min" : "s";
   const [from, to] = [low, high].map((seconds) => Math.max(1, Math.ceil(unit === "min" ? seconds / 60 : seconds)));
   return from === to ? `${to} ${unit}` : `${from} to ${to} ${unit}`;
 }
