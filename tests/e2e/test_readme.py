@@ -29,6 +29,7 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", USE_IT[1] if USE_IT else "", re.MU
 
 def block(word: str) -> str:
     """The one block with this word in it."""
+    found: str
     (found,) = [text for _, text in BLOCKS if word in text]
     return found
 
