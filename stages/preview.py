@@ -25,6 +25,8 @@ from stages.contract import Context
 LARGEST_SHARE = 0.01
 """Of the time of a denoise that previews may take from it."""
 LEAST_S = 1.0
+FAILED_S = 0.1
+"""What one that failed counts as: the next comes ten seconds later."""
 
 log = logging.getLogger(__name__)
 
@@ -73,14 +75,15 @@ class PreviewWriter:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _make(self, colours: LatentColours | None, step: int, latents: torch.Tensor, copying: float) -> None:
-        start = time.thread_time()
+        start, least = time.thread_time(), 0.0
         try:
             assert colours is not None
             self.context.preview(step, animated(picture_of(latents, colours), self.frame_seconds))
         except Exception as error:
             log.warning("preview_not_made", extra={"step": step, "error": str(error)})
+            least = FAILED_S
         finally:
-            self.cost = copying + time.thread_time() - start
+            self.cost = max(copying + time.thread_time() - start, least)
 
 
 def animated(frames: Frames, frame_seconds: float) -> bytes:

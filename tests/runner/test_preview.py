@@ -114,10 +114,15 @@ def test_a_slow_store_means_fewer_previews_and_holds_up_nothing(colours: LatentC
 
 
 def test_a_store_that_is_away_costs_the_preview_alone(colours: LatentColours) -> None:
-    writer = PreviewWriter(context := Shown(away=True), colours, 0.5)
+    clock = Clock()
+    writer = PreviewWriter(context := Shown(away=True), colours, 0.5, clock)
     writer.show(1, lambda: torch.zeros(1, 8, 2, 8, 8))
     eventually(lambda: writer.cost > 0)
     assert context.tries == 1
+    clock.now = 9.9
+    assert not writer.is_due()
+    clock.now = 60.0
+    assert writer.is_due()
     writer.close()
 
 
