@@ -23,6 +23,7 @@ from sqlalchemy import (
     event,
     func,
     insert,
+    inspect,
     or_,
     select,
     tuple_,
@@ -52,6 +53,8 @@ class Row:
     step: int | None = None
     steps: int | None = None
     step_seconds: float | None = None
+    preview_step: int | None = None
+    """The step that the preview in the store shows, whichever lease made it."""
 
     @property
     def is_visible(self) -> bool:
@@ -91,6 +94,8 @@ class ReadModel:
         self._engine = create_engine(url, pool_size=CONNECTIONS)
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _tune)
+        if self._is_outdated():
+            metadata.drop_all(self._engine)
         metadata.create_all(self._engine)
 
     @classmethod
@@ -100,6 +105,15 @@ class ReadModel:
 
     def close(self) -> None:
         self._engine.dispose()
+
+    def _is_outdated(self) -> bool:
+        """Whether an earlier release made the tables: all that is in them can be read again."""
+        found = inspect(self._engine)
+        known = set(found.get_table_names())
+        return any(
+            {column["name"] for column in found.get_columns(table.name)} != set(table.columns.keys())
+            for table in metadata.sorted_tables if table.name in known
+        )  # fmt: skip
 
     # -- writing -------------------------------------------------------------------------------------------------
 
@@ -240,6 +254,7 @@ def _greater(percent: Any) -> Any:
 
 def _stepped(step: StepProgress, percent: int) -> Any:
     told = {"step_lease": step.lease, "step": step.step, "steps": step.steps, "step_seconds": step.step_seconds}
+    told |= {} if step.preview_step is None else {"preview_step": step.preview_step}
     return update(JOBS).where(JOBS.c.job == step.job).values(percent=_greater(percent), **told)
 
 
@@ -250,5 +265,6 @@ def _visible() -> ColumnElement[bool]:
 def _row(found: Any) -> Row:
     state = JobState.read(found.state)
     running = state.lease is not None and state.lease.number == found.step_lease
-    told = (found.step, found.steps, found.step_seconds) if running else (None, None, None)
-    return Row(state, found.version, found.percent, found.hidden, *told)
+    step, steps, seconds = (found.step, found.steps, found.step_seconds) if running else (None, None, None)
+    preview_step = None if state.status.ended else found.preview_step
+    return Row(state, found.version, found.percent, found.hidden, step, steps, seconds, preview_step)

@@ -21,6 +21,7 @@ JOBS = Table(
     Column("step", Integer),
     Column("steps", Integer),
     Column("step_seconds", Float),
+    Column("preview_step", Integer),
     Column("state", LargeBinary, nullable=False),
     Index("jobs_of_a_tenant", "tenant", "accepted_at", "job"),
     Index("jobs_by_status", "status", "stage"),

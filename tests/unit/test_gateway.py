@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from pydantic import SecretStr
 
 from schemas.bundle import read_bundles
 from schemas.errors import ErrorKind, ErrorReport
-from schemas.events import ApiKey, ArtifactRef, PromptSubmitted, StepProgress
+from schemas.events import ApiKey, ArtifactRef, ObjectRef, PromptSubmitted, StepProgress
 from schemas.job import Attempt, JobState, JobStatus, Lease
 from schemas.keys import job_id
 from schemas.stage import STAGES, Stage
@@ -32,6 +33,7 @@ from streams.gateway.hub import Hub
 from streams.gateway.keys import Keys, UnsafeSettings, check_mode, new_key
 from streams.gateway.outer import LARGEST_BODY, Outer
 from streams.gateway.pace import Pace
+from streams.gateway.page import FOLDER
 from streams.gateway.problems import Problem
 from streams.gateway.progress import percent_of_state, percent_of_step
 from streams.gateway.ranges import Span, Unsatisfiable, span_of
@@ -43,6 +45,8 @@ from streams.settings import DEFAULT_KEY, Settings
 
 BUNDLES = read_bundles([Path("bundles/tiny")])
 NOW = 1.8e9
+VIDEO = ObjectRef(name="video", key="videos/a.mp4", size=9, sha256="cd" * 32, media_type="video/mp4")
+POSTER = ObjectRef(name="poster", key="videos/a.webp", size=7, sha256="ef" * 32, media_type="image/webp")
 CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"prompt": "a cat"}, {"prompt": "a cat"}),
     ({"prompt": "a cat", "seconds": "2", "size": "64x64"}, {"prompt": "a cat", "seconds": 2.0, "size": "64x64"}),
@@ -180,6 +184,15 @@ def test_the_time_left_is_learned_from_completed_jobs() -> None:
     assert pace.left(Row(waiting, 1, step=5, steps=10)) == (5.0, 7.0)
 
 
+def test_the_time_left_is_also_told_by_the_steps_of_the_job_itself() -> None:
+    pace, state = Pace(), running(with_done(job(), Stage.ENCODE))
+    assert pace.left(Row(state, 1, step=4, steps=10)) is None
+    assert pace.left(Row(state, 1, step=4, steps=10, step_seconds=0.5)) == (3.0, 3.0)
+    stages = {stage: record.model_copy(update={"seconds": 2.0}) for stage, record in state.stages.items()}
+    pace.learn(state.model_copy(update={"status": JobStatus.COMPLETED, "stages": stages}))
+    assert pace.left(Row(state, 1, step=4, steps=10, step_seconds=0.5)) == (5.2, 7.0)
+
+
 # -- the read model ------------------------------------------------------------------------------------------------
 
 
@@ -295,6 +308,15 @@ def test_a_view_of_another_log_or_of_long_ago_is_wiped(model: ReadModel) -> None
     assert model.open_source("another log", 0.0) == {}
 
 
+def test_tables_of_an_earlier_release_are_made_anew(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as old:
+        old.execute("create table jobs (job text primary key, state blob)")
+    model = ReadModel.in_folder(tmp_path)
+    taken(model, job())
+    assert model.find(job().job) is not None
+    model.close()
+
+
 def test_the_queue_counts_what_comes_first(model: ReadModel) -> None:
     first, second, urgent = job(1), job(2), job(3, priority=5)
     taken(model, first, second, urgent, running(job(4)))
@@ -394,6 +416,8 @@ def test_a_step_is_told_once_a_second_and_a_change_at_once() -> None:
 
     assert [word(1, 0, 0.0), word(1, 1, 0.5), word(1, 2, 1.1), word(1, 2, 9.0)] == ["status", None, "progress", None]
     assert [word(2, 2, 9.1), word(2, 3, 9.2), word(3, 3, 9.3, ended=True)] == ["status", None, "done"]
+    row = Row(state, 3, 30, step=4, steps=10, preview_step=4)
+    assert told.word_for(Mark.at(row), video_of(row, model, pace), False, 20.0) == "preview"
     resumed = Told(Mark(1, 2))
     row = Row(state, 1, 20, step=2, steps=10)
     assert resumed.word_for(Mark.at(row), video_of(row, model, pace), False, 0.0) is None
@@ -510,6 +534,25 @@ def test_content_that_is_not_there(gateway: Gateway, changes: dict[str, Any], co
     assert asked(gateway, "GET", f"{SOME}/content?variant=hls").json()["error"]["code"] == "variant_not_available"
 
 
+def test_a_video_of_before_there_were_spritesheets(gateway: Gateway) -> None:
+    taken(gateway.model, job(status=JobStatus.COMPLETED, ended_at=NOW, version=3, video=VIDEO, poster=POSTER))
+    answer = asked(gateway, "GET", f"{SOME}/content?variant=spritesheet")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "variant_not_available")
+    assert asked(gateway, "GET", SOME).json()["x_latentline"]["variants"] == ["video", "thumbnail", "manifest"]
+
+
+def test_a_preview_is_offered_once_a_step_tells_of_it(gateway: Gateway) -> None:
+    state = running(with_done(job(), Stage.ENCODE))
+    taken(gateway.model, state)
+    answer = asked(gateway, "GET", f"{SOME}/content?variant=preview")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "variant_not_available")
+    shown = step_of(state, 4).model_copy(update={"preview_step": 3})
+    taken(gateway.model, steps=[shown])
+    taken(gateway.model, steps=[step_of(state, 5)])
+    extension = asked(gateway, "GET", SOME).json()["x_latentline"]
+    assert (extension["preview_step"], extension["variants"]) == (3, ["preview"])
+
+
 def test_the_timeline_tells_every_attempt(gateway: Gateway) -> None:
     lost = Attempt(
         stage=Stage.DENOISE, lease=3, worker="w", outcome="lost", dispatched_at=NOW + 1, ended_at=NOW + 9, seconds=7.0
@@ -551,6 +594,8 @@ def test_the_page_needs_no_key_and_loads_nothing_from_elsewhere(gateway: Gateway
     assert "script-src 'self'" in page.headers["content-security-policy"]
     for name in ("page.js", "page.css"):
         assert name in page.text
-        assert asked(gateway, "GET", f"/{name}", key=None).status_code == 200
+    for file in FOLDER.iterdir():
+        answer = asked(gateway, "GET", f"/{file.name}", key=None)
+        assert (answer.status_code, "://" in answer.text) == ((404, False) if file.suffix == ".html" else (200, False))
     assert "//" not in page.text.replace("<!doctype html>", "")
     assert asked(gateway, "GET", "/secrets", key=None).status_code == 404
