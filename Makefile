@@ -54,7 +54,11 @@ sim-million: setup ## the coordinator's core in virtual time: 10,000 workers, 1,
 mutations: setup ## break each promise on purpose and see a test notice; writes docs/reliability.md (minutes)
 	@$(BIN)/python -m tests.mutations.run
 
-test-deps: setup ## what tests need beyond make setup: the official client in three versions, each in its own environment
+test-deps: setup ## what tests need beyond make setup: Chromium, and the official client in three versions
+	@if command -v chromium > /dev/null; then echo "Chromium is there"; \
+	elif command -v apt-get > /dev/null && [ "$$(id -u)" = 0 ]; then \
+	    $(STEP) "Chromium" sh -c "apt-get -qq update && apt-get -qq install --yes --no-install-recommends chromium"; \
+	else echo "Chromium is not on PATH: install it (Debian and Ubuntu: sudo apt-get install chromium), or tests/e2e/test_page.py fails"; fi
 	@$(BIN)/python -m tests.clients
 
 chaos: setup ## kill everything, often, then audit: make chaos SEED=1 JOBS=500 MINUTES=20

@@ -57,7 +57,7 @@ class Denoise:
         self.scheduler = family.scheduler(recipe)
         self.steps = len(self.scheduler.timesteps)
         self.index = 0
-        self.carried = family.start(recipe)
+        self.carried = self._before = family.start(recipe)
         feature_cache.use(family.denoisers, recipe.cache)
         self._latest = self._copy()
 
@@ -76,8 +76,14 @@ class Denoise:
         """What decode reads; the result once the run is `done`."""
         return self.family.latents(self.recipe, self.carried)
 
+    def expected(self) -> torch.Tensor:
+        """What the latents will be, by the last step, on the CPU: see `Family.expected`. For after a step."""
+        index = self.index - 1
+        return self.family.expected(self.recipe, self.scheduler, index, self._before, self.carried).detach().cpu()
+
     def step(self) -> None:
         """Returns when the step has ended on the device, so that its seconds can be told from those of a copy."""
+        self._before = self.carried
         self.carried = self.family.step(self.recipe, self.scheduler, self.index, self.carried, self.embeds)
         wait_for(self.family.device)
         self.index += 1

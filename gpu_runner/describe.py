@@ -16,7 +16,7 @@ import orjson
 from gpu_runner.bundle import refuse_pickles, resolve
 from gpu_runner.families import FAMILIES, family_of
 from gpu_runner.families.base import Family
-from schemas.bundle import MANIFEST_NAME, BundleManifest, Components, Defaults, Limits
+from schemas.bundle import MANIFEST_NAME, BundleManifest, Components, Defaults, LatentColours, Limits
 from schemas.digest import digest
 from schemas.recipe import VaeTiling
 
@@ -92,6 +92,14 @@ def tiling_of(family: type[Family], arguments: argparse.Namespace) -> VaeTiling:
     return family.vae_tiling.model_copy(update={name: value for name, value in asked.items() if value is not None})
 
 
+def known_colours(target: Path, manifest: BundleManifest) -> LatentColours | None:
+    """Those that `gpu_runner.colours` has fitted to the same VAE."""
+    if not target.exists():
+        return None
+    before = BundleManifest.read(target.read_bytes())
+    return before.latent_colours if before.components.decode == manifest.components.decode else None
+
+
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where latentline.json goes")
@@ -119,6 +127,7 @@ def main() -> int:
     target: Path = arguments.folder / MANIFEST_NAME
     source = resolve(arguments.folder, arguments.source, arguments.source_revision)
     manifest = describe(source, family_of(arguments.family), arguments)
+    manifest = manifest.model_copy(update={"latent_colours": known_colours(target, manifest)})
     data = orjson.dumps(manifest.model_dump(mode="json"), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     if not arguments.check:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -59,6 +59,20 @@ class Components(Frozen):
     decode: str
 
 
+class ColourMap(Frozen):
+    """What a latent says of the colour of its pixels, red, green and blue from 0 to 1: `weights` @ latent + `bias`."""
+
+    weights: tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]] = Field(description="3 x latent channels")
+    bias: tuple[float, float, float]
+
+
+class LatentColours(Frozen):
+    """A causal VAE writes the first frame, which stands alone, in other latents than the later ones."""
+
+    first: ColourMap
+    later: ColourMap
+
+
 class BundleManifest(Frozen):
     model: str = Field(description="name that a prompt asks for")
     family: str = Field(description="which loop and which components: `wan`, ...")
@@ -72,6 +86,7 @@ class BundleManifest(Frozen):
     limits: Limits
     defaults: Defaults
     vae_tiling: VaeTiling | None = Field(None, description="how decode is tiled when a device has too little memory")
+    latent_colours: LatentColours | None = Field(None, description="for previews; unset: there are none")
 
 
 def read_bundles(folders: str | list[Path]) -> dict[str, BundleManifest]:

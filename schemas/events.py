@@ -307,6 +307,7 @@ class StepProgress(Frozen):
     step: int
     steps: int
     step_seconds: float | None = None
+    preview_step: int | None = Field(None, description="the step that the preview in the store shows")
 
 
 # -- completions: the public result, exactly one a job ---------------------------------------------------------
@@ -345,6 +346,7 @@ class JobCompleted(Completion):
 
     video: ObjectRef
     poster: ObjectRef | None = None
+    spritesheet: ObjectRef | None = Field(None, description="jpeg: small frames of the video, 5 a row")
     seconds: float = Field(description="duration of the video")
     bucket: str
 

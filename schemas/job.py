@@ -118,6 +118,7 @@ class JobState(Frozen):
     error: ErrorReport | None = None
     video: ObjectRef | None = None
     poster: ObjectRef | None = None
+    spritesheet: ObjectRef | None = None
     metadata: dict[str, str] = {}
     traceparent: str | None = None
     format: int = Field(1, ge=1, description="a coordinator that knows only lower ones must not carry the job on")

@@ -10,7 +10,7 @@ from schemas.recipe import Recipe
 from schemas.stage import STAGES, Stage
 
 # Raised when the code of a stage changes what it computes from the same recipe and bundle.
-CODE_VERSION = {Stage.ENCODE: 1, Stage.DENOISE: 1, Stage.DECODE: 1, Stage.MUX: 1}
+CODE_VERSION = {Stage.ENCODE: 1, Stage.DENOISE: 1, Stage.DECODE: 1, Stage.MUX: 2}
 
 ENCODE_FIELDS = ("prompt", "negative_prompt", "max_sequence_length")
 DENOISE_FIELDS = (

@@ -56,6 +56,11 @@ def folder(tenant: str, stage: Stage, key: str, job: str) -> str:
     return f"videos/{tenant}/{job}" if stage is Stage.MUX else f"artifacts/{tenant}/{stage}/{key}"
 
 
+def preview(tenant: str, job: str) -> str:
+    """The object that shows what a denoise is becoming, overwritten as it goes on; no manifest promises it."""
+    return f"preview/{tenant}/{job}.webp"
+
+
 def holds(folder: str, *keys: str) -> bool:
     """Whether every object key lies in that folder."""
     return all(key.startswith(f"{folder}/") for key in keys)

@@ -69,6 +69,10 @@ class Context(Protocol):
     def checkpoint_saved(self, step: int) -> None:
         """Say that the checkpoint after `step` steps is durable."""
 
+    def preview(self, step: int, picture: bytes) -> None:
+        """Show a webp of what the output is becoming after `step` steps. From a thread beside the steps; may block on
+        the store. Raises `StoreUnavailable`."""
+
 
 class StageRunner(Protocol):
     """One stage of one bundle, loaded and warm. Reused for many tasks, one at a time."""

@@ -14,6 +14,7 @@ from schemas.stage import Stage
 from stages.checkpoint import CheckpointWriter
 from stages.contract import Context, Output
 from stages.interval import IntervalRule
+from stages.preview import PreviewWriter
 from stages.tensors import from_bytes, to_blob
 
 
@@ -33,18 +34,20 @@ class DenoiseStage:
                 run.restore(SolverState.from_bytes(checkpoint.data))
         resumed = run.index or None
         writer = CheckpointWriter(context, self.intervals)
+        previews = PreviewWriter.of(self.family, task.recipe, context)
         try:
             with memory_errors():
-                self._loop(run, context, writer)
+                self._loop(run, context, writer, previews)
         except Preempted:
             writer.save_now(run.state())
             raise
         finally:
+            previews.close()
             writer.close()
             run.close()
         return Output((to_blob("latents", {"latents": run.latents}),), resumed_from_step=resumed)
 
-    def _loop(self, run: Denoise, context: Context, writer: CheckpointWriter) -> None:
+    def _loop(self, run: Denoise, context: Context, writer: CheckpointWriter, previews: PreviewWriter) -> None:
         while not run.done:
             context.raise_if_interrupted()
             start = time.monotonic()
@@ -54,3 +57,5 @@ class DenoiseStage:
             writer.stepped(start, end)
             if not run.done and run.is_resumable and writer.is_due():
                 writer.save(run.state)
+            if not run.done and previews.is_due():
+                previews.show(run.index, run.expected)

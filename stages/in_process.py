@@ -40,6 +40,9 @@ class Undisturbed:
     def checkpoint_saved(self, step: int) -> None:
         pass
 
+    def preview(self, step: int, picture: bytes) -> None:
+        pass
+
 
 @dataclass(frozen=True)
 class InProcessLine:

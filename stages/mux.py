@@ -1,4 +1,5 @@
-"""The track into a finished file: container, metadata, poster; checked before it is published. Needs no torch."""
+"""The track into a finished file: container, metadata; checked before it is published. Beside it poster and
+spritesheet. Needs no torch."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from schemas.errors import Bug
 from schemas.events import Task
 from schemas.stage import Stage
 from stages.contract import Blob, Context, Output
+from stages.spritesheet import Spritesheet
 from stages.video import Probe, probe, remux
 
 
@@ -17,21 +19,27 @@ class Mux:
 
     def run(self, task: Task, inputs: Mapping[str, bytes], context: Context) -> Output:
         context.raise_if_interrupted()
-        video, found = checked_video(inputs["track"], task)
+        recipe = task.recipe
+        sheet = Spritesheet(recipe.width, recipe.height, recipe.num_frames)
+        video, found = checked_video(inputs["track"], task, sheet)
         return Output(
-            (Blob("video", video, "video/mp4"), Blob("poster", inputs["poster"], "image/webp")),
+            (
+                Blob("video", video, "video/mp4"),
+                Blob("poster", inputs["poster"], "image/webp"),
+                Blob("spritesheet", sheet.finish(), "image/jpeg"),
+            ),
             facts={"frames": found.frames, "fps": found.fps, "duration": found.duration,
                    "width": found.width, "height": found.height, "codec": found.codec},
         )  # fmt: skip
 
 
-def checked_video(track: bytes, task: Task) -> tuple[bytes, Probe]:
-    """The finished file and what is in it. Raises `Bug` when that is not what the recipe asks for."""
+def checked_video(track: bytes, task: Task, sheet: Spritesheet) -> tuple[bytes, Probe]:
+    """The finished file and what is in it; `sheet` sees its frames. Raises `Bug` when it is not what was asked for."""
     recipe = task.recipe
     metadata = {"title": task.job, "job_id": task.job, "model": recipe.model, "seed": str(recipe.seed)}
     try:
         video = remux(track, metadata)
-        found = probe(video)
+        found = probe(video, sheet.see)
     except ValueError as error:
         raise Bug(f"the track that decode gave cannot be finished: {error}") from None
     wanted = (recipe.width, recipe.height, recipe.num_frames, recipe.fps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -133,10 +133,13 @@ class Probe:
     profile: str
 
 
-def probe(data: bytes) -> Probe:
-    """Decode all of it. Raises `ValueError` for a file with no video track or that does not decode to its end."""
+def probe(data: bytes, see: Callable[[int, av.VideoFrame], None] = lambda place, frame: None) -> Probe:
+    """Decode all of it; `see` is shown every frame. Raises `ValueError` for a file that does not decode to its end."""
     with opened(data) as (container, stream):
-        frames = sum(1 for _ in container.decode(stream))
+        frames = 0
+        for frame in container.decode(stream):
+            see(frames, frame)
+            frames += 1
         declared, context, fps = stream.frames, stream.codec_context, float(stream.average_rate or 0)
     if frames == 0 or fps == 0 or (declared and frames != declared):
         raise ValueError(f"the file declares {declared} frames at {fps:g} fps and holds {frames}")

@@ -82,6 +82,14 @@ class Family(ABC):
         """What decode reads, from what the last step left."""
         return carried["latents"]
 
+    def expected(self, recipe: Recipe, scheduler: Any, index: int, before: Tensors, after: Tensors) -> torch.Tensor:
+        """What the latents will be if all goes on as in step `index`: (1, channels, frames, height, width)."""
+        return self.latents(recipe, after)
+
+    def latents_of(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels (n, 3, frames, height, width) in [-1, 1] to the latents that denoise would give for them."""
+        raise NotImplementedError(f"{type(self).__name__} makes no previews")
+
     @abstractmethod
     def decode(self, latents: torch.Tensor) -> Iterator[torch.Tensor]:
         """Chunks of frames in order: (1, 3, n, height, width) in [-1, 1]. One decode at a time."""

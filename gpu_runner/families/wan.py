@@ -155,6 +155,19 @@ class Wan(Family):
             return self.transformer
         return self.low_noise
 
+    def expected(self, recipe: Recipe, scheduler: Any, index: int, before: Tensors, after: Tensors) -> torch.Tensor:
+        """Latents at noise level s are (1 - s) of the video and s of the noise: two levels give both."""
+        level, next_level = float(scheduler.sigmas[index]), float(scheduler.sigmas[index + 1])
+        return (level * after["latents"] - next_level * before["latents"]) / (level - next_level)
+
+    @no_grad
+    def latents_of(self, pixels: torch.Tensor) -> torch.Tensor:
+        config, vae = self.vae.config, self.vae
+        shape = (1, config.z_dim, 1, 1, 1)
+        mean, std = (torch.tensor(values).view(shape) for values in (config.latents_mean, config.latents_std))
+        latents: torch.Tensor = vae.encode(pixels.to(self.device, vae.dtype)).latent_dist.mean.cpu().float()
+        return (latents - mean) / std
+
     def decode(self, latents: torch.Tensor) -> Iterator[torch.Tensor]:
         return map(self._pixels, self._chunks(self._features(self._denormalised(latents)).split(1, dim=2)))
 

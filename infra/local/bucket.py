@@ -13,6 +13,7 @@ from streams.settings import Settings
 
 ARTIFACT_DAYS = 14
 """Longer than any job's deadline: a live job never loses an intermediate to this rule."""
+PREVIEW_DAYS = 1
 
 
 def connect(settings: Settings) -> Minio:
@@ -30,11 +31,13 @@ def apply(client: Minio, bucket: str) -> None:
     """
     if not client.bucket_exists(bucket_name=bucket):
         client.make_bucket(bucket_name=bucket)
-    expire = Rule(
-        ENABLED, rule_id="artifacts-safety-net", rule_filter=Filter(prefix="artifacts/"),
-        expiration=Expiration(days=ARTIFACT_DAYS),
-    )  # fmt: skip
-    client.set_bucket_lifecycle(bucket_name=bucket, config=LifecycleConfig([expire]))
+    rules = [
+        Rule(ENABLED, rule_id=name, rule_filter=Filter(prefix=prefix), expiration=Expiration(days=days))
+        for name, prefix, days in (
+            ("artifacts-safety-net", "artifacts/", ARTIFACT_DAYS), ("previews", "preview/", PREVIEW_DAYS)
+        )
+    ]  # fmt: skip
+    client.set_bucket_lifecycle(bucket_name=bucket, config=LifecycleConfig(rules))
 
 
 if __name__ == "__main__":

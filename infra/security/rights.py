@@ -64,6 +64,9 @@ def checkpoints(stage: Stage) -> str:
     return f"{places.folder('*', stage, '*', '*')}/checkpoint/*"
 
 
+PREVIEWS = places.preview("*", "*")
+
+
 def worker(stages: Sequence[Stage]) -> Rights:
     """Of one process that serves these stages: it reads what they read and writes what they write."""
     inputs = [stage.upstream for stage in stages if stage.upstream]
@@ -71,7 +74,7 @@ def worker(stages: Sequence[Stage]) -> Rights:
         reads=tuple(TASKS[stage] for stage in stages),
         writes=(REPORTS, PROGRESS),
         gets=tuple(outputs(stage) for stage in dict.fromkeys([*inputs, *stages])),
-        puts=tuple(outputs(stage) for stage in stages),
+        puts=(*(outputs(stage) for stage in stages), *(PREVIEWS for stage in stages if stage is Stage.DENOISE)),
         deletes=tuple(checkpoints(stage) for stage in stages if stage is Stage.DENOISE),
     )
 
@@ -90,7 +93,11 @@ SERVICES = {
     VIEWS: Rights(reads=(JOBS, COMPLETIONS), writes=(USAGE,), joins=(VIEWS_GROUPS,)),
     # It checks the keys of every tenant, and removes the files of what its tenants delete.
     GATEWAY: Rights(
-        reads=(JOBS, PROGRESS, TENANTS), writes=(PROMPTS,), gets=("videos/*",), deletes=("videos/*",), speaks_for=None
+        reads=(JOBS, PROGRESS, TENANTS),
+        writes=(PROMPTS,),
+        gets=("videos/*", PREVIEWS),
+        deletes=("videos/*", PREVIEWS),
+        speaks_for=None,
     ),
 }
 

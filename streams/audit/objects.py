@@ -59,7 +59,7 @@ def check_references(state: JobState, shelves: Shelves, ended_after: float = 0.0
 
 
 def check_video(state: JobState, shelves: Shelves) -> Iterator[Breach]:
-    for ref in (state.video, state.poster):
+    for ref in (state.video, state.poster, state.spritesheet):
         if ref is not None and (fault := shelves.fault(ref)):
             yield Breach(REFERENCED, ref.key, f"the {ref.name} of {state.job} is not as promised: {fault}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from schemas.errors import ChildDied, ErrorKind, ErrorReport, report_of
@@ -15,11 +15,13 @@ from streams.coordinator.ledger import Ledger
 
 
 def complete(
-    ledger: Ledger, state: JobState, video: ObjectRef, poster: ObjectRef | None, bucket: str, now: float
+    ledger: Ledger, state: JobState, objects: Mapping[str, ObjectRef], bucket: str, now: float
 ) -> list[Effect]:
-    state = end(ledger, state, JobStatus.COMPLETED, now, video=video, poster=poster)
+    """`objects`: those of the last stage by name, a `video` among them."""
+    files = {name: objects.get(name) for name in ("video", "poster", "spritesheet")}
+    state = end(ledger, state, JobStatus.COMPLETED, now, **files)
     assert state.recipe is not None
-    event = JobCompleted(**shared(state), video=video, poster=poster, seconds=state.recipe.seconds, bucket=bucket)
+    event = JobCompleted(**shared(state), **files, seconds=state.recipe.seconds, bucket=bucket)
     return [Complete(event, state.traceparent)]
 
 

@@ -144,7 +144,7 @@ def deleted(state: JobState) -> JobState:
     return change(
         state, status=JobStatus.DELETED, deleting=False, attempts=attempts, stage=None, stages=keys,
         recipe=None, asked=None, exact=None, runs={},
-        cancel_reason=None, error=None, video=None, poster=None, metadata={}, traceparent=None,
+        cancel_reason=None, error=None, video=None, poster=None, spritesheet=None, metadata={}, traceparent=None,
     )  # fmt: skip
 
 

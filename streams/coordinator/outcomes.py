@@ -81,7 +81,7 @@ def finish(ledger: Ledger, policy: Policy, state: JobState, outcome: Done, now: 
     objects = {ref.name: ref for ref in outcome.objects}
     if "video" not in objects:
         return ending.fail(ledger, state, NoVideo("the last stage gave no video").report(), now)
-    return ending.complete(ledger, state, objects["video"], objects.get("poster"), policy.bucket, now)
+    return ending.complete(ledger, state, objects, policy.bucket, now)
 
 
 def failed(

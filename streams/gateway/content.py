@@ -8,13 +8,22 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from schemas import places
+from schemas.digest import sha256
 from schemas.errors import shorten
 from schemas.events import ObjectRef
 from schemas.job import JobState, JobStatus
+from schemas.stage import Stage
 from streams.gateway.delivery import CACHE, disposition
-from streams.gateway.gateway import Tenant, TheGateway
+from streams.gateway.gateway import Gateway, Tenant, TheGateway
 from streams.gateway.problems import Problem, not_built
 from streams.gateway.ranges import Span, Unsatisfiable, span_of
+from streams.gateway.read_model import Row
+
+FILES = {"video": ".mp4", "thumbnail": ".webp", "spritesheet": ".jpg"}
+"""Variants that a completed job has for good, by the ends of their names."""
+LIVE = {"preview": "image/webp", "manifest": "application/json"}
+"""Small ones that are read whole, since they may change: the last preview, and what the files are, with digests."""
 
 router = APIRouter(prefix="/v1", tags=["videos"])
 
@@ -22,22 +31,28 @@ router = APIRouter(prefix="/v1", tags=["videos"])
 @router.head("/videos/{video_id}/content", name="content", include_in_schema=False)
 @router.get(
     "/videos/{video_id}/content", name="content", summary="The finished file", response_class=Response,
-    responses={200: {"content": {"video/mp4": {}, "image/webp": {}}}, 206: {}, 302: {}, 304: {}, 416: {}},
+    responses={200: {"content": {kind: {} for kind in ("video/mp4", "image/webp", "image/jpeg", "application/json")}},
+               206: {}, 302: {}, 304: {}, 416: {}},
 )  # fmt: skip
 async def video_content(
     video_id: str,
     request: Request,
     gateway: TheGateway,
     tenant: Tenant,
-    variant: Annotated[str, Query(description="video or thumbnail")] = "video",
+    variant: Annotated[str, Query(description="video, thumbnail, spritesheet, preview or manifest")] = "video",
     delivery: Annotated[
         Literal["proxy", "redirect"] | None, Query(description="instead of what this server is set to")
     ] = None,
 ) -> Response:
-    """Through the gateway, with ranges, or as a redirect to a signed link to the store."""
-    state = (await gateway.row(tenant, video_id)).state
-    ref = ref_of(state, variant)
-    filename = state.job + (".mp4" if variant == "video" else ".webp")
+    """Through the gateway, with ranges, or as a redirect to a signed link to the store.
+
+    A spritesheet is a jpeg of up to 25 frames, evenly spread, 5 a row. A preview shows what a denoise is becoming;
+    `preview_step` says that there is one.
+    """
+    row = await gateway.row(tenant, video_id)
+    if variant in LIVE:
+        return await live(gateway, row, variant)
+    ref, filename = ref_of(row.state, variant), row.state.job + FILES.get(variant, "")
     if request.method == "GET" and (delivery or gateway.settings.gateway_delivery) == "redirect":
         link = await run_in_threadpool(gateway.delivery.link, ref, filename)
         return RedirectResponse(link, 302, headers={"cache-control": "no-store"})
@@ -58,15 +73,36 @@ def ref_of(state: JobState, variant: str) -> ObjectRef:
     """Raises `Problem` 404; never 409, which clients would try again."""
     if variant == "hls":
         raise not_built("streaming by HLS")
-    if variant not in ("video", "thumbnail"):
-        message = f"variant = {shorten(variant)}: there are video and thumbnail"
+    if variant not in FILES:
+        message = f"variant = {shorten(variant)}: there are {', '.join((*FILES, *LIVE))}"
         raise Problem("variant_not_available", message, "variant")
     if state.status.ended and state.status is not JobStatus.COMPLETED:
         raise Problem("video_failed", "this video has failed; `error` of the video says why", "video_id")
-    found = state.video if variant == "video" else state.poster
-    if found is None:
+    if state.video is None:
         raise Problem("video_not_ready", "this video is not finished yet", "video_id")
+    found = {"video": state.video, "thumbnail": state.poster, "spritesheet": state.spritesheet}[variant]
+    if found is None:
+        raise Problem("variant_not_available", f"this video was made without a {variant}", "variant")
     return found
+
+
+async def live(gateway: Gateway, row: Row, variant: str) -> Response:
+    """Raises `Problem`."""
+    key = preview_key(row) if variant == "preview" else manifest_key(row.state)
+    data = await run_in_threadpool(gateway.delivery.whole, key)
+    headers = {"etag": f'"{sha256(data)}"', "cache-control": "private, no-cache"}
+    return Response(data, media_type=LIVE[variant], headers=headers)
+
+
+def preview_key(row: Row) -> str:
+    if row.preview_step is None:
+        raise Problem("variant_not_available", "there is no preview of this video, or not yet", "variant")
+    return places.preview(row.state.tenant, row.state.job)
+
+
+def manifest_key(state: JobState) -> str:
+    ref_of(state, "video")
+    return f"{places.folder(state.tenant, Stage.MUX, '', state.job)}/{places.MANIFEST}"
 
 
 def headers_of(ref: ObjectRef, filename: str) -> dict[str, str]:

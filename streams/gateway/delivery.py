@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LINK_LIVES = timedelta(minutes=30)
 PIECE = 256 * 1024
+LARGEST_SMALL = 4 * 1024 * 1024
 CACHE = "private, max-age=300"
 TROUBLE = (urllib3.exceptions.HTTPError, ServerError, InvalidResponseError, OSError)
 
@@ -58,9 +59,24 @@ class Delivery:
     def read(self, ref: ObjectRef, span: Span | None) -> Iterator[bytes]:
         """The bytes in pieces. Raises `Problem` before the first one."""
         offset, length = (span.first, span.length) if span else (0, 0)
+        return pieces(self._open(ref.key, offset, length))
+
+    def whole(self, key: str) -> bytes:
+        """A small object as it is now. Raises `Problem`."""
+        answer = self._open(key, 0, LARGEST_SMALL)
         try:
-            answer = self.store.client.get_object(
-                bucket_name=self.store.bucket, object_name=ref.key, offset=offset, length=length
+            return answer.read()
+        except TROUBLE:
+            raise away("the store") from None
+        finally:
+            answer.close()
+            answer.release_conn()
+
+    def _open(self, key: str, offset: int, length: int) -> BaseHTTPResponse:
+        """Raises `Problem`."""
+        try:
+            return self.store.client.get_object(
+                bucket_name=self.store.bucket, object_name=key, offset=offset, length=length
             )
         except S3Error as error:
             if error.code in GONE:
@@ -68,7 +84,6 @@ class Delivery:
             raise away("the store") from None
         except TROUBLE:
             raise away("the store") from None
-        return pieces(answer)
 
 
 def pieces(answer: BaseHTTPResponse) -> Iterator[bytes]:

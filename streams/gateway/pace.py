@@ -1,4 +1,5 @@
-"""How long stages take here, learned from jobs that have completed: seconds of work left, as a range."""
+"""How long stages take here, learned from jobs that have completed and from the steps of the one that runs: seconds of
+work left, as a range."""
 
 from __future__ import annotations
 
@@ -33,7 +34,11 @@ class Pace:
                 self.seconds.setdefault(kind, deque(maxlen=KEPT)).append(record.seconds)
 
     def left(self, row: Row) -> tuple[float, float] | None:
-        """Median and 90th percentile of the seconds of work left; None where nothing like it has completed yet."""
+        """Median and 90th percentile of the seconds of work left.
+
+        None where nothing like it has completed yet and no step of its own has been timed. By its own steps alone, the
+        stages that nothing is known of (the short ones after them) count as nothing.
+        """
         recipe = row.state.recipe
         if recipe is None or not row.state.stages:
             return None
@@ -41,12 +46,13 @@ class Pace:
         for stage in STAGES:
             if row.state.stages[stage].artifact is not None:
                 continue
-            known = self.seconds.get(kind_of(recipe, stage))
-            if not known:
+            known, own = self.seconds.get(kind_of(recipe, stage)), own_pace(row, stage)
+            if not known and own_pace(row, row.state.stage) is None:
                 return None
             share = share_left(row, stage)
-            middle, ninetieth = spread(tuple(known))
-            low, high = low + share * middle, high + share * ninetieth
+            middle, ninetieth = (share * seconds for seconds in spread(tuple(known))) if known else (own or 0.0,) * 2
+            low += middle if own is None else min(own, middle)
+            high += ninetieth if own is None else max(own, ninetieth)
         return round(low, 1), round(high, 1)
 
 
@@ -59,6 +65,13 @@ def share_left(row: Row, stage: Stage) -> float:
     if stage is not row.state.stage or not row.steps:
         return 1.0
     return 1 - (row.step or 0) / row.steps
+
+
+def own_pace(row: Row, stage: Stage | None) -> float | None:
+    """Seconds left of the stage that runs, if all its steps take as long as the last one."""
+    if stage is not row.state.stage or row.step is None or row.steps is None or row.step_seconds is None:
+        return None
+    return (row.steps - row.step) * row.step_seconds
 
 
 def spread(values: Sequence[float]) -> tuple[float, float]:

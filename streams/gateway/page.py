@@ -1,4 +1,4 @@
-"""The page for people: three static files, and in development the key that everybody knows."""
+"""The page for people: static files, and in development the key that everybody knows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' blob: data:; "
     "media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-FILES = {"": "index.html", "page.js": "page.js", "page.css": "page.css"}
+FILES = {"": "index.html"} | {file.name: file.name for file in FOLDER.iterdir() if file.suffix in (".css", ".js")}
 
 router = APIRouter(include_in_schema=False)
 

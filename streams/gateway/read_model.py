@@ -25,6 +25,7 @@ from sqlalchemy import (
     event,
     func,
     insert,
+    inspect,
     literal,
     or_,
     select,
@@ -73,6 +74,8 @@ class Row:
     step: int | None = None
     steps: int | None = None
     step_seconds: float | None = None
+    preview_step: int | None = None
+    """The step that the preview in the store shows, whichever lease made it."""
 
     @property
     def is_visible(self) -> bool:
@@ -114,6 +117,8 @@ class ReadModel:
             event.listen(self._engine, "connect", _tune)
         with self._engine.begin() as connection:
             _alone(connection)
+            if _is_outdated(connection):
+                metadata.drop_all(connection)
             metadata.create_all(connection)
 
     @classmethod
@@ -224,6 +229,16 @@ def _tune(connection: Any, record: object) -> None:
     cursor.close()
 
 
+def _is_outdated(connection: Connection) -> bool:
+    """Whether an earlier release made the tables: all that is in them can be read again."""
+    found = inspect(connection)
+    known = set(found.get_table_names())
+    return any(
+        {column["name"] for column in found.get_columns(table.name)} != set(table.columns.keys())
+        for table in metadata.sorted_tables if table.name in known
+    )  # fmt: skip
+
+
 def _alone(connection: Connection) -> None:
     """One gateway at a time opens a database that several share: PostgreSQL fails who makes a table twice."""
     if connection.dialect.name == "postgresql":
@@ -277,6 +292,7 @@ def _greater(percent: Any) -> Any:
 
 def _stepped(step: StepProgress, percent: int) -> Any:
     told = {"step_lease": step.lease, "step": step.step, "steps": step.steps, "step_seconds": step.step_seconds}
+    told |= {} if step.preview_step is None else {"preview_step": step.preview_step}
     return update(JOBS).where(JOBS.c.job == step.job).values(percent=_greater(percent), **told)
 
 
@@ -287,5 +303,6 @@ def _visible() -> ColumnElement[bool]:
 def _row(found: Any) -> Row:
     state = JobState.read(found.state)
     running = state.lease is not None and state.lease.number == found.step_lease
-    told = (found.step, found.steps, found.step_seconds) if running else (None, None, None)
-    return Row(state, found.version, found.percent, found.hidden, *told)
+    step, steps, seconds = (found.step, found.steps, found.step_seconds) if running else (None, None, None)
+    preview_step = None if state.status.ended else found.preview_step
+    return Row(state, found.version, found.percent, found.hidden, step, steps, seconds, preview_step)

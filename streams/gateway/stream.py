@@ -1,7 +1,8 @@
 """`/videos/{id}/events`: server-sent events from a job's present state to its end.
 
 Each event carries the whole Video object, so that a client that reconnects with `Last-Event-ID` has missed nothing once
-it has the next one. `status` comes with every change of the job, `progress` at most once a second, `done` last.
+it has the next one. `status` comes with every change of the job, `progress` (or `preview`, where there is
+a new one to fetch) at most once a second, `done` last.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ async def video_events(
     job: Annotated[Followed, Depends(followed)],
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> AsyncIterator[ServerSentEvent]:
-    """Events `status`, `progress`, `done`; a comment every 15 s; closes after `done`."""
+    """Events `status`, `progress`, `preview`, `done`; a comment every 15 s; closes after `done`."""
     hub, told = job.gateway.hub, Told(Mark.of(last_event_id))
     with hub.news_of(job.job) as news:
         while not hub.closing:
@@ -113,9 +114,15 @@ class Told:
         changed = mark.version != self.mark.version
         if not (ended or changed or (video != self.video and now >= self.at + BETWEEN_STEPS_S)):
             return None
-        self.mark, self.video, self.at = mark, video, now
-        return "done" if ended else "status" if changed else "progress"
+        before, self.mark, self.video, self.at = self.video, mark, video, now
+        if ended or changed:
+            return "done" if ended else "status"
+        return "progress" if has_same_preview(before, video) else "preview"
 
     def patience(self, video: Video, now: float) -> float:
         """Seconds until it is worth looking again without news."""
         return LOOK_AGAIN_S if video == self.video else max(self.at + BETWEEN_STEPS_S - now, 0.0)
+
+
+def has_same_preview(before: Video | None, now: Video) -> bool:
+    return before is None or before.x_latentline.preview_step == now.x_latentline.preview_step

@@ -49,6 +49,7 @@ class Sweeper:
             found = self._store.list(places.folder(tenant, Stage.MUX, "", job) + "/")
             for key in sorted(found, key=lambda key: not key.endswith("/manifest.json")):
                 self._store.remove(key)
+            self._store.remove(places.preview(tenant, job))
         except LatentlineError as error:
             log.warning("the files of a deleted job cannot be removed yet", job=job, error=str(error))
             return False

@@ -21,6 +21,7 @@ JOBS = Table(
     Column("step", Integer),
     Column("steps", Integer),
     Column("step_seconds", Float),
+    Column("preview_step", Integer),
     Column("state", LargeBinary, nullable=False),
     Index("jobs_of_a_tenant", "tenant", "accepted_at", "job"),
     # All that the place in a queue asks, so that it is counted without looking at jobs.

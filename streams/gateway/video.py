@@ -49,6 +49,7 @@ class Extension(BaseModel):
     num_frames: int | None = None
     fps: int | None = None
     metadata: dict[str, str] = {}
+    preview_step: int | None = Field(None, description="the denoise step that the variant `preview` shows")
     variants: list[str] = Field([], description="what `content` has")
 
 
@@ -143,8 +144,16 @@ def extension_of(row: Row, model: ReadModel, pace: Pace) -> Extension:
         num_frames=recipe and recipe.num_frames,
         fps=recipe and recipe.fps,
         metadata=state.metadata,
-        variants=[name for name, ref in (("video", state.video), ("thumbnail", state.poster)) if ref],
+        preview_step=row.preview_step,
+        variants=variants_of(row),
     )
+
+
+def variants_of(row: Row) -> list[str]:
+    state = row.state
+    files = {"video": state.video, "thumbnail": state.poster, "spritesheet": state.spritesheet}
+    names = [name for name, ref in files.items() if ref]
+    return [*names, *["manifest"][: bool(state.video)], *["preview"][: row.preview_step is not None]]
 
 
 def stage_view(state: JobState, stage: Stage, record: StageState) -> StageView:

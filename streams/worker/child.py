@@ -14,7 +14,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
@@ -26,6 +27,7 @@ from schemas.bundle import MANIFEST_NAME, BundleManifest
 from schemas.errors import Cancelled, ErrorKind, InputLost, Preempted, report_of
 from schemas.stage import Stage
 from stages import loading
+from stages.breaker import Breaker
 from stages.checkpoints import StoredCheckpoints
 from stages.contract import StageRunner
 from stages.execute import Undelivered, execute
@@ -56,6 +58,7 @@ from streams.worker.messages import (
 )
 
 LOG_LINES_KEPT = 20
+PREVIEW_ANSWER_S = 2.0
 
 logger = structlog.get_logger(__name__)
 
@@ -118,23 +121,26 @@ class Child:
         return loading.bit_class(computing[0], self.settings.device, self.settings.threads) if computing else ""
 
     def run(self) -> None:
-        store = store_of(self.settings, self)
+        store, previews = store_of(self.settings, self), previews_of(self.settings, self)
         while isinstance(order := self.tasks.get(), Run):
             with log.of_job(
                 order.task.job, order.task.stage, order.task.attempt, order.traceparent, lease=order.task.lease
             ):
-                ended = self.perform(order, store)
+                ended = self.perform(order, store, previews)
             self.interruptions.pop(order.task.lease, None)
             self.send(ended)
             if isinstance(ended, FailedWith) and ended.error.kind is ErrorKind.RESOURCE:
                 # Its memory is in an unknown state: the next child starts clean.
                 return
 
-    def perform(self, order: Run, store: ArtifactStore) -> TaskEnd:
+    def perform(self, order: Run, store: ArtifactStore, previews: ArtifactStore) -> TaskEnd:
         """One task to its end. Whatever it raises becomes a message; only a fault of the process escapes."""
         task, start = order.task, time.monotonic()
         bit_class = loading.bit_class(task.stage, self.settings.device, self.settings.threads)
-        context = ChildContext(task.lease, StoredCheckpoints.of(store, task, bit_class), self.interruptions, self.send)
+        context = ChildContext(
+            task.lease, StoredCheckpoints.of(store, task, bit_class), self.interruptions, self.send,
+            partial(previews.put_preview, task.tenant, task.job),
+        )  # fmt: skip
         # A worker asks for tasks only while it reaches the store, which this process may not know yet.
         store.breaker.look_again()
         try:
@@ -225,6 +231,11 @@ def store_of(settings: Settings, meter: Meter | None = None, answer_s: float = A
         settings.store_bucket, secure=settings.store_secure, region=settings.store_region, meter=meter,
         answer_s=answer_s,
     )  # fmt: skip
+
+
+def previews_of(settings: Settings, meter: Meter) -> ArtifactStore:
+    """One that gives up soon, and whose breaker is its own: a preview that is late is worth nothing."""
+    return replace(store_of(settings, meter, PREVIEW_ANSWER_S), attempts=1, breaker=Breaker(longest_rest=30.0))
 
 
 def spool_of(settings: Settings) -> Spool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from schemas.errors import Cancelled, Preempted
 from stages.contract import Checkpoints
-from streams.worker.messages import Checkpointed, FromChild, Interruption, Stepped
+from streams.worker.messages import Checkpointed, FromChild, Interruption, Previewed, Stepped
 
 
 class ChildContext:
@@ -14,11 +14,11 @@ class ChildContext:
 
     def __init__(
         self, lease: int, checkpoints: Checkpoints, interruptions: dict[int, Interruption],
-        send: Callable[[FromChild], None],
+        send: Callable[[FromChild], None], put_preview: Callable[[bytes], None],
     ) -> None:  # fmt: skip
         self.checkpoints = checkpoints
         self.durable_step: int | None = None
-        self._lease, self._interruptions, self._send = lease, interruptions, send
+        self._lease, self._interruptions, self._send, self._put_preview = lease, interruptions, send, put_preview
 
     def progress(self, step: int, steps: int, step_seconds: float | None = None) -> None:
         self._send(Stepped(self._lease, step, steps, step_seconds))
@@ -33,3 +33,7 @@ class ChildContext:
     def checkpoint_saved(self, step: int) -> None:
         self.durable_step = step
         self._send(Checkpointed(self._lease, step))
+
+    def preview(self, step: int, picture: bytes) -> None:
+        self._put_preview(picture)
+        self._send(Previewed(self._lease, step))

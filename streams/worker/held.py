@@ -37,6 +37,7 @@ class Held:
     steps: int | None = None
     step_seconds: float | None = None
     checkpoint_step: int | None = None
+    preview_step: int | None = None
     moved_at: float = 0.0
     """When the child last gave a sign of work on it, monotonic seconds."""
 

@@ -71,6 +71,14 @@ class Checkpointed:
 
 
 @dataclass(frozen=True)
+class Previewed:
+    """The preview in the store shows what the output is becoming after `step` steps."""
+
+    lease: int
+    step: int
+
+
+@dataclass(frozen=True)
 class Logged:
     """A line of the child's log: when it dies, the last ones are the evidence."""
 
@@ -128,4 +136,4 @@ class Parked(Ended):
 
 ToChild = Run | Interrupt | Stop
 TaskEnd = Succeeded | FailedWith | LostInput | Interrupted | Parked
-FromChild = Warm | Broken | Stepped | Checkpointed | Logged | Measured | TaskEnd
+FromChild = Warm | Broken | Stepped | Checkpointed | Previewed | Logged | Measured | TaskEnd

@@ -57,7 +57,7 @@ def child_died(held: Held, worker: str, how: str, lines: tuple[str, ...] = ()) -
 def progress_of(held: Held, stepped: Stepped) -> StepProgress:
     return StepProgress(
         job=held.task.job, tenant=held.task.tenant, stage=held.task.stage, lease=stepped.lease, step=stepped.step,
-        steps=stepped.steps, step_seconds=stepped.seconds,
+        steps=stepped.steps, step_seconds=stepped.seconds, preview_step=held.preview_step,
     )  # fmt: skip
 
 

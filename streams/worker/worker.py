@@ -38,6 +38,7 @@ from streams.worker.messages import (
     Logged,
     Measured,
     Parked,
+    Previewed,
     Run,
     Stepped,
     Succeeded,
@@ -259,6 +260,8 @@ class Worker:
             self._stepped(message)
         elif isinstance(message, Checkpointed):
             self.held.change(message.lease, checkpoint_step=message.step)
+        elif isinstance(message, Previewed):
+            self.held.change(message.lease, preview_step=message.step)
         elif isinstance(message, Parked):
             self._parked(message)
         else:

@@ -215,18 +215,19 @@ PLACES = {
     "checkpoint": "artifacts/acme/denoise/key/checkpoint/cpu/1-1-x",
     "decode": "artifacts/acme/decode/key/object",
     "video": "videos/acme/job/object",
+    "preview": "preview/acme/job.webp",
     "model": "models/tiny/object",
 }
 MAY_PUT = {
-    "worker-encode": {"encode"}, "worker-denoise": {"denoise", "checkpoint"}, "worker-decode": {"decode"},
+    "worker-encode": {"encode"}, "worker-denoise": {"denoise", "checkpoint", "preview"}, "worker-decode": {"decode"},
     "worker-mux": {"video"}, "downstream": set(), "operator": set(),
 }  # fmt: skip
 MAY_GET = {
     "worker-encode": {"encode"}, "worker-denoise": {"encode", "denoise", "checkpoint"},
     "worker-decode": {"denoise", "checkpoint", "decode"}, "worker-mux": {"decode", "video"}, "downstream": {"video"},
-    "operator": PLACES.keys() - {"model"},
+    "operator": PLACES.keys() - {"model", "preview"},
 }  # fmt: skip
-MAY_DELETE = {"worker-denoise": {"checkpoint"}, "operator": PLACES.keys() - {"model"}}
+MAY_DELETE = {"worker-denoise": {"checkpoint"}, "operator": PLACES.keys() - {"model", "preview"}}
 
 
 def store_of(settings: Settings) -> Minio:

@@ -33,6 +33,9 @@ ARTIFACT = events.ArtifactRef(
 )
 VIDEO = events.ObjectRef(name="video", key="videos/a.mp4", size=12345, sha256="cd" * 32, media_type="video/mp4")
 POSTER = events.ObjectRef(name="poster", key="videos/a.webp", size=678, sha256="ef" * 32, media_type="image/webp")
+SPRITESHEET = events.ObjectRef(
+    name="spritesheet", key="videos/a.jpg", size=910, sha256="0a" * 32, media_type="image/jpeg"
+)
 OUTCOME = {"incarnation": "w1-7f", "worker": "w1", "lease": 7, "job": JOB, "stage": Stage.DENOISE, "key": KEY}
 END = {
     "job": JOB, "tenant": "acme", "accepted_at": NOW, "ended_at": NOW + 9, "recipe": RECIPE,
@@ -179,4 +182,11 @@ LATER |= {
     if isinstance(example, events.Completion) and name.endswith(".v1.3")
 }
 LATER["latentline.job_state.v1.6"] = started_over(LATER["latentline.job_state.v1.5"])
+LATER |= {
+    "latentline.job_state.v1.7": LATER["latentline.job_state.v1.6"].model_copy(update={"spritesheet": SPRITESHEET}),
+    "latentline.job_completed.v1.5": LATER["latentline.job_completed.v1.4"].model_copy(
+        update={"spritesheet": SPRITESHEET}
+    ),
+    "latentline.step_progress.v1.2": first("step_progress").model_copy(update={"preview_step": 4}),
+}
 """Examples with fields that an event type got later, by the name of their golden file."""

@@ -50,7 +50,7 @@ def test_a_prompt_is_submitted_watched_shown_and_downloaded(line_of_all: Line, t
     assert (listed["status"], listed["recipe"]["seed"]) == ("completed", 5)
     assert job[:14] in run(line_of_all, "jobs", "--status", "completed")
     (shown,) = objects(run(line_of_all, "show", job[:16], "--json"))
-    assert {ref["name"] for ref in shown["artifacts"]["mux"]} == {"video", "poster"}
+    assert {ref["name"] for ref in shown["artifacts"]["mux"]} == {"video", "poster", "spritesheet"}
     assert shown["artifacts"]["mux"][0]["key"] in run(line_of_all, "show", job)
     run(line_of_all, "download", job, "-o", str(tmp_path / "film.mp4"))
     assert probe((tmp_path / "film.mp4").read_bytes()).frames == listed["recipe"]["num_frames"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import uuid
 from collections.abc import Iterator
@@ -11,8 +12,10 @@ import httpx
 import openai
 import orjson
 import pytest
+from PIL import Image
 
 from infra.local import ports
+from schemas.digest import sha256
 from stages.video import probe
 from streams.settings import DEFAULT_KEY
 from streams.topics import PROMPTS
@@ -187,6 +190,20 @@ def test_a_player_can_seek(http: httpx.Client, finished: str) -> None:
     stored = httpx.get(link.headers["location"], headers={"range": "bytes=0-1"})
     assert (stored.status_code, stored.content) == (206, whole.content[:2])
     assert stored.headers["content-disposition"] == f'inline; filename="{finished}.mp4"'
+
+
+def test_beside_the_film_there_are_frames_of_it_and_what_was_promised(http: httpx.Client, finished: str) -> None:
+    def content(variant: str) -> httpx.Response:
+        return http.get(f"/videos/{finished}/content", params={"variant": variant})
+
+    variants = http.get(f"/videos/{finished}").json()["x_latentline"]["variants"]
+    assert variants == ["video", "thumbnail", "spritesheet", "manifest"]
+    sheet = content("spritesheet")
+    assert (sheet.headers["content-type"], Image.open(io.BytesIO(sheet.content)).size) == ("image/jpeg", (320, 256))
+    promised = {ref["name"]: ref["sha256"] for ref in content("manifest").json()["objects"]}
+    assert promised["video"] == sha256(content("video").content)
+    assert promised["spritesheet"] == sha256(sheet.content)
+    assert content("preview").json()["error"]["code"] == "variant_not_available"
 
 
 def test_a_remix_keeps_the_recipe_and_names_its_parent(client: openai.OpenAI, finished: str, line_of_all: Line) -> None:

@@ -21,6 +21,7 @@ from schemas.stage import Stage
 from stages.decode import encode_chunks
 from stages.in_process import Undisturbed
 from stages.mux import Mux
+from stages.spritesheet import Spritesheet, spread
 from stages.video import Frames, VideoEncoder, decode, opened, probe, remux
 
 COLOURS = {"red": (225, 30, 30), "green": (30, 180, 50), "blue": (35, 60, 225), "purple": (160, 40, 200)}
@@ -126,6 +127,27 @@ def test_the_poster_is_the_middle_frame(made: dict[str, bytes]) -> None:
     assert (poster.format, poster.size) == ("WEBP", (64, 64))
     distances = [np.abs(np.asarray(poster.convert("RGB"), float) - frame).mean() for frame in moving()]
     assert int(np.argmin(distances)) == 8
+
+
+def test_the_spritesheet_shows_frames_in_order(made: dict[str, bytes]) -> None:
+    sheet = Mux().run(task(recipe()), made, Undisturbed()).objects[2]
+    picture = Image.open(io.BytesIO(sheet.data))
+    assert (sheet.name, sheet.media_type, picture.format, picture.size) == (
+        "spritesheet", "image/jpeg", "JPEG", (5 * 64, 4 * 64)
+    )  # fmt: skip
+    pixels = np.asarray(picture, float)
+    for place, frame in enumerate(moving()):
+        top, left = place // 5 * 64, place % 5 * 64
+        assert np.abs(pixels[top : top + 64, left : left + 64] - frame).mean() < 12
+
+
+def test_of_a_long_video_a_spritesheet_has_25_small_frames() -> None:
+    sheet = Spritesheet(832, 480, 81)
+    assert (sheet.width, sheet.height) == (160, 92)
+    assert Image.open(io.BytesIO(sheet.finish())).size == (5 * 160, 5 * 92)
+    chosen = spread(81, 25)
+    assert (chosen[0], chosen[-1], len(set(chosen))) == (0, 80, 25)
+    assert spread(1, 1) == [0]
 
 
 def flat_track(colour: tuple[int, int, int]) -> bytes:

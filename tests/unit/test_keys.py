@@ -55,7 +55,7 @@ def test_a_run_number_changes_its_stage_and_those_after_it(stage: Stage) -> None
 
 def test_keys_are_the_same_in_every_release() -> None:
     """Outputs in the store are found by them."""
-    assert [key[:8] for key in KEYS.values()] == ["2e7f3730", "5bde2225", "1627c438", "53e99b56"]
+    assert [key[:8] for key in KEYS.values()] == ["2e7f3730", "5bde2225", "1627c438", "c00bb1bb"]
 
 
 NUMBERS = [name for name in FIRST_STAGE if isinstance(getattr(RECIPE, name), int) and name != "max_sequence_length"]

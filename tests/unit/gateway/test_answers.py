@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from streams.gateway.gateway import Gateway
+from streams.gateway.page import FOLDER
 from tests.unit.gateway.samples import SOME, asked
 
 PART = b'--x\r\ncontent-disposition: form-data; name="prompt"\r\n\r\n'
@@ -97,7 +98,9 @@ def test_the_page_needs_no_key_and_loads_nothing_from_elsewhere(gateway: Gateway
     assert "script-src 'self'" in page.headers["content-security-policy"]
     for name in ("page.js", "page.css"):
         assert name in page.text
-        assert asked(gateway, "GET", f"/{name}", key=None).status_code == 200
+    for file in FOLDER.iterdir():
+        answer = asked(gateway, "GET", f"/{file.name}", key=None)
+        assert (answer.status_code, "://" in answer.text) == ((404, False) if file.suffix == ".html" else (200, False))
     assert "//" not in page.text.replace("<!doctype html>", "")
     assert asked(gateway, "GET", "/secrets", key=None).status_code == 404
 

@@ -6,10 +6,15 @@ from typing import Any
 
 import pytest
 
+from schemas.events import ObjectRef
 from schemas.job import JobStatus
+from schemas.stage import Stage
 from streams.gateway.gateway import Gateway
 from streams.gateway.ranges import Span, Unsatisfiable, span_of
-from tests.unit.gateway.samples import NOW, SOME, asked, job, taken
+from tests.unit.gateway.samples import NOW, SOME, asked, job, running, step_of, taken, with_done
+
+VIDEO = ObjectRef(name="video", key="videos/a.mp4", size=9, sha256="cd" * 32, media_type="video/mp4")
+POSTER = ObjectRef(name="poster", key="videos/a.webp", size=7, sha256="ef" * 32, media_type="image/webp")
 
 
 @pytest.mark.parametrize(
@@ -40,3 +45,22 @@ def test_content_that_is_not_there(gateway: Gateway, changes: dict[str, Any], co
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, code)
     for variant, refusal in (("webm", "variant_not_available"), ("hls", "not_implemented")):
         assert asked(gateway, "GET", f"{SOME}/content?variant={variant}").json()["error"]["code"] == refusal
+
+
+def test_a_video_of_before_there_were_spritesheets(gateway: Gateway) -> None:
+    taken(gateway.model, job(status=JobStatus.COMPLETED, ended_at=NOW, version=3, video=VIDEO, poster=POSTER))
+    answer = asked(gateway, "GET", f"{SOME}/content?variant=spritesheet")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "variant_not_available")
+    assert asked(gateway, "GET", SOME).json()["x_latentline"]["variants"] == ["video", "thumbnail", "manifest"]
+
+
+def test_a_preview_is_offered_once_a_step_tells_of_it(gateway: Gateway) -> None:
+    state = running(with_done(job(), Stage.ENCODE))
+    taken(gateway.model, state)
+    answer = asked(gateway, "GET", f"{SOME}/content?variant=preview")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "variant_not_available")
+    shown = step_of(state, 4).model_copy(update={"preview_step": 3})
+    taken(gateway.model, steps=[shown])
+    taken(gateway.model, steps=[step_of(state, 5)])
+    extension = asked(gateway, "GET", SOME).json()["x_latentline"]
+    assert (extension["preview_step"], extension["variants"]) == (3, ["preview"])

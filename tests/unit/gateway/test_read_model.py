@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -174,3 +176,12 @@ def test_a_database_that_is_away_is_a_503_until_it_is_back(
     assert answer.headers["x-should-retry"] == "true"
     server.start()
     assert asked(known, "GET", SOME).status_code == 200
+
+
+def test_tables_of_an_earlier_release_are_made_anew(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as old:
+        old.execute("create table jobs (job text primary key, state blob)")
+    model = ReadModel.in_folder(tmp_path)
+    taken(model, job())
+    assert model.find(job().job) is not None
+    model.close()

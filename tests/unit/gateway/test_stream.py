@@ -32,6 +32,8 @@ def test_a_step_is_told_once_a_second_and_a_change_at_once() -> None:
 
     assert [word(1, 0, 0.0), word(1, 1, 0.5), word(1, 2, 1.1), word(1, 2, 9.0)] == ["status", None, "progress", None]
     assert [word(2, 2, 9.1), word(2, 3, 9.2), word(3, 3, 9.3, ended=True)] == ["status", None, "done"]
+    row = Row(state, 3, 30, step=4, steps=10, preview_step=4)
+    assert told.word_for(Mark.at(row), video_of(row, model, pace), False, 20.0) == "preview"
     resumed = Told(Mark(1, 2))
     row = Row(state, 1, 20, step=2, steps=10)
     assert resumed.word_for(Mark.at(row), video_of(row, model, pace), False, 0.0) is None

@@ -75,3 +75,12 @@ def test_the_timeline_tells_every_attempt(gateway: Gateway) -> None:
     assert [moment["what"] for moment in moments] == ["accepted", "dispatched", "lost", "dispatched"]
     video = asked(gateway, "GET", SOME)
     assert 1000 <= int(video.headers["openai-poll-after-ms"]) <= 10_000
+
+
+def test_the_time_left_is_also_told_by_the_steps_of_the_job_itself() -> None:
+    pace, state = Pace(), running(with_done(job(), Stage.ENCODE))
+    assert pace.left(Row(state, 1, step=4, steps=10)) is None
+    assert pace.left(Row(state, 1, step=4, steps=10, step_seconds=0.5)) == (3.0, 3.0)
+    stages = {stage: record.model_copy(update={"seconds": 2.0}) for stage, record in state.stages.items()}
+    pace.learn(state.model_copy(update={"status": JobStatus.COMPLETED, "stages": stages}))
+    assert pace.left(Row(state, 1, step=4, steps=10, step_seconds=0.5)) == (5.2, 7.0)

@@ -1,0 +1,146 @@
+"""Previews: what they show, what they cost, and that a denoise does not know of them."""
+
+from __future__ import annotations
+
+import io
+from threading import Event
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gpu_runner.bundle import Bundle
+from gpu_runner.colours import picture_of
+from gpu_runner.families.wan import Wan
+from schemas.bundle import LatentColours
+from schemas.errors import StoreUnavailable
+from schemas.events import Task
+from stages import preview
+from stages.contract import StageRunner
+from stages.in_process import Undisturbed
+from stages.preview import PreviewWriter
+from tests.runner.models import TINY
+from tests.runner.test_stages import STEPS, denoise, inputs, task, whole
+from tests.support import eventually
+
+__all__ = ["denoise", "inputs", "task", "whole"]
+
+RED, BLUE = (200, 30, 30), (30, 50, 210)
+
+
+@pytest.fixture(scope="module")
+def colours() -> LatentColours:
+    found = Bundle.open(TINY).manifest.latent_colours
+    assert found is not None
+    return found
+
+
+class Shown(Undisturbed):
+    """Whom previews reach; `slow` holds them up, `away` refuses them."""
+
+    def __init__(self, slow: Event | None = None, away: bool = False) -> None:
+        self.pictures: dict[int, bytes] = {}
+        self.slow, self.away, self.tries = slow, away, 0
+
+    def preview(self, step: int, picture: bytes) -> None:
+        self.tries += 1
+        if self.away:
+            raise StoreUnavailable("away")
+        if self.slow is not None:
+            self.slow.wait()
+        self.pictures[step] = picture
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("colour", [RED, BLUE])
+def test_the_colours_of_a_picture_survive_the_latents(colour: tuple[int, int, int], colours: LatentColours) -> None:
+    wan = Wan(Bundle.open(TINY), torch.device("cpu"))
+    wan.load_decoder()
+    pixels = torch.tensor(colour).view(1, 3, 1, 1, 1).expand(1, 3, 5, 64, 64) / 127.5 - 1
+    shown = picture_of(wan.latents_of(pixels), colours)
+    assert shown.shape == (2, 8, 8, 3)
+    assert np.abs(shown[:, 2:-2, 2:-2].mean((0, 1, 2)) - colour).max() < 50
+
+
+def test_a_denoise_shows_what_it_is_becoming_and_ends_in_the_same_bits(
+    denoise: StageRunner, task: Task, inputs: dict[str, bytes], whole: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preview, "LEAST_S", 0.0)
+    monkeypatch.setattr(preview, "LARGEST_SHARE", 1.0)
+    context = Shown()
+    assert denoise.run(task, inputs, context).objects[0].data == whole
+    assert 1 <= min(context.pictures) <= max(context.pictures) < STEPS
+    picture = Image.open(io.BytesIO(context.pictures[max(context.pictures)]))
+    assert (picture.format, picture.size, getattr(picture, "n_frames", 1)) == ("WEBP", (8, 8), 5)
+
+
+def test_what_a_preview_has_cost_decides_when_the_next_is_due(colours: LatentColours) -> None:
+    clock, context = Clock(), Shown()
+    writer = PreviewWriter(context, colours, 0.5, clock)
+    assert not writer.is_due()
+    clock.now = 1.0
+    assert writer.is_due()
+
+    def copied() -> torch.Tensor:
+        clock.now += 0.2
+        return torch.zeros(1, 8, 2, 8, 8)
+
+    writer.show(3, copied)
+    eventually(lambda: writer.cost > 0)
+    assert list(context.pictures) == [3]
+    clock.now = 1.2 + 19.9
+    assert not writer.is_due()
+    clock.now = 1.2 + 100 * writer.cost + 0.01
+    eventually(writer.is_due)
+    writer.close()
+
+
+def test_a_slow_store_means_fewer_previews_and_holds_up_nothing(colours: LatentColours) -> None:
+    clock, slow = Clock(), Event()
+    writer = PreviewWriter(context := Shown(slow), colours, 0.5, clock)
+    writer.show(1, lambda: torch.zeros(1, 8, 2, 8, 8))
+    clock.now = 1000.0
+    assert not writer.is_due()
+    writer.close()
+    assert context.pictures == {}
+    slow.set()
+
+
+def test_a_store_that_is_away_costs_the_preview_alone(colours: LatentColours) -> None:
+    clock = Clock()
+    writer = PreviewWriter(context := Shown(away=True), colours, 0.5, clock)
+    writer.show(1, lambda: torch.zeros(1, 8, 2, 8, 8))
+    eventually(lambda: writer.cost > 0)
+    assert context.tries == 1
+    clock.now = 9.9
+    assert not writer.is_due()
+    clock.now = 60.0
+    eventually(writer.is_due)
+    writer.close()
+
+
+def test_latents_that_cannot_be_had_end_the_previews_and_not_the_denoise(colours: LatentColours) -> None:
+    def broken() -> torch.Tensor:
+        raise RuntimeError("no memory for a copy")
+
+    clock = Clock()
+    writer = PreviewWriter(Undisturbed(), colours, 0.5, clock)
+    writer.show(1, broken)
+    clock.now = 1000.0
+    assert not writer.is_due()
+    writer.close()
+
+
+def test_a_model_without_colours_has_no_previews() -> None:
+    clock = Clock()
+    writer = PreviewWriter(Undisturbed(), None, 0.5, clock)
+    clock.now = 1000.0
+    assert not writer.is_due()
+    writer.close()
