@@ -10,7 +10,7 @@ SEED ?= 1
 JOBS ?= 500
 MINUTES ?= 20
 
-.PHONY: help setup demo up down test test-long test-deps sim-million mutations chaos chaos-short bench-coordinator bench-line bench-checkpoint lint format lock train-tiny judge-tiny clean
+.PHONY: help setup demo up down test test-long test-deps sim-million mutations chaos chaos-short bench-coordinator bench-line bench-gateway bench-checkpoint lint format lock train-tiny judge-tiny clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | sort | awk -F'\t' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -44,7 +44,8 @@ down: setup ## stop it; its data stays
 test: setup ## all tests but the long ones, on a real broker and store that they start themselves
 	@$(BIN)/python -m pytest
 
-test-long: setup ## the tests that take minutes: outages of full length, every cut of a denoise, large simulations
+test-long: test-deps ## the tests that take minutes: outages of full length, every cut of a denoise, large simulations
+	@$(BIN)/python -m tests.clients litellm
 	@$(BIN)/python -m pytest -m long
 
 sim-million: setup ## the coordinator's core in virtual time: 10,000 workers, 1,000,000 jobs, faults (half an hour)
@@ -53,11 +54,12 @@ sim-million: setup ## the coordinator's core in virtual time: 10,000 workers, 1,
 mutations: setup ## break each promise on purpose and see a test notice; writes docs/reliability.md (minutes)
 	@$(BIN)/python -m tests.mutations.run
 
-test-deps: setup ## system packages that tests need beyond make setup: Chromium, for the tests of the page
+test-deps: setup ## what tests need beyond make setup: Chromium, and the official client in three versions
 	@if command -v chromium > /dev/null; then echo "Chromium is there"; \
 	elif command -v apt-get > /dev/null && [ "$$(id -u)" = 0 ]; then \
 	    $(STEP) "Chromium" sh -c "apt-get -qq update && apt-get -qq install --yes --no-install-recommends chromium"; \
 	else echo "Chromium is not on PATH: install it (Debian and Ubuntu: sudo apt-get install chromium), or tests/e2e/test_page.py fails"; fi
+	@$(BIN)/python -m tests.clients
 
 chaos: setup ## kill everything, often, then audit: make chaos SEED=1 JOBS=500 MINUTES=20
 	@$(BIN)/python -m tests.chaos.run --seed $(SEED) --jobs $(JOBS) --minutes $(MINUTES)
@@ -78,6 +80,9 @@ bench-coordinator: setup ## job transitions a second through a real broker; writ
 
 bench-line: setup ## what the line costs, against in-process diffusers; writes docs/benchmarks.md (minutes)
 	@$(BIN)/python -m tests.bench.line
+
+bench-gateway: setup ## creates, reads and event streams of the gateway beside a bare route; writes docs/benchmarks.md (minutes)
+	@$(BIN)/python -m tests.bench.gateway
 
 bench-checkpoint: setup ## what checkpoints cost and save; writes docs/benchmarks.md (five minutes)
 	@$(BIN)/python -m tests.bench.checkpoint

@@ -91,7 +91,9 @@ class Settings(BaseSettings):
     views_port: int = Field(8084, ge=0, le=65535, description="port of the views' read-only JSON")
     gateway_host: str = Field("127.0.0.1", description="address of the HTTP gateway")
     gateway_port: int = Field(8080, ge=0, le=65535, description="port of the HTTP gateway")
-    gateway_database: str = Field("", description="SQLAlchemy URL of its read model; empty = SQLite in data_dir")
+    gateway_database: SecretStr = Field(
+        SecretStr(""), description="SQLAlchemy URL of its read model; empty = SQLite in data_dir"
+    )
     gateway_delivery: Literal["proxy", "redirect"] = Field(
         "proxy", description="videos come through the gateway, or by a signed link to the store"
     )
@@ -103,6 +105,12 @@ class Settings(BaseSettings):
     )
     gateway_key_secret: SecretStr = Field(SecretStr(""), description="secret under which API keys are hashed")
     gateway_streams: int = Field(100, ge=1, description="event streams that a tenant may hold open at once")
+    gateway_rate: str = Field("6000/minute", description="requests of a tenant to each gateway; empty = any number")
+    gateway_create_rate: str = Field("600/minute", description="of these, new videos; empty = any number")
+    gateway_body_bytes: int = Field(8 * 1024**2, ge=1024, description="bytes of a request's body, at most")
+    gateway_cors_origins: str = Field(
+        "", description="origins whose pages may ask the gateway, separated by commas; * = any; empty = none"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto = console on a terminal")
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import orjson
 from fastapi import Request
@@ -18,6 +19,7 @@ from starlette.datastructures import UploadFile
 
 from schemas.base import Frozen, Whole
 from schemas.digest import digest
+from schemas.errors import shorten
 from schemas.events import Metadata, PromptSubmitted
 from streams.gateway.problems import Problem, malformed
 
@@ -118,15 +120,29 @@ def merged(fields: dict[str, Any]) -> dict[str, Any]:
 async def fields_of(request: Request) -> dict[str, Any]:
     """The body as an object. Raises `Problem`: 415 for what is neither JSON nor a form."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if encoding := request.headers.get("content-encoding"):
+        raise Problem("unsupported_media_type", f"content-encoding = {shorten(encoding)}: a body comes as it is")
     if kind == JSON:
         body = parsed_json(await request.body())
         if not isinstance(body, dict):
             raise Problem("invalid_json", "the body must be a JSON object")
         return body
     if kind in FORMS:
+        refuse_other_encodings(kind, await request.body())
         async with request.form(max_files=1, max_fields=MOST_FIELDS, max_part_size=LARGEST_FIELD) as form:
             return folded(form.multi_items())
     raise Problem("unsupported_media_type", f"a body is {JSON} or {FORMS[0]}, not {kind or 'without a type'}")
+
+
+def refuse_other_encodings(kind: str, body: bytes) -> None:
+    """Raises `Problem`. The parser of forms would make other letters of what is not UTF-8, and not say so."""
+    if kind == FORMS[0] and b"filename" in body:
+        # A file has any bytes, and no field takes one: what is asked for is refused by its name.
+        return
+    try:
+        (unquote_to_bytes(body) if kind == FORMS[1] else body).decode()
+    except UnicodeDecodeError as error:
+        raise Problem("invalid_request", f"the form is not UTF-8: {error.reason} at byte {error.start}") from None
 
 
 def parsed_json(body: bytes, param: str | None = None) -> Any:
@@ -137,17 +153,17 @@ def parsed_json(body: bytes, param: str | None = None) -> Any:
 
 
 def folded(pairs: Iterable[tuple[str, str | UploadFile]]) -> dict[str, Any]:
-    """Bracketed keys as nested values. A file keeps only its name: no field of ours takes one."""
+    """Bracketed keys as nested values. A file stays one: no field takes it for its text."""
     fields: dict[str, Any] = {}
     for key, value in pairs:
         path = [part.strip("[]") for part in KEY.findall(key)]
         if "".join(KEY.findall(key)) != key or not path or not path[0] or len(path) > DEEPEST:
             raise Problem("unknown_parameter", f"there is no parameter {key[:80]!r}", key[:80])
-        put(fields, path, value if isinstance(value, str) else f"file {value.filename}", key)
+        put(fields, path, value, key)
     return fields
 
 
-def put(fields: dict[str, Any], path: list[str], value: str, key: str) -> None:
+def put(fields: dict[str, Any], path: list[str], value: str | UploadFile, key: str) -> None:
     inner: Any = fields
     for part, following in pairwise(path):
         inner = inner.setdefault(part, [] if following == "" else {}) if isinstance(inner, dict) else None

@@ -16,7 +16,7 @@ from schemas.job import JobState, JobStatus
 from schemas.stage import Stage
 from streams.gateway.delivery import CACHE, disposition
 from streams.gateway.gateway import Gateway, Tenant, TheGateway
-from streams.gateway.problems import Problem
+from streams.gateway.problems import Problem, not_built
 from streams.gateway.ranges import Span, Unsatisfiable, span_of
 from streams.gateway.read_model import Row
 
@@ -71,6 +71,8 @@ async def video_content(
 
 def ref_of(state: JobState, variant: str) -> ObjectRef:
     """Raises `Problem` 404; never 409, which clients would try again."""
+    if variant == "hls":
+        raise not_built("streaming by HLS")
     if variant not in FILES:
         message = f"variant = {shorten(variant)}: there are {', '.join((*FILES, *LIVE))}"
         raise Problem("variant_not_available", message, "variant")

@@ -53,7 +53,8 @@ async def create(gateway: Gateway, call: Call, asked: CreateVideo) -> Row:
         if earlier is not None:
             return earlier
     key = call.key or gateway.retries.key_of(call.tenant, asked.fingerprint, call.is_retry)
-    return await accept(gateway, asked.event(call.tenant, key), call.traceparent)
+    is_new = call.key is None and not call.is_retry
+    return await accept(gateway, asked.event(call.tenant, key), call.traceparent, is_new)
 
 
 def earlier_call(gateway: Gateway, tenant: str, asked: CreateVideo) -> Row | None:
@@ -74,15 +75,20 @@ def is_same(known: JobState, wanted: JobState, any_seed: bool) -> bool:
     return (known.recipe, known.metadata, known.priority) == (recipe, wanted.metadata, wanted.priority)
 
 
-async def accept(gateway: Gateway, prompt: PromptSubmitted, traceparent: str | None = None) -> Row:
-    """Raises `Problem`: 400 or 404 for what the line would refuse, 409 for a key that is bound, 503."""
+async def accept(
+    gateway: Gateway, prompt: PromptSubmitted, traceparent: str | None = None, is_new: bool = False
+) -> Row:  # fmt: skip
+    """`is_new`: its key was made for it, so nobody can know the job yet.
+
+    Raises `Problem`: 400 or 404 for what the line would refuse, 422 for a key that is bound, 503.
+    """
     job = job_id(prompt.tenant, prompt.idempotency_key or "")
     try:
         expected = expected_state(gateway, prompt, job)
     except InvalidJob as error:
         raise impossible(error) from None
     async with gateway.lock_of(job):
-        known = await run_in_threadpool(gateway.model.find, job)
+        known = None if is_new else await run_in_threadpool(gateway.model.find, job)
         if known is not None:
             return replayed(known, prompt)
         await gateway.intake.accept(prompt, traceparent)
@@ -103,7 +109,7 @@ def expected_state(gateway: Gateway, prompt: PromptSubmitted, job: str) -> JobSt
 
 
 def replayed(known: Row, prompt: PromptSubmitted) -> Row:
-    """The job that this key is bound to, if it was asked for in the same words. Raises `Problem` 409."""
+    """The job that this key is bound to, if it was asked for in the same words. Raises `Problem` 422."""
     if known.state.body_digest != prompt.body_digest:
         message = "this Idempotency-Key was used before with another body: use a new one for a new video"
         raise Problem("idempotency_key_reused", message, "Idempotency-Key")

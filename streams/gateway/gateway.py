@@ -20,8 +20,10 @@ from streams.gateway.feed import Feed
 from streams.gateway.hub import Hub
 from streams.gateway.intake import Intake
 from streams.gateway.keys import Keys
+from streams.gateway.looks import Looks, Seen
 from streams.gateway.pace import KEPT, Pace
 from streams.gateway.problems import Problem, not_found
+from streams.gateway.rates import Rates
 from streams.gateway.read_model import ReadModel, Row
 from streams.gateway.retries import Retries
 from streams.gateway.sweeper import Sweeper
@@ -43,15 +45,21 @@ class Gateway:
     delivery: Delivery
     sweeper: Sweeper
     pace: Pace
+    rates: Rates
     retries: Retries = field(default_factory=Retries)
     streams: Counter[str] = field(default_factory=Counter)
     """Open event streams by tenant."""
+    looks: Looks = field(init=False)
     _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+
+    def __post_init__(self) -> None:
+        self.looks = Looks(self._look)
 
     @classmethod
     def open(cls, settings: Settings) -> Gateway:
-        """Raises `ClientError` when the broker does not answer."""
-        url = settings.gateway_database
+        """Raises `ClientError` when the broker does not answer, `UnsafeSettings` for a setting that cannot be,
+        `SQLAlchemyError` for a database that cannot be opened."""
+        rates, url = Rates(settings), settings.gateway_database.get_secret_value()
         model = ReadModel(url) if url else ReadModel.in_folder(settings.data_dir / "gateway" / settings.worker_name)
         keys, hub, pace, delivery = Keys(settings), Hub(), Pace(), Delivery.of(settings)
         sweeper = Sweeper(delivery.store)
@@ -65,7 +73,8 @@ class Gateway:
             pace.learn(state)
         feed.start()
         intake = Intake(settings)
-        return cls(settings, read_bundles(settings.bundles), model, keys, hub, feed, intake, delivery, sweeper, pace)
+        bundles = read_bundles(settings.bundles)
+        return cls(settings, bundles, model, keys, hub, feed, intake, delivery, sweeper, pace, rates)
 
     def close(self) -> None:
         self.intake.close()
@@ -87,10 +96,25 @@ class Gateway:
 
     async def row(self, tenant: str, job: str) -> Row:
         """Raises `Problem` 404, whoever else's it may be."""
-        found = await run_in_threadpool(self.model.get, tenant, job)
+        found = await self.find(tenant, job)
         if found is None:
             raise not_found(job)
         return found
+
+    async def find(self, tenant: str, job: str) -> Row | None:
+        """None unless it is this tenant's and is not deleted."""
+        return await run_in_threadpool(self.model.get, tenant, job)
+
+    async def _look(self, tenant: str, job: str) -> Seen | None:
+        def look() -> Seen | None:
+            row = self.model.get(tenant, job)
+            return None if row is None else Seen(row, video_of(row, self.model, self.pace))
+
+        return await run_in_threadpool(look)
+
+    async def seen(self, tenant: str, job: str) -> Seen | None:
+        """What all who follow this job are told now."""
+        return await self.looks.at(tenant, job, self.hub.told)
 
     async def video(self, row: Row) -> Video:
         return await run_in_threadpool(video_of, row, self.model, self.pace)
@@ -99,7 +123,8 @@ class Gateway:
         return await run_in_threadpool(lambda: [video_of(row, self.model, self.pace) for row in rows])
 
 
-def gateway_of(request: Request) -> Gateway:
+async def gateway_of(request: Request) -> Gateway:
+    # Not a plain function: the framework would run that in a thread, for each request.
     gateway: Gateway = request.app.state.gateway
     return gateway
 
@@ -111,7 +136,7 @@ bearer = HTTPBearer(auto_error=False, description="an API key: `latentline keys 
 async def tenant_of(
     gateway: TheGateway, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> str:
-    """Whose key the request carries. Raises `Problem`: 401, or 503 while keys and jobs are still being read."""
+    """Whose key the request carries. Raises `Problem`: 401, 429, or 503 while keys and jobs are still being read."""
     if not gateway.feed.is_caught_up:
         raise Problem("starting", "the gateway is still reading what there is of jobs", retry_after=1)
     tenant = gateway.keys.tenant_of(credentials.credentials) if credentials else None
@@ -119,6 +144,7 @@ async def tenant_of(
         why = "it is unknown or revoked" if credentials else "send it as `Authorization: Bearer KEY`"
         headers = {"www-authenticate": "Bearer"}
         raise Problem("invalid_api_key", f"no valid API key: {why}", headers=headers)
+    gateway.rates.request(tenant)
     return tenant
 
 

@@ -13,6 +13,8 @@ class Hub:
 
     def __init__(self) -> None:
         self.closing = False
+        self.told = 0
+        """How often there was news."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: dict[str, set[asyncio.Event]] = {}
 
@@ -26,6 +28,7 @@ class Hub:
             self._loop.call_soon_threadsafe(self._tell, tuple(jobs))
 
     def _tell(self, jobs: tuple[str, ...]) -> None:
+        self.told += 1
         for job in jobs:
             for event in self._waiting.get(job, ()):
                 event.set()

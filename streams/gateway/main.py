@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import structlog
 import uvicorn
+from sqlalchemy.exc import SQLAlchemyError
 
 from streams import health, log
 from streams.client.errors import ClientError
 from streams.gateway.app import make_app
+from streams.gateway.cors import shared
 from streams.gateway.gateway import Gateway
 from streams.gateway.keys import UnsafeSettings, check_mode
 from streams.gateway.outer import Outer
+from streams.gateway.patience import LARGEST_HEAD, Patient
 from streams.settings import Settings
 
 GOODBYE_S = 5
@@ -38,7 +42,7 @@ def run_gateway(settings: Settings) -> int:
     try:
         check_mode(settings)
         gateway = Gateway.open(settings)
-    except (UnsafeSettings, ClientError) as error:
+    except (UnsafeSettings, ClientError, SQLAlchemyError) as error:
         logger.error("the gateway cannot start", error=str(error))
         return 1
     server = server_of(settings, gateway)
@@ -52,10 +56,12 @@ def run_gateway(settings: Settings) -> int:
 def server_of(settings: Settings, gateway: Gateway) -> Server:
     app = make_app()
     app.state.gateway = gateway
+    served = Outer(shared(app, settings), settings.gateway_body_bytes)
     return Server(
         uvicorn.Config(
-            Outer(app), settings.gateway_host, settings.gateway_port, log_config=None, access_log=False,
-            lifespan="off", server_header=False, timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=GOODBYE_S,
+            served, settings.gateway_host, settings.gateway_port, http=Patient, log_config=None, access_log=False,
+            h11_max_incomplete_event_size=LARGEST_HEAD, lifespan="off", server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=GOODBYE_S,
         )
     )  # fmt: skip
 
@@ -75,6 +81,9 @@ async def serve(server: Server, gateway: Gateway) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     gateway.hub.open()
+    # What lives as long as the process is not looked through again and again: a full collection would stall requests.
+    gc.collect()
+    gc.freeze()
     gateway.on_failed(lambda: loop.call_soon_threadsafe(fail))
     try:
         await server.serve()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streams import metrics
 from streams.gateway.problems import Problem
 
-LARGEST_BODY = 8 * 1024 * 1024
+BODY_WITHIN_S = 30.0
 HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -24,8 +25,10 @@ HEADERS = {
 
 
 class Outer:
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    """`largest`: bytes of a body, at most."""
+
+    def __init__(self, app: ASGIApp, largest: int = 8 * 1024**2) -> None:
+        self._app, self._largest = app, largest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -38,7 +41,7 @@ class Outer:
                 measure(scope, message["status"], time.monotonic() - began)
             await send(message)
 
-        await self._app(scope, limited(receive), dressed)
+        await self._app(scope, Body(receive, Headers(scope=scope), self._largest), dressed)
 
 
 def dress(headers: MutableHeaders) -> None:
@@ -54,16 +57,39 @@ def measure(scope: Scope, status: int, seconds: float) -> None:
     metrics.HTTP_SECONDS.labels(route, metrics.ANSWER.of(f"{status // 100}xx")).observe(seconds)
 
 
-def limited(receive: Receive) -> Receive:
-    """Raises `Problem` 413 at the first byte too many, however the body says how long it is."""
-    seen = 0
+class Body:
+    """What a client sends, within limits. Awaiting it raises `Problem`: 413 for a byte too many, 408 for one too late.
 
-    async def counted() -> Message:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > LARGEST_BODY:
-            raise Problem("request_too_large", f"a body has at most {LARGEST_BODY} bytes")
+    A length that is declared is believed when it is too large, so nothing of such a body is read.
+    """
+
+    def __init__(self, receive: Receive, headers: Headers, largest: int) -> None:
+        self._receive, self._largest = receive, largest
+        self._deadline = time.monotonic() + BODY_WITHIN_S
+        declared = headers.get("content-length", "")
+        self._seen = int(declared) if declared.isdecimal() and int(declared) > largest else 0
+        self._ended = False
+
+    async def __call__(self) -> Message:
+        self._check()
+        if self._ended:
+            # The next message is that the client has gone, whenever that is.
+            return await self._receive()
+        try:
+            async with asyncio.timeout(self._deadline - time.monotonic()):
+                message = await self._receive()
+        except TimeoutError:
+            raise hung_up("request_timeout", f"the body did not arrive within {BODY_WITHIN_S:g} s") from None
+        self._ended = not message.get("more_body", False)
+        self._seen += len(message.get("body", b""))
+        self._check()
         return message
 
-    return counted
+    def _check(self) -> None:
+        if self._seen > self._largest:
+            raise hung_up("request_too_large", f"a body has at most {self._largest} bytes")
+
+
+def hung_up(code: str, message: str) -> Problem:
+    """The connection ends with this answer: the rest of the body is not waited for."""
+    return Problem(code, message, headers={"connection": "close"})

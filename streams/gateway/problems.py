@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from schemas.errors import InvalidJob, shorten
 
@@ -29,11 +29,12 @@ CODES: dict[str, tuple[int, str]] = {
     "model_not_found": (404, "the line has no such model"),
     "method_not_allowed": (405, "the route has no such method"),
     "request_timeout": (408, "the body did not arrive in time"),
-    "idempotency_key_reused": (409, "the key was used before with another body"),
-    "idempotency_key_bound": (409, "the video of this key was deleted"),
     "request_too_large": (413, "the body has too many bytes"),
     "unsupported_media_type": (415, "the body is neither JSON nor a form"),
     "range_not_satisfiable": (416, "the range begins beyond the end"),
+    "idempotency_key_reused": (422, "the key was used before with another body"),
+    "idempotency_key_bound": (422, "the video of this key was deleted"),
+    "rate_limit_exceeded": (429, "a tenant asks more often than it may"),
     "too_many_streams": (429, "a tenant has too many event streams open"),
     "internal_error": (500, "a fault of this server; it is logged"),
     "not_implemented": (501, "something of this API that this server does not do"),
@@ -43,6 +44,24 @@ CODES: dict[str, tuple[int, str]] = {
 """Every code with its status and its meaning."""
 
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+class ErrorDetail(BaseModel):
+    message: str
+    type: str
+    code: str
+    param: str | None = Field(description="the field, parameter or header that is wrong")
+
+
+class ErrorAnswer(BaseModel):
+    error: ErrorDetail
+
+
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorAnswer, "description": "what is asked for cannot be done: `code` says why"},
+    "5XX": {"model": ErrorAnswer, "description": "this server cannot do it now, or at all"},
+}
+"""Every route's, for the OpenAPI document."""
 
 
 class Problem(Exception):

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Engine,
+    ScalarSelect,
     and_,
+    bindparam,
     case,
     create_engine,
     delete,
@@ -24,6 +26,7 @@ from sqlalchemy import (
     func,
     insert,
     inspect,
+    literal,
     or_,
     select,
     tuple_,
@@ -38,8 +41,26 @@ from streams.gateway.tables import JOBS, OFFSETS, SOURCE, metadata
 
 CONNECTIONS = 40
 """As many as there are threads for requests."""
+OPENING = 0x6C61_7465
+"""The advisory lock of who opens the database."""
+FARTHEST = 1000
+"""Nobody asks how far beyond; and counting a long queue for each job of a page would take long."""
 Position = tuple[str, int]
 """Topic and partition."""
+
+
+def _first(*conditions: ColumnElement[bool]) -> ScalarSelect[int]:
+    waiting = [JOBS.c.status == str(JobStatus.WAITING), JOBS.c.stage == bindparam("stage"), JOBS.c.hidden.is_(False)]
+    some = select(literal(1)).select_from(JOBS).where(*waiting, *conditions).limit(FARTHEST).subquery()
+    return select(func.count()).select_from(some).scalar_subquery()
+
+
+# Asked for each job of each page: put together once. Two ranges of the index, where an `or` would read all of it.
+FIND = select(JOBS).where(JOBS.c.job == bindparam("job"))
+AHEAD = select(
+    _first(JOBS.c.priority > bindparam("priority"))
+    + _first(JOBS.c.priority == bindparam("priority"), JOBS.c.accepted_at < bindparam("accepted_at"))
+)
 
 
 @dataclass(frozen=True)
@@ -91,12 +112,14 @@ class ReadModel:
     """Every call may be made from any thread."""
 
     def __init__(self, url: str) -> None:
-        self._engine = create_engine(url, pool_size=CONNECTIONS)
+        self._engine = create_engine(url, pool_size=CONNECTIONS, pool_pre_ping=not url.startswith("sqlite"))
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _tune)
-        if self._is_outdated():
-            metadata.drop_all(self._engine)
-        metadata.create_all(self._engine)
+        with self._engine.begin() as connection:
+            _alone(connection)
+            if _is_outdated(connection):
+                metadata.drop_all(connection)
+            metadata.create_all(connection)
 
     @classmethod
     def in_folder(cls, folder: Path) -> ReadModel:
@@ -106,20 +129,12 @@ class ReadModel:
     def close(self) -> None:
         self._engine.dispose()
 
-    def _is_outdated(self) -> bool:
-        """Whether an earlier release made the tables: all that is in them can be read again."""
-        found = inspect(self._engine)
-        known = set(found.get_table_names())
-        return any(
-            {column["name"] for column in found.get_columns(table.name)} != set(table.columns.keys())
-            for table in metadata.sorted_tables if table.name in known
-        )  # fmt: skip
-
     # -- writing -------------------------------------------------------------------------------------------------
 
     def open_source(self, name: str, oldest: float) -> dict[Position, int]:
         """Where to go on reading. Everything is wiped first if it is of another log, or was read before `oldest`."""
         with self._engine.begin() as connection:
+            _alone(connection)
             known = connection.execute(select(SOURCE.c.read_at).where(SOURCE.c.name == name)).scalar()
             if known is None or known < oldest:
                 for table in (JOBS, OFFSETS, SOURCE):
@@ -130,18 +145,20 @@ class ReadModel:
 
     def take(self, batch: Batch, now: float) -> None:
         with self._engine.begin() as connection:
+            # First, so that it holds back every other feed of this database: two that update the same jobs in another
+            # order would wait for each other.
+            connection.execute(update(SOURCE).values(read_at=now))
             if batch.forgotten:
                 connection.execute(delete(JOBS).where(JOBS.c.job.in_(batch.forgotten)))
-            _put(connection, self._engine, [_values(state, data) for state, data in batch.states.values()])
+            _put(connection, [_values(state, data) for state, data in batch.states.values()])
             for job, step in batch.steps.items():
                 connection.execute(_stepped(step, batch.percents[job]))
-            _advance(connection, self._engine, batch.offsets)
-            connection.execute(update(SOURCE).values(read_at=now))
+            _advance(connection, batch.offsets)
 
     def expect(self, state: JobState) -> None:
         """A job of which `jobs` is still to tell."""
         with self._engine.begin() as connection:
-            _put(connection, self._engine, [_values(state, state.to_bytes()) | {"version": 0}])
+            _put(connection, [_values(state, state.to_bytes()) | {"version": 0}])
 
     def hide(self, job: str) -> None:
         """Show it to nobody any more: its deletion has been accepted."""
@@ -152,8 +169,11 @@ class ReadModel:
 
     def find(self, job: str) -> Row | None:
         """Whoever's it is, and also when it is deleted."""
+        if "\0" in job:
+            # PostgreSQL refuses to look for it.
+            return None
         with self._engine.connect() as connection:
-            found = connection.execute(select(JOBS).where(JOBS.c.job == job)).one_or_none()
+            found = connection.execute(FIND, {"job": job}).one_or_none()
         return None if found is None else _row(found)
 
     def get(self, tenant: str, job: str) -> Row | None:
@@ -189,14 +209,10 @@ class ReadModel:
             return [_row(found) for found in connection.execute(wanted.order_by(JOBS.c.accepted_at.desc()))]
 
     def ahead_of(self, state: JobState) -> int:
-        """How many jobs wait for the same stage and come first."""
-        earlier = or_(
-            JOBS.c.priority > state.priority,
-            and_(JOBS.c.priority == state.priority, JOBS.c.accepted_at < state.accepted_at),
-        )
-        same = and_(JOBS.c.status == str(JobStatus.WAITING), JOBS.c.stage == str(state.stage), JOBS.c.hidden.is_(False))
+        """How many jobs wait for the same stage and come first; `FARTHEST` where there are more."""
+        place = {"stage": str(state.stage), "priority": state.priority, "accepted_at": state.accepted_at}
         with self._engine.connect() as connection:
-            return connection.execute(select(func.count()).select_from(JOBS).where(same, earlier)).scalar_one()
+            return min(connection.execute(AHEAD, place).scalar_one(), FARTHEST)
 
     def latest(self, status: JobStatus, limit: int) -> list[JobState]:
         """The last accepted of those that ended like this."""
@@ -213,8 +229,24 @@ def _tune(connection: Any, record: object) -> None:
     cursor.close()
 
 
-def _insert(engine: Engine) -> Any:
-    return postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+def _is_outdated(connection: Connection) -> bool:
+    """Whether an earlier release made the tables: all that is in them can be read again."""
+    found = inspect(connection)
+    known = set(found.get_table_names())
+    return any(
+        {column["name"] for column in found.get_columns(table.name)} != set(table.columns.keys())
+        for table in metadata.sorted_tables if table.name in known
+    )  # fmt: skip
+
+
+def _alone(connection: Connection) -> None:
+    """One gateway at a time opens a database that several share: PostgreSQL fails who makes a table twice."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(OPENING)))
+
+
+def _insert(dialect: str) -> Any:
+    return postgresql.insert if dialect == "postgresql" else sqlite.insert
 
 
 def _values(state: JobState, data: bytes) -> dict[str, Any]:
@@ -225,27 +257,33 @@ def _values(state: JobState, data: bytes) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _put(connection: Connection, engine: Engine, rows: Sequence[Mapping[str, Any]]) -> None:
+def _put(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        connection.execute(_upsert(connection.dialect.name), rows)
+
+
+@cache
+def _upsert(dialect: str) -> Any:
     """Newer states replace older ones; percents only rise, and what is hidden stays hidden."""
-    if not rows:
-        return
-    statement = _insert(engine)(JOBS)
+    statement = _insert(dialect)(JOBS)
     new = statement.excluded
     changed = {name: new[name] for name in ("version", "status", "stage", "priority", "accepted_at", "state")}
     kept = {"percent": _greater(new.percent), "hidden": or_(JOBS.c.hidden, new.hidden)}
-    connection.execute(
-        statement.on_conflict_do_update([JOBS.c.job], set_=changed | kept, where=new.version > JOBS.c.version), rows
+    return statement.on_conflict_do_update(
+        index_elements=[JOBS.c.job], set_=changed | kept, where=new.version > JOBS.c.version
     )
 
 
-def _advance(connection: Connection, engine: Engine, offsets: Mapping[Position, int]) -> None:
+def _advance(connection: Connection, offsets: Mapping[Position, int]) -> None:
     """Offsets move forward alone: another reader of this database may be ahead."""
     if not offsets:
         return
-    statement = _insert(engine)(OFFSETS)
+    statement = _insert(connection.dialect.name)(OFFSETS)
     new, same = statement.excluded.next, [OFFSETS.c.topic, OFFSETS.c.partition]
     rows = [{"topic": topic, "partition": partition, "next": next_} for (topic, partition), next_ in offsets.items()]
-    connection.execute(statement.on_conflict_do_update(same, set_={"next": new}, where=new > OFFSETS.c.next), rows)
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=same, set_={"next": new}, where=new > OFFSETS.c.next), rows
+    )
 
 
 def _greater(percent: Any) -> Any:

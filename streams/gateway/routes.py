@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Annotated, Any, Literal
 
@@ -17,11 +16,11 @@ from streams.gateway import timeline
 from streams.gateway.asking import CreateVideo, asked_in, fields_of
 from streams.gateway.creating import Call, accept, create
 from streams.gateway.gateway import Gateway, Tenant, TheGateway
+from streams.gateway.prefer import preferred_wait, waited
 from streams.gateway.problems import Problem, not_built
 from streams.gateway.read_model import Row
 from streams.gateway.video import REMIXED_FROM, DeletedVideo, Video, VideoList, poll_after_ms
 
-BODY_WITHIN_S = 30.0
 CANCEL_SHOWN_WITHIN_S = 2.0
 LISTED_WITHIN_S = 1.0
 Order = Literal["asc", "desc"]
@@ -44,19 +43,25 @@ async def answer(gateway: Gateway, row: Row) -> Response:
     return JSONResponse(video.model_dump(mode="json"), headers={"openai-poll-after-ms": str(poll_after_ms(video))})
 
 
+async def made(request: Request, gateway: Gateway, row: Row) -> Response:
+    """What was accepted; with `Prefer: wait=N` what has become of it by then."""
+    if (seconds := preferred_wait(request)) is None:
+        return await answer(gateway, row)
+    response = await answer(gateway, await waited(gateway, row, seconds))
+    response.headers["preference-applied"] = f"wait={seconds}"
+    return response
+
+
 @router.post(
     "/videos", name="create", response_model=Video, openapi_extra=body_of(CreateVideo.model_json_schema()),
     summary="Ask for a video",
 )  # fmt: skip
 async def create_video(request: Request, gateway: TheGateway, tenant: Tenant) -> Response:
-    """Answered once the line has it for good. The same `Idempotency-Key` is the same video."""
-    call = Call.of(request, tenant)
-    try:
-        async with asyncio.timeout(BODY_WITHIN_S):
-            asked = await asked_in(request)
-    except TimeoutError:
-        raise Problem("request_timeout", f"the body did not arrive within {BODY_WITHIN_S:g} s") from None
-    return await answer(gateway, await create(gateway, call, asked))
+    """Answered once the line has it for good; with `Prefer: wait=N` once it has ended, within N of at most 60 seconds.
+    The same `Idempotency-Key` is the same video."""
+    call, asked = Call.of(request, tenant), await asked_in(request)
+    gateway.rates.create(tenant)
+    return await made(request, gateway, await create(gateway, call, asked))
 
 
 @router.get("/videos", name="list", response_model=VideoList, summary="Your videos, a page at a time")
@@ -68,8 +73,8 @@ async def list_videos(
     order: Annotated[Order, Query(description="by when they were accepted")] = "desc",
 ) -> Response:
     await until_listed(gateway, tenant)
-    mark = None if after is None else await run_in_threadpool(gateway.model.find, after)
-    if after is not None and (mark is None or mark.state.tenant != tenant):
+    mark = await run_in_threadpool(gateway.model.find, after) if after else None
+    if after and (mark is None or mark.state.tenant != tenant):
         raise Problem("invalid_value", f"after = {shorten(after)}: there is no such video", "after")
     rows, has_more = await run_in_threadpool(gateway.model.page, tenant, mark, limit, order == "desc")
     data = await gateway.videos(rows)
@@ -130,9 +135,10 @@ async def remix_video(video_id: str, request: Request, gateway: TheGateway, tena
     fields = await fields_of(request)
     if not isinstance(prompt := fields.get("prompt"), str):
         raise Problem("missing_required_parameter", "prompt is missing", "prompt")
+    gateway.rates.create(tenant)
     asked = CreateVideo(prompt=prompt, metadata={REMIXED_FROM: parent.job})
     key = call.key or gateway.retries.key_of(tenant, asked.fingerprint, call.is_retry)
-    return await answer(gateway, await accept(gateway, remixed(parent, asked, key), call.traceparent))
+    return await made(request, gateway, await accept(gateway, remixed(parent, asked, key), call.traceparent))
 
 
 def remixed(parent: JobState, asked: CreateVideo, key: str) -> PromptSubmitted:
@@ -158,17 +164,31 @@ async def video_timeline(video_id: str, gateway: TheGateway, tenant: Tenant) -> 
 
 @router.get("/models", name="models", summary="The models of this line, with what each allows")
 async def list_models(gateway: TheGateway, tenant: Tenant) -> Response:
-    models = [
-        {
-            "id": name, "object": "model", "created": 0, "owned_by": "latentline",
-            "x_latentline": {
-                "default": name == gateway.settings.default_model, "revision": bundle.revision,
-                "limits": bundle.limits.model_dump(mode="json"), "defaults": bundle.defaults.model_dump(mode="json"),
-            },
-        }
-        for name, bundle in gateway.bundles.items()
-    ]  # fmt: skip
+    models = [model_of(gateway, name) for name in gateway.bundles]
     return JSONResponse({"object": "list", "data": models})
+
+
+@router.get("/models/{model}", name="models", summary="One model")
+async def retrieve_model(model: str, gateway: TheGateway, tenant: Tenant) -> Response:
+    if model not in gateway.bundles:
+        raise Problem("model_not_found", f"there is no model {shorten(model)}", "model")
+    return JSONResponse(model_of(gateway, model))
+
+
+def model_of(gateway: Gateway, name: str) -> dict[str, Any]:
+    bundle = gateway.bundles[name]
+    return {
+        "id": name, "object": "model", "created": 0, "owned_by": "latentline",
+        "x_latentline": {
+            "default": name == gateway.settings.default_model, "revision": bundle.revision,
+            "limits": bundle.limits.model_dump(mode="json"), "defaults": bundle.defaults.model_dump(mode="json"),
+        },
+    }  # fmt: skip
+
+
+@router.post("/content_provenance_checks", include_in_schema=False)
+async def not_checked(tenant: Tenant) -> Response:
+    raise not_built("checking provenance")
 
 
 @router.post("/videos/edits", include_in_schema=False)

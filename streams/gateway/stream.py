@@ -66,23 +66,16 @@ async def video_events(
     with hub.news_of(job.job) as news:
         while not hub.closing:
             news.clear()
-            row = await visible(job)
-            if row is None:
+            seen = await job.gateway.seen(job.tenant, job.job)
+            if seen is None:
                 yield ServerSentEvent(event="done", data=DeletedVideo(id=job.job))
                 return
-            mark, video = Mark.at(row), await job.gateway.video(row)
+            row, video, mark = seen.row, seen.video, Mark.at(seen.row)
             if word := told.word_for(mark, video, row.state.status.ended, time.monotonic()):
-                yield ServerSentEvent(event=word, id=str(mark), data=video)
+                yield ServerSentEvent(event=word, id=str(mark), raw_data=seen.json)
             if word == "done":
                 return
             await set_within(news, told.patience(video, time.monotonic()))
-
-
-async def visible(job: Followed) -> Row | None:
-    try:
-        return await job.gateway.row(job.tenant, job.job)
-    except Problem:
-        return None
 
 
 @dataclass(frozen=True)

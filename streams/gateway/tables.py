@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table
 
 metadata = MetaData()
 JOBS = Table(
@@ -10,28 +10,29 @@ JOBS = Table(
     metadata,
     Column("job", String, primary_key=True),
     Column("tenant", String, nullable=False),
-    Column("version", Integer, nullable=False),
+    Column("version", BigInteger, nullable=False),
     Column("status", String, nullable=False),
     Column("stage", String),
     Column("priority", Integer, nullable=False),
     Column("accepted_at", Float(53), nullable=False),
     Column("hidden", Boolean, nullable=False),
     Column("percent", Integer, nullable=False),
-    Column("step_lease", Integer),
+    Column("step_lease", BigInteger),
     Column("step", Integer),
     Column("steps", Integer),
     Column("step_seconds", Float),
     Column("preview_step", Integer),
     Column("state", LargeBinary, nullable=False),
     Index("jobs_of_a_tenant", "tenant", "accepted_at", "job"),
-    Index("jobs_by_status", "status", "stage"),
+    # All that the place in a queue asks, so that it is counted without looking at jobs.
+    Index("jobs_in_queues", "status", "stage", "hidden", "priority", "accepted_at"),
 )
 OFFSETS = Table(
     "offsets",
     metadata,
     Column("topic", String, primary_key=True),
     Column("partition", Integer, primary_key=True),
-    Column("next", Integer, nullable=False),
+    Column("next", BigInteger, nullable=False),
 )
 SOURCE = Table(
     "source",

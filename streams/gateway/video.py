@@ -38,7 +38,9 @@ class Extension(BaseModel):
     waiting: bool = Field(False, description="for a worker, or for a retry")
     step: int | None = None
     steps_total: int | None = None
-    queue_position: int | None = Field(None, description="jobs that come first, while it waits")
+    queue_position: int | None = Field(
+        None, description="jobs that come first, while it waits; 1000 where there are more"
+    )
     eta_s: tuple[float, float] | None = Field(None, description="seconds of work left: median and 90th percentile")
     attempt: int = Field(0, description="of the present stage, from 1")
     last_retry: str | None = Field(None, description="why the attempt before was not the last")

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import io
-import re
 import signal
-import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Thread
 from typing import Any
 
 import httpx
@@ -23,6 +19,7 @@ from schemas.digest import sha256
 from stages.video import probe
 from streams.settings import DEFAULT_KEY
 from streams.topics import PROMPTS
+from tests.clients.relay import troubled
 from tests.e2e.conftest import Line
 from tests.e2e.test_cli import objects, run
 from tests.processes import Service, services, states_of, tail
@@ -99,7 +96,7 @@ def test_both_encodings_are_one_request_and_a_key_is_one_job(http: httpx.Client,
     assert (first.status_code, again.status_code, first.json()["id"]) == (200, 200, again.json()["id"])
     assert http.get("/videos", params={"limit": 1}).json()["first_id"] == first.json()["id"]
     other = http.post("/videos", json={"prompt": PROMPT}, headers=key)
-    assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_key_reused")
+    assert (other.status_code, other.json()["error"]["code"]) == (422, "idempotency_key_reused")
     assert other.headers["x-should-retry"] == "false"
     line_of_all.wait_for(first.json()["id"])
     with tail(line_of_all.settings, PROMPTS) as prompts:
@@ -108,42 +105,9 @@ def test_both_encodings_are_one_request_and_a_key_is_one_job(http: httpx.Client,
     assert len(asked) == 1
 
 
-@contextmanager
-def cutting(port: int, cuts: int) -> Iterator[int]:
-    """A way to the gateway that hears its first answers and then hangs up without passing them on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = Thread(target=serve_cut, args=(server, port, cuts), daemon=True)
-        thread.start()
-        yield server.getsockname()[1]
-    thread.join(10)
-
-
-def serve_cut(server: socket.socket, port: int, cuts: int) -> None:
-    for number in range(cuts + 1):
-        inward, _ = server.accept()
-        with inward, socket.create_connection(("127.0.0.1", port)) as outward:
-            request = b""
-            while b"--\r\n" not in request and b"}" not in request:
-                request += inward.recv(65536)
-            outward.sendall(request)
-            answer = whole_answer(outward)
-            if number == cuts:
-                inward.sendall(answer)
-
-
-def whole_answer(connection: socket.socket) -> bytes:
-    answer = b""
-    while True:
-        answer += connection.recv(65536)
-        head, end, body = answer.partition(b"\r\n\r\n")
-        length = re.search(rb"content-length: (\d+)", head)
-        if end and length and len(body) >= int(length[1]):
-            return answer
-
-
 def test_a_call_whose_connections_are_cut_is_one_job(gateway: Service, line_of_all: Line) -> None:
     with (
-        cutting(gateway.settings.gateway_port, cuts=2) as port,
+        troubled(gateway.settings.gateway_port, 2) as port,
         openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=DEFAULT_KEY) as client,
     ):
         made = client.videos.create(prompt=PROMPT, extra_body={"seed": 63})

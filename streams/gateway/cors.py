@@ -1,0 +1,25 @@
+"""Pages of other origins that may ask this server: none, unless the settings name them."""
+
+from __future__ import annotations
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+from streams.settings import Settings
+
+READABLE = (
+    "x-request-id", "x-should-retry", "retry-after", "openai-poll-after-ms", "preference-applied", "etag",
+    "accept-ranges", "content-range", "content-disposition",
+)  # fmt: skip
+"""Headers of answers that scripts of other origins may read."""
+
+
+def shared(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """No cookie is ever asked for, so a key is all that an origin can use."""
+    origins = [origin.strip() for origin in settings.gateway_cors_origins.split(",") if origin.strip()]
+    if not origins:
+        return app
+    return CORSMiddleware(
+        app, allow_origins=origins, allow_methods=["GET", "HEAD", "POST", "DELETE"], allow_headers=["*"],
+        expose_headers=READABLE, max_age=3600,
+    )  # fmt: skip

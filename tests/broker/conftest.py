@@ -1,0 +1,21 @@
+"""A gateway on a line without workers: what it accepts waits for ever, and costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from infra.local import ports
+from infra.local.stack import Stack
+from tests.conftest import new_line
+from tests.processes import QUICK, Service, services
+
+
+@pytest.fixture(scope="session")
+def entrance(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    [port] = ports.choose([0])
+    own = QUICK | {"gateway_port": port, "gateway_rate": "", "gateway_create_rate": ""}
+    settings = new_line(stack, tmp_path_factory.mktemp("entrance")).model_copy(update=own)
+    with services(settings, coordinator="coordinator", gateway="gateway") as running:
+        yield running["gateway"]

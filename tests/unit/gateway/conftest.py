@@ -1,0 +1,35 @@
+"""A read model of its own for each test, and a gateway on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from streams.gateway.gateway import Gateway
+from streams.gateway.hub import Hub
+from streams.gateway.keys import Keys
+from streams.gateway.pace import Pace
+from streams.gateway.rates import Rates
+from streams.gateway.read_model import ReadModel
+from streams.settings import Settings
+from tests.unit.gateway.samples import BUNDLES
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Iterator[ReadModel]:
+    model = ReadModel.in_folder(tmp_path)
+    model.open_source("log", 0.0)
+    yield model
+    model.close()
+
+
+@pytest.fixture
+def gateway(model: ReadModel) -> Gateway:
+    """One that has caught up and can reach neither broker nor store."""
+    settings, away = Settings(), cast(Any, None)
+    feed = cast(Any, SimpleNamespace(is_caught_up=True))
+    return Gateway(settings, BUNDLES, model, Keys(settings), Hub(), feed, away, away, away, Pace(), Rates(settings))

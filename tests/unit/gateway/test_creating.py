@@ -1,0 +1,52 @@
+"""One call is one job, and accepted means durable."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from schemas.events import PromptSubmitted
+from schemas.keys import job_id
+from streams.gateway import intake
+from streams.gateway.asking import asked_by
+from streams.gateway.creating import earlier_call, expected_state
+from streams.gateway.gateway import Gateway
+from streams.gateway.problems import Problem
+from streams.gateway.retries import WINDOW_S, Retries
+from streams.settings import Settings
+from tests.unit.gateway.samples import taken
+
+
+def test_a_silent_retry_gets_the_same_key_for_a_minute() -> None:
+    now = [0.0]
+    retries = Retries(lambda: now[0])
+    first = retries.key_of("t", "body", is_retry=False)
+    assert retries.key_of("t", "body", is_retry=True) == first
+    assert retries.key_of("other", "body", is_retry=True) != first
+    second = retries.key_of("t", "body", is_retry=False)
+    assert second != first
+    now[0] += WINDOW_S + 1
+    assert retries.key_of("t", "body", is_retry=True) not in (first, second)
+
+
+def test_a_retry_finds_what_another_gateway_has_made_of_the_call(gateway: Gateway) -> None:
+    asked = asked_by({"prompt": "a red circle", "metadata": {"order": "7"}})
+    prompt = asked.event("default", "of another gateway")
+    made = expected_state(gateway, prompt, job_id("default", "of another gateway"))
+    taken(gateway.model, made)
+    found = earlier_call(gateway, "default", asked)
+    assert found is not None
+    assert found.state == made
+    for other in ({"metadata": {"order": "8"}}, {"seed": 1}, {"prompt": "a blue circle"}, {"priority": 1}):
+        assert earlier_call(gateway, "default", asked.model_copy(update=other)) is None
+    assert earlier_call(gateway, "other", asked) is None
+
+
+def test_a_broker_that_is_away_is_a_503_that_says_when_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "ACKNOWLEDGED_WITHIN_S", 0.3)
+    door = intake.Intake(Settings(kafka_bootstrap="127.0.0.1:9"))
+    with pytest.raises(Problem) as raised:
+        asyncio.run(door.accept(PromptSubmitted(prompt="a cat")))
+    assert (raised.value.status, raised.value.headers["x-should-retry"], raised.value.retry_after) == (503, "true", 2)
+    door.close()
