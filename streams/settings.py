@@ -103,6 +103,14 @@ class Settings(BaseSettings):
     )
     gateway_key_secret: SecretStr = Field(SecretStr(""), description="secret under which API keys are hashed")
     gateway_streams: int = Field(100, ge=1, description="event streams that a tenant may hold open at once")
+    webhook_secret: SecretStr = Field(
+        SecretStr(""), description="gateways and notifier derive the signing secrets of webhooks from it"
+    )
+    webhook_allow: str = Field(
+        "", description="hosts and networks that webhooks may reach although private, also without TLS; comma-separated"
+    )
+    webhook_timeout_s: float = Field(15.0, gt=0, description="seconds a webhook's receiver has to answer")
+    webhook_pace: float = Field(1.0, gt=0, le=1, description="the delays between attempts are multiplied by it")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto = console on a terminal")
 

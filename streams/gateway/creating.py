@@ -71,7 +71,8 @@ def is_same(known: JobState, wanted: JobState, any_seed: bool) -> bool:
     if known.recipe is None or wanted.recipe is None or (any_seed and known.recipe.seed != derived_seed(known.job)):
         return False
     recipe = wanted.recipe.model_copy(update={"seed": known.recipe.seed} if any_seed else {})
-    return (known.recipe, known.metadata, known.priority) == (recipe, wanted.metadata, wanted.priority)
+    asked = (recipe, wanted.metadata, wanted.priority, wanted.webhook_url)
+    return (known.recipe, known.metadata, known.priority, known.webhook_url) == asked
 
 
 async def accept(gateway: Gateway, prompt: PromptSubmitted, traceparent: str | None = None) -> Row:
@@ -99,6 +100,7 @@ def expected_state(gateway: Gateway, prompt: PromptSubmitted, job: str) -> JobSt
         job=job, tenant=prompt.tenant, version=1, status=JobStatus.WAITING, body_digest=prompt.body_digest,
         accepted_at=now, updated_at=now, priority=prompt.priority, recipe=recipe, stage=STAGES[0],
         stages={stage: StageState(key=keys[stage]) for stage in STAGES}, metadata=prompt.metadata,
+        webhook_url=prompt.webhook_url,
     )  # fmt: skip
 
 
