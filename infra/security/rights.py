@@ -96,12 +96,19 @@ SERVICES = {
     VIEWS: Rights(reads=(JOBS, COMPLETIONS), writes=(USAGE,), joins=(VIEWS_GROUPS,)),
     # It checks the keys of every tenant, and removes the files of what its tenants delete.
     GATEWAY: Rights(
-        reads=(JOBS, PROGRESS, TENANTS, ENDPOINTS, WEBHOOKS), writes=(PROMPTS, ENDPOINTS, WEBHOOKS),
-        gets=("videos/*",), deletes=("videos/*",), speaks_for=None, knows_webhooks=True,
+        reads=(JOBS, PROGRESS, TENANTS, ENDPOINTS, WEBHOOKS),
+        writes=(PROMPTS, ENDPOINTS, WEBHOOKS),
+        gets=("videos/*",),
+        deletes=("videos/*",),
+        speaks_for=None,
+        knows_webhooks=True,
     ),
     NOTIFIER: Rights(
-        reads=(COMPLETIONS, JOBS, ENDPOINTS, WEBHOOKS), writes=(WEBHOOKS,), joins=(NOTIFIERS,),
-        transactions=(NOTIFIERS,), knows_webhooks=True,
+        reads=(COMPLETIONS, JOBS, ENDPOINTS, WEBHOOKS),
+        writes=(WEBHOOKS,),
+        joins=(NOTIFIERS,),
+        transactions=(NOTIFIERS,),
+        knows_webhooks=True,
     ),
 }
 
