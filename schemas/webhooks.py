@@ -87,7 +87,7 @@ class DeliveryRequested(Frozen):
     tenant: Name
     endpoint: str
     at: float
-    delivery: str | None = Field(None, description="the one to make again")
+    delivery: str | None = Field(None, description="the one to make again, or the id of the sample")
     type: str | None = Field(None, description="of the sample")
 
 

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from schemas.errors import shorten
-from streams.gateway import content, page, routes, stream
+from streams.gateway import content, endpoints, page, routes, stream
 from streams.gateway.problems import Problem
 
 ABOUT = """\
@@ -21,7 +21,7 @@ CODES = {404: "not_found", 405: "method_not_allowed"}
 def make_app() -> FastAPI:
     """Its routes find their `Gateway` in `app.state.gateway`."""
     app = FastAPI(title="latentline", version="1", description=ABOUT, docs_url=None, redoc_url=None)
-    for router in (routes.router, content.router, stream.router, page.router):
+    for router in (routes.router, content.router, stream.router, endpoints.router, page.router):
         app.include_router(router)
     app.add_exception_handler(Problem, told)
     app.add_exception_handler(RequestValidationError, told_of_parameter)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
-from schemas.errors import InvalidJob
+from schemas.errors import InvalidJob, shorten
 from schemas.events import PromptSubmitted
 from schemas.job import JobState, JobStatus, StageState
 from schemas.keys import job_id, stage_keys
@@ -48,6 +48,8 @@ class Call:
 
 async def create(gateway: Gateway, call: Call, asked: CreateVideo) -> Row:
     """The job, accepted now or before. Raises `Problem`."""
+    if asked.webhook_url and (wrong := gateway.gate.problem_with_url(asked.webhook_url)):
+        raise Problem("invalid_value", f"webhook_url = {shorten(asked.webhook_url)}: {wrong}", "webhook_url")
     if call.key is None and call.is_retry and not gateway.retries.knows(call.tenant, asked.fingerprint):
         earlier = await run_in_threadpool(earlier_call, gateway, call.tenant, asked)
         if earlier is not None:

@@ -180,8 +180,8 @@ def _done(known: Known, request: DeliveryRequested, now: float) -> list[Change]:
 
 def sample_of(request: DeliveryRequested, type: str, now: float) -> WebhookDelivery:
     job = f"video_{digest([request.id])[:32]}"
-    happening = Happening(job, request.tenant, type, request.at)
-    return delivery_of(happening, type, now, request.endpoint, None).changed(test=True)
+    sample = delivery_of(Happening(job, request.tenant, type, request.at), type, now, request.endpoint, None)
+    return sample.changed(id=request.delivery or sample.id, test=True)
 
 
 def forgotten(known: Known, now: float) -> list[Change]:
