@@ -19,6 +19,7 @@ WALL = {
     "streams/coordinator/service/cell.py": "times in job states and events; `retry.is_due` bears a jump",
     "streams/coordinator/service/observe.py": "age of the oldest job, a gauge",
     "streams/gateway/creating.py": "times of a state that is still expected; which calls may be retries",
+    "streams/gateway/endpoints.py": "when an endpoint was made or changed; how long its old secret signs",
     "streams/gateway/feed.py": "how old a view is; after a jump it is built again",
     "streams/gateway/intake.py": "time of an event",
     "streams/gateway/routes.py": "which jobs were created a moment ago",
