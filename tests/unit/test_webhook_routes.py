@@ -89,6 +89,12 @@ def test_an_endpoint_shows_its_secret_once_and_the_topic_never_has_it(gateway: G
     assert endpoint["x_latentline"]["status"] == "enabled"
 
 
+def test_a_form_sets_one_up_as_well(gateway: Gateway) -> None:
+    form = {"url": NEW["url"], "name": "shop", "event_types[]": ["video.completed", "video.failed"]}
+    answer = asked(gateway, "POST", PLACE, data=form)
+    assert (answer.status_code, answer.json()["event_types"]) == (200, form["event_types[]"])
+
+
 def test_a_change_keeps_what_is_left_out_and_enables_what_was_disabled(gateway: Gateway) -> None:
     endpoint = made(gateway)["id"]
     heard(gateway, WEBHOOKS, endpoint, EndpointDisabled(endpoint=endpoint, revision=1, at=NOW, reason="410"))
