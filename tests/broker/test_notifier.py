@@ -103,13 +103,13 @@ def test_each_hears_of_what_it_asked_for_and_a_broken_one_is_given_up(
         )
         with tail(settings, WEBHOOKS) as said:
             eventually(lambda: {bad.id, left.id, dead.id} <= disabled(said.events()), 60)
+            assert disabled(said.events()) == {bad.id, left.id, dead.id}
             final = {each.id: each for each in said.events() if isinstance(each, WebhookDelivery)}
         ends = {(each.endpoint, each.job): (each.outcome, each.attempts) for each in final.values()}
         assert ("failed", 10) in (ends[bad.id, done], ends[bad.id, cancelled])
         assert ends[left.id, done][0] in ("failed", "dropped")
         assert len(gone.requests) <= 2
         assert len({headers["webhook-id"] for _, headers, _ in broken.requests}) == 2
-        assert disabled(said.events()) == {bad.id, left.id, dead.id}
 
 
 def begin(log: Log) -> str:
