@@ -71,8 +71,8 @@ class Known:
     def open_deliveries(self) -> Iterator[WebhookDelivery]:
         return (delivery for delivery in self.deliveries.values() if delivery.next_at is not None)
 
-    def is_wanted(self, tenant: str, type: str) -> bool:
-        return any(each.tenant == tenant and type in each.event_types for each in self.endpoints.values())
+    def is_wanted(self, type: str) -> bool:
+        return any(type in each.event_types for each in self.endpoints.values())
 
     def url_of(self, delivery: WebhookDelivery) -> str | None:
         """Where it goes now; None where its endpoint is gone, disabled or somebody else's."""

@@ -48,7 +48,7 @@ class Journal:
         """How far `endpoints` has been read."""
         self._positions: dict[tuple[str, int], int] = {}
         """Next offsets of what was read and not committed yet."""
-        self._requests = WEBHOOKS.named(self._prefix)
+        self._jobs, self._requests = JOBS.named(self._prefix), WEBHOOKS.named(self._prefix)
 
     def open(self, known: Known) -> None:
         """Fence, read everything that is known, and only then what is new."""
@@ -104,12 +104,13 @@ class Journal:
                 self._take(known, message)
 
     def _happenings(self, known: Known, messages: Iterable[Message]) -> Iterator[Happening]:
+        unread = () if known.is_wanted(STARTED) else (self._jobs,)
         for message in messages:
             self._positions[message.topic() or "", message.partition() or 0] = (message.offset() or 0) + 1
-            event = event_of(message)
+            event = None if message.topic() in unread else event_of(message)
             if isinstance(event, Completion):
                 yield end_of(event)
-            elif isinstance(event, JobState) and known.is_wanted(event.tenant, STARTED) and (start := start_of(event)):
+            elif isinstance(event, JobState) and (start := start_of(event)):
                 yield start
 
     @property

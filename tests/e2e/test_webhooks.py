@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -10,7 +11,8 @@ import pytest
 from pydantic import SecretStr
 
 from infra.local import ports
-from streams.settings import DEFAULT_KEY
+from streams.client.tenants import put_key
+from streams.gateway.keys import new_key
 from tests.e2e.conftest import Line
 from tests.processes import Service, services
 from tests.receiver import Receiver
@@ -36,16 +38,27 @@ def running(whole: Line) -> Iterator[dict[str, Service]]:
 
 @pytest.fixture
 def client(running: dict[str, Service], line_of_all: Line) -> Iterator[openai.OpenAI]:
-    base = f"http://127.0.0.1:{running['gateway'].settings.gateway_port}/v1"
-    with openai.OpenAI(base_url=base, api_key=DEFAULT_KEY) as client:
+    """Of a tenant that nobody else makes jobs for."""
+    settings = running["gateway"].settings
+    key, kept = new_key("receivers", "test", time.time(), settings)
+    put_key(settings, kept)
+    with openai.OpenAI(base_url=f"http://127.0.0.1:{settings.gateway_port}/v1", api_key=key) as client:
+        eventually(lambda: is_known(client))
         yield client
+
+
+def is_known(client: openai.OpenAI) -> bool:
+    try:
+        return client.webhooks.list().data == []
+    except openai.AuthenticationError:
+        return False
 
 
 def test_an_end_arrives_once_though_receiver_and_notifier_were_down(
     client: openai.OpenAI, running: dict[str, Service]
 ) -> None:
-    with Receiver() as receiver, httpx.Client(base_url=str(client.base_url), timeout=30) as http:
-        http.headers["authorization"] = f"Bearer {DEFAULT_KEY}"
+    headers = {"authorization": f"Bearer {client.api_key}"}
+    with Receiver() as receiver, httpx.Client(base_url=str(client.base_url), headers=headers, timeout=30) as http:
         endpoint = client.webhooks.create(
             name="shop", url=f"{receiver.url}/hooks", event_types=["video.completed", "video.failed"]
         )
