@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from schemas import events, job
+from schemas import events, job, webhooks
 from schemas.base import Frozen
 
 CONTENT_TYPE = "application/json"
@@ -34,6 +34,7 @@ EVENTS: tuple[type[Frozen], ...] = (
     events.Heartbeat, events.Tick, events.DrainRequested, events.StepProgress,
     events.JobCompleted, events.JobFailed, events.JobCancelled, events.UsageWindow, events.ApiKey,
     job.JobState,
+    webhooks.WebhookEndpoint, webhooks.EndpointDisabled, webhooks.WebhookDelivery, webhooks.DeliveryRequested,
 )  # fmt: skip
 
 Headers = list[tuple[str, bytes]]

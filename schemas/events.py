@@ -52,6 +52,9 @@ class PromptSubmitted(Frozen):
     runs: Runs | None = Field(
         None, description="run numbers: such a stage, and all after it, take no output from any other run"
     )
+    webhook_url: str | None = Field(
+        None, max_length=2048, pattern=r"^https?://[\x21-\x7e]+$", description="hears of the end of this job"
+    )
 
     @property
     def body_digest(self) -> str:
@@ -339,6 +342,7 @@ class Completion(Frozen):
     asked: Recipe | None = Field(None, description="what was asked for, where `recipe` is a variant of it")
     stages: tuple[StageSummary, ...] = ()
     metadata: dict[str, str] = {}
+    webhook_url: str | None = Field(None, description="of the prompt")
 
 
 class JobCompleted(Completion):

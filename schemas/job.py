@@ -121,6 +121,7 @@ class JobState(Frozen):
     spritesheet: ObjectRef | None = None
     metadata: dict[str, str] = {}
     traceparent: str | None = None
+    webhook_url: str | None = Field(None, description="of the prompt; its completion carries it to the notifier")
     format: int = Field(1, ge=1, description="a coordinator that knows only lower ones must not carry the job on")
 
     @property

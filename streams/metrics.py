@@ -20,7 +20,7 @@ from schemas.errors import DEAD_LETTER_REASONS, ErrorKind, ErrorReport
 from schemas.stage import STAGES
 
 Kind = Literal["counter", "gauge", "histogram"]
-Process = Literal["coordinator", "worker", "views", "gateway", "every process"]
+Process = Literal["coordinator", "worker", "views", "gateway", "notifier", "every process"]
 Made = TypeVar("Made", Counter, Gauge, Histogram)
 OTHER = "other"
 
@@ -175,9 +175,13 @@ SEEN_WORKERS = Label("state", ("ready", "busy", "draining", "unready"))
 CHILD_END = Label("reason", ("died", "out_of_memory", "device_fault", "deadline", "recycled", OTHER))
 VIEWED_TOPIC = Label("topic", ("jobs", "completions"))
 ROUTE = Label("route", (
-    "create", "retrieve", "list", "delete", "cancel", "remix", "content", "events", "timeline", "models", "page", OTHER,
+    "create", "retrieve", "list", "delete", "cancel", "remix", "content", "events", "timeline", "models", "page",
+    "webhooks", OTHER,
 ))  # fmt: skip
 ANSWER = Label("answer", ("2xx", "3xx", "4xx", "5xx"))
+
+WEBHOOK_OUTCOME = Label("outcome", ("delivered", "failed", "dropped"))
+WEBHOOK_ANSWER = Label("answer", (*ANSWER.values, "none"))
 
 # -- buckets, in seconds -------------------------------------------------------------------------------------------
 
@@ -266,5 +270,19 @@ HTTP_SECONDS = histogram(
     "http_request_seconds", REQUEST_SECONDS, "gateway", "From a request to the begin of its answer.", ROUTE, ANSWER
 )
 HTTP_STREAMS = gauge("http_streams", "streams", "gateway", "Event streams that are open.")
+WEBHOOK_DELIVERIES = counter(
+    "webhook_deliveries_total", "deliveries", "notifier", "Webhook deliveries that have ended.", WEBHOOK_OUTCOME
+)
+WEBHOOK_ATTEMPTS = counter(
+    "webhook_attempts_total", "requests", "notifier", "Requests to receivers of webhooks.", WEBHOOK_ANSWER
+)
+WEBHOOK_PENDING = gauge("webhook_pending", "deliveries", "notifier", "Webhook deliveries that have not ended.")
+WEBHOOK_OLDEST = gauge(
+    "webhook_oldest_pending_seconds", "seconds", "notifier", "Age of the oldest delivery that has not ended."
+)
+WEBHOOK_DISABLED = counter(
+    "webhook_endpoints_disabled_total", "endpoints", "notifier", "Endpoints to which nothing more goes: all attempts "
+    "failed, or they answered 410.",
+)  # fmt: skip
 BUILD_INFO = gauge("build_info", "boolean", "every process", "1, labelled with the release.", Label("version"))
 BUILD_INFO.labels(version=_release()).set(1)

@@ -111,6 +111,14 @@ class Settings(BaseSettings):
     gateway_cors_origins: str = Field(
         "", description="origins whose pages may ask the gateway, separated by commas; * = any; empty = none"
     )
+    webhook_secret: SecretStr = Field(
+        SecretStr(""), description="gateways and notifier derive the signing secrets of webhooks from it"
+    )
+    webhook_allow: str = Field(
+        "", description="hosts and networks that webhooks may reach although private, also without TLS; comma-separated"
+    )
+    webhook_timeout_s: float = Field(15.0, gt=0, description="seconds a webhook's receiver has to answer")
+    webhook_pace: float = Field(1.0, gt=0, le=1, description="the delays between attempts are multiplied by it")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto = console on a terminal")
 

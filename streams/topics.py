@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from schemas import events
+from schemas import events, webhooks
 from schemas.base import Frozen
 from schemas.job import JobState
 
@@ -78,6 +78,14 @@ COMPLETIONS = Topic(
     partitions=4, retention_ms=7 * DAY_MS, public="send",
 )  # fmt: skip
 TENANTS = Topic("tenants", "API key", (events.ApiKey,), "whose the gateway's API keys are", cleanup="compact")
+ENDPOINTS = Topic(
+    "endpoints", "endpoint", (webhooks.WebhookEndpoint,), "where tenants want to hear of their jobs", cleanup="compact"
+)
+WEBHOOKS = Topic(
+    "webhooks", "delivery, endpoint or request",
+    (webhooks.WebhookDelivery, webhooks.EndpointDisabled, webhooks.DeliveryRequested),
+    "how each webhook delivery gets on, and what is asked of the notifier", cleanup="compact",
+)  # fmt: skip
 USAGE = Topic(
     "usage", "tenant", (events.UsageWindow,), "windowed usage from the views", retention_ms=30 * DAY_MS, public="send"
 )
@@ -87,4 +95,6 @@ DLQ = Topic(
 )  # fmt: skip
 
 TASKS = {"encode": TASKS_ENCODE, "denoise": TASKS_DENOISE, "decode": TASKS_DECODE, "mux": TASKS_MUX}
-TOPICS = (PROMPTS, *TASKS.values(), REPORTS, PROGRESS, JOBS, POLICY, COMPLETIONS, TENANTS, USAGE, DLQ)
+TOPICS = (
+    PROMPTS, *TASKS.values(), REPORTS, PROGRESS, JOBS, POLICY, COMPLETIONS, TENANTS, ENDPOINTS, WEBHOOKS, USAGE, DLQ,
+)  # fmt: skip

@@ -19,7 +19,7 @@ from infra.local.guard import MARK
 from infra.local.plan import Plan
 from infra.local.services import SERVER_PORTS, SERVICES
 
-EXTRAS = ("runner", "views", "gateway", "infra")
+EXTRAS = ("runner", "views", "gateway", "notifier", "infra")
 """What `latentline up` needs. Not imported here: torch alone takes seconds."""
 LEAST_FREE_BYTES = 2 * 1024**3
 """Kafka and MinIO refuse to write before a disk is quite full, and a job's intermediates need room."""

@@ -22,6 +22,7 @@ from streams.settings import Settings
 OWNER = "owner"
 """The broker's own user, which may do everything, and whom no service comes as."""
 PASSWORD, STORE_KEY, SIGNING_KEY = "kafka_password", "store_secret_key", "signing_key"
+WEBHOOK_SECRET = "webhook_secret"
 PLAIN, SCRAM = "plain.PlainLoginModule", "scram.ScramLoginModule"
 
 
@@ -100,7 +101,8 @@ class Guarded:
         """By setting: those that this principal needs."""
         rights = self.rights[name]
         settings = [PASSWORD, *[STORE_KEY] * rights.uses_store, *[SIGNING_KEY] * (rights.speaks_for != ())]
-        return {setting: self.vault.secret(name, setting) for setting in settings}
+        own = {setting: self.vault.secret(name, setting) for setting in settings}
+        return own | ({WEBHOOK_SECRET: self.vault.shared(name, WEBHOOK_SECRET)} if rights.knows_webhooks else {})
 
     def signers(self) -> Signers:
         return {

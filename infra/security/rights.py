@@ -15,6 +15,7 @@ from streams.clients import UNUSED_GROUP
 from streams.topics import (
     COMPLETIONS,
     DLQ,
+    ENDPOINTS,
     JOBS,
     POLICY,
     PROGRESS,
@@ -24,10 +25,13 @@ from streams.topics import (
     TENANTS,
     TOPICS,
     USAGE,
+    WEBHOOKS,
     Topic,
 )
 
 OPERATOR, DOWNSTREAM, COORDINATOR, VIEWS, GATEWAY = "operator", "downstream", "coordinator", "views", "gateway"
+NOTIFIER, NOTIFIERS = "notifier", "latentline.notifier"
+"""The service, and its group and transactional id."""
 COORDINATORS_GROUP, CELLS, VIEWS_GROUPS = "latentline.coordinator", "latentline.cell-*", "latentline-views-*"
 
 
@@ -49,6 +53,8 @@ class Rights:
     deletes: tuple[str, ...] = ()
     speaks_for: tuple[str, ...] | None = ()
     """Tenants in whose name it may sign prompts; None: all."""
+    knows_webhooks: bool = False
+    """Whether it is told the secret from which webhooks are signed."""
 
     @property
     def uses_store(self) -> bool:
@@ -93,11 +99,19 @@ SERVICES = {
     VIEWS: Rights(reads=(JOBS, COMPLETIONS), writes=(USAGE,), joins=(VIEWS_GROUPS,)),
     # It checks the keys of every tenant, and removes the files of what its tenants delete.
     GATEWAY: Rights(
-        reads=(JOBS, PROGRESS, TENANTS),
-        writes=(PROMPTS,),
+        reads=(JOBS, PROGRESS, TENANTS, ENDPOINTS, WEBHOOKS),
+        writes=(PROMPTS, ENDPOINTS, WEBHOOKS),
         gets=("videos/*", PREVIEWS),
         deletes=("videos/*", PREVIEWS),
         speaks_for=None,
+        knows_webhooks=True,
+    ),
+    NOTIFIER: Rights(
+        reads=(COMPLETIONS, JOBS, ENDPOINTS, WEBHOOKS),
+        writes=(WEBHOOKS,),
+        joins=(NOTIFIERS,),
+        transactions=(NOTIFIERS,),
+        knows_webhooks=True,
     ),
 }
 

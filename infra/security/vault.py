@@ -16,6 +16,8 @@ from infra.local.private import FOLDER_MODE, write_private
 
 RANDOM_BYTES = 24
 """As text 32 characters: MinIO takes 40 at most."""
+SHARED = "shared"
+"""Folder of secrets that several principals hold; no process is handed it."""
 
 
 @dataclass(frozen=True)
@@ -34,3 +36,9 @@ class Vault:
         if not file.exists():
             write_private(file, secrets.token_urlsafe(RANDOM_BYTES).encode())
         return SecretStr(file.read_text())
+
+    def shared(self, principal: str, setting: str) -> SecretStr:
+        """The same for each principal that asks for it."""
+        one = self.secret(SHARED, setting)
+        write_private(self.of(principal) / f"latentline_{setting}", one.get_secret_value().encode())
+        return one

@@ -52,6 +52,16 @@ def gateway() -> None:
     raise typer.Exit(run_gateway(line.settings()))
 
 
+def notifier() -> None:
+    """Run the webhook notifier in the foreground.
+
+    A second one stands by and takes over when the first dies.
+    """
+    from streams.notifier.main import run_notifier
+
+    raise typer.Exit(run_notifier(line.settings()))
+
+
 def stages_of(text: str) -> tuple[Stage, ...]:
     """Raises `typer.BadParameter` for a stage that is none, or named twice."""
     names = [name.strip() for name in text.split(",")]

@@ -36,7 +36,7 @@ def up(
 ) -> None:  # fmt: skip
     """Start a whole line on this machine; it stays until `down`.
 
-    Kafka, MinIO, the coordinator, a worker for each stage, the views and the gateway, in `.latentline` or
+    Kafka, MinIO, the coordinator, a worker for each stage, the views, the gateway and the notifier, in `.latentline` or
     LATENTLINE_DATA_DIR. A secure line stays secure; its secrets are in `secrets/` there.
     """
     from infra.local.services import services

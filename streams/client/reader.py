@@ -69,6 +69,15 @@ class Reader:
         _, end = self._consumer.get_watermark_offsets(place, timeout=ANSWER_WITHIN_S)
         return TopicPartition(place.topic, place.partition, min(found.offset, end) if found.offset >= 0 else end)
 
+    def ends(self, topic: Topic) -> dict[tuple[str, int], int]:
+        """Where each partition ends now, for a reader of what is committed."""
+        places = [TopicPartition(*partition) for partition in self._partitions(topic)]
+        try:
+            ends = [self._consumer.get_watermark_offsets(place, timeout=ANSWER_WITHIN_S)[1] for place in places]
+        except KafkaException as error:
+            raise Unreachable(self._settings.kafka_bootstrap, error.args[0].str()) from None
+        return {(place.topic, place.partition): end for place, end in zip(places, ends, strict=True)}
+
     def _partitions(self, topic: Topic) -> list[tuple[str, int]]:
         name = topic.named(self._settings.topic_prefix)
         try:

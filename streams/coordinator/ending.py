@@ -72,6 +72,7 @@ def shared(state: JobState) -> dict[str, Any]:
         "asked": state.asked,
         "stages": tuple(summary(state, stage) for stage in state.stages),
         "metadata": state.metadata,
+        "webhook_url": state.webhook_url,
     }
 
 

@@ -53,6 +53,7 @@ def submit(
         exact=asked.exact or None,
         runs=asked.runs or {},
         traceparent=envelope.traceparent,
+        webhook_url=asked.webhook_url,
     )
     try:
         recipe = recipe_of(asked, job, policy.bundles, policy.default_model)

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Route
 
 from schemas.errors import shorten
-from streams.gateway import content, page, routes, stream
+from streams.gateway import content, endpoints, page, routes, stream
 from streams.gateway.problems import ANSWERS, Problem, away
 
 log = structlog.get_logger(__name__)
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 ABOUT = """\
 Videos from words, in the shape of OpenAI's Videos API: its clients work unchanged. What the line knows beyond that is
 under `x_latentline`. An accepted request is durable: it ends as `completed` or as `failed` with a reason."""
-ROUTERS = (routes.router, content.router, stream.router, page.router)
+ROUTERS = (routes.router, content.router, stream.router, endpoints.router, page.router)
 CODES = {404: "not_found", 405: "method_not_allowed"}
 
 

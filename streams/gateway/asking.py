@@ -21,6 +21,7 @@ from schemas.base import Frozen, Whole
 from schemas.digest import digest
 from schemas.errors import shorten
 from schemas.events import Metadata, PromptSubmitted
+from schemas.webhooks import Url
 from streams.gateway.problems import Problem, malformed
 
 JSON, FORMS = "application/json", ("multipart/form-data", "application/x-www-form-urlencoded")
@@ -34,7 +35,6 @@ NOT_SUPPORTED = {
     "flow_shift": "it belongs to the model here",
     "lora": "no model of this line takes one",
     "deadline_s": "there are no deadlines yet",
-    "webhook_url": "there are no webhooks yet; watch /videos/{id}/events",
 }
 """What other servers of this API take, and why it is refused here instead of ignored."""
 
@@ -60,6 +60,7 @@ class CreateVideo(Frozen):
     num_frames: Whole | None = Field(None, description="wins over seconds")
     priority: int = Field(0, ge=-100, le=100, description="higher runs first")
     metadata: Metadata = Field({}, description="comes back with the video")
+    webhook_url: Url | None = Field(None, description="hears of the end, signed with the secret of your tenant")
     user: str | None = Field(None, max_length=512, description="your user; kept as metadata")
 
     @property

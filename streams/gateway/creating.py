@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
-from schemas.errors import InvalidJob
+from schemas.errors import InvalidJob, shorten
 from schemas.events import PromptSubmitted
 from schemas.job import JobState, JobStatus, StageState
 from schemas.keys import job_id, stage_keys
@@ -48,6 +48,8 @@ class Call:
 
 async def create(gateway: Gateway, call: Call, asked: CreateVideo) -> Row:
     """The job, accepted now or before. Raises `Problem`."""
+    if asked.webhook_url and (wrong := gateway.gate.problem_with_url(asked.webhook_url)):
+        raise Problem("invalid_value", f"webhook_url = {shorten(asked.webhook_url)}: {wrong}", "webhook_url")
     if call.key is None and call.is_retry and not gateway.retries.knows(call.tenant, asked.fingerprint):
         earlier = await run_in_threadpool(earlier_call, gateway, call.tenant, asked)
         if earlier is not None:
@@ -72,7 +74,8 @@ def is_same(known: JobState, wanted: JobState, any_seed: bool) -> bool:
     if known.recipe is None or wanted.recipe is None or (any_seed and known.recipe.seed != derived_seed(known.job)):
         return False
     recipe = wanted.recipe.model_copy(update={"seed": known.recipe.seed} if any_seed else {})
-    return (known.recipe, known.metadata, known.priority) == (recipe, wanted.metadata, wanted.priority)
+    asked = (recipe, wanted.metadata, wanted.priority, wanted.webhook_url)
+    return (known.recipe, known.metadata, known.priority, known.webhook_url) == asked
 
 
 async def accept(
@@ -105,6 +108,7 @@ def expected_state(gateway: Gateway, prompt: PromptSubmitted, job: str) -> JobSt
         job=job, tenant=prompt.tenant, version=1, status=JobStatus.WAITING, body_digest=prompt.body_digest,
         accepted_at=now, updated_at=now, priority=prompt.priority, recipe=recipe, stage=STAGES[0],
         stages={stage: StageState(key=keys[stage]) for stage in STAGES}, metadata=prompt.metadata,
+        webhook_url=prompt.webhook_url,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Reads `jobs`, `progress` and `tenants` into the gateway, from a thread of its own, for as long as it lives."""
+"""Reads `jobs`, `progress`, keys and webhooks into the gateway, from a thread of its own, for as long as it lives."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from confluent_kafka import Message, TopicPartition
 from schemas.events import ApiKey, StepProgress
 from schemas.job import JobState
 from streams.client.reader import Reader, event_of
+from streams.gateway.hooks import Hooks
 from streams.gateway.keys import Keys
 from streams.gateway.read_model import Batch, ReadModel
 from streams.settings import Settings
-from streams.topics import JOBS, PROGRESS, TENANTS
+from streams.topics import ENDPOINTS, JOBS, PROGRESS, TENANTS, WEBHOOKS
 
 TURN_S = 0.1
+SET_UP = (TENANTS, ENDPOINTS, WEBHOOKS)
+"""What is read anew by each life, and kept in memory."""
 FORGETFUL_AFTER_S = 12 * 3600.0
 """A view that was not read for this long may have missed that a job was let go: tombstones are kept for a day."""
 
@@ -29,17 +32,18 @@ class Feed:
 
     def __init__(
         self, settings: Settings, model: ReadModel, keys: Keys, tell: Callable[[Collection[str]], None],
-        see: Callable[[JobState], None] = lambda state: None,
+        see: Callable[[JobState], None] = lambda state: None, hooks: Hooks | None = None,
     ) -> None:  # fmt: skip
         """Raises `ClientError` when the broker does not answer."""
         self._settings, self._model, self._keys, self._tell, self._see = settings, model, keys, tell, see
+        self._hooks = hooks or Hooks()
         self.is_caught_up = False
         self.on_failed: Callable[[], object] = lambda: None
         self._reader = Reader(settings)
         oldest = time.time() - FORGETFUL_AFTER_S
         self._next = model.open_source(f"{self._reader.cluster()}/{settings.topic_prefix}", oldest)
         self._jobs, self._steps = self._reader.from_start(JOBS), self._reader.from_start(PROGRESS)
-        self._all_keys = self._reader.from_start(TENANTS)
+        self._all_keys = [place for topic in SET_UP for place in self._reader.from_start(topic)]
         self._stop = Event()
         self._thread = Thread(target=self._run, name="feed", daemon=True)
 
@@ -83,7 +87,7 @@ class Feed:
         if messages:
             batch = self._batch(messages)
             self._model.take(batch, time.time())
-            self._tell(batch.states.keys() | batch.steps.keys() | batch.forgotten)
+            self._tell(batch.states.keys() | batch.steps.keys() | batch.forgotten | self._hooks.news())
             for state, _ in batch.states.values():
                 self._see(state)
             self._next |= batch.offsets
@@ -96,6 +100,8 @@ class Feed:
 
     def _take(self, batch: Batch, message: Message) -> None:
         event, topic = event_of(message), message.topic() or ""
+        if self._hooks.take(topic.removeprefix(self._settings.topic_prefix), message, event):
+            return
         if isinstance(event, ApiKey):
             self._keys.take(event)
             return

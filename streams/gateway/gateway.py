@@ -17,6 +17,7 @@ from schemas.bundle import BundleManifest, read_bundles
 from schemas.job import JobState, JobStatus
 from streams.gateway.delivery import Delivery
 from streams.gateway.feed import Feed
+from streams.gateway.hooks import Hooks
 from streams.gateway.hub import Hub
 from streams.gateway.intake import Intake
 from streams.gateway.keys import Keys
@@ -28,6 +29,7 @@ from streams.gateway.read_model import ReadModel, Row
 from streams.gateway.retries import Retries
 from streams.gateway.sweeper import Sweeper
 from streams.gateway.video import Video, video_of
+from streams.notifier.addresses import Gate
 from streams.settings import Settings
 
 
@@ -49,6 +51,9 @@ class Gateway:
     retries: Retries = field(default_factory=Retries)
     streams: Counter[str] = field(default_factory=Counter)
     """Open event streams by tenant."""
+    hooks: Hooks = field(default_factory=Hooks)
+    gate: Gate = field(default_factory=Gate)
+    """Where webhooks may go."""
     looks: Looks = field(init=False)
     _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
@@ -62,19 +67,23 @@ class Gateway:
         rates, url = Rates(settings), settings.gateway_database.get_secret_value()
         model = ReadModel(url) if url else ReadModel.in_folder(settings.data_dir / "gateway" / settings.worker_name)
         keys, hub, pace, delivery = Keys(settings), Hub(), Pace(), Delivery.of(settings)
+        hooks = Hooks()
         sweeper = Sweeper(delivery.store)
 
         def see(state: JobState) -> None:
             pace.learn(state)
             sweeper.see(state)
 
-        feed = Feed(settings, model, keys, hub.tell, see)
+        feed = Feed(settings, model, keys, hub.tell, see, hooks)
         for state in model.latest(JobStatus.COMPLETED, KEPT):
             pace.learn(state)
         feed.start()
         intake = Intake(settings)
         bundles = read_bundles(settings.bundles)
-        return cls(settings, bundles, model, keys, hub, feed, intake, delivery, sweeper, pace, rates)
+        return cls(
+            settings, bundles, model, keys, hub, feed, intake, delivery, sweeper, pace, rates,
+            hooks=hooks, gate=Gate.of(settings.webhook_allow),
+        )  # fmt: skip
 
     def close(self) -> None:
         self.intake.close()

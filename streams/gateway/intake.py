@@ -1,4 +1,7 @@
-"""Events into `prompts`. Accepted means that the broker has acknowledged it."""
+"""Events into `prompts`, and what tenants set up into topics of its own.
+
+Accepted means that the broker has acknowledged it.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,15 @@ from threading import Event, Thread
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from schemas import envelope
+from schemas.base import Frozen
+from schemas.envelope import Headers
 from schemas.events import CancelRequested, DeleteRequested, PromptSubmitted
 from streams import clients
 from streams.clients import ErrorWatch
 from streams.gateway.problems import Problem, away
 from streams.settings import Settings
 from streams.signing import signed
-from streams.topics import PROMPTS
+from streams.topics import PROMPTS, Topic
 
 SOURCE = "latentline/gateway"
 ACKNOWLEDGED_WITHIN_S = 5.0
@@ -32,7 +37,7 @@ class Intake:
         self.on_failed: Callable[[], object] = lambda: None
         self._watch = watch = ErrorWatch()
         self._settings = settings
-        self._topic, patience = PROMPTS.named(settings.topic_prefix), int(ACKNOWLEDGED_WITHIN_S * 1000)
+        patience = int(ACKNOWLEDGED_WITHIN_S * 1000)
         self._producer = clients.producer(clients.PRODUCER, settings, watch, message_timeout_ms=patience)
         self._stop = Event()
         self._thread = Thread(target=self._serve, name="intake", daemon=True)
@@ -44,11 +49,16 @@ class Intake:
         Raises `Problem` 503 when that is not known. Whoever asks again must do so under the same idempotency key: the
         broker may have it after all.
         """
+        value, headers = written(event, traceparent)
+        await self._send(PROMPTS, event.tenant, value, signed(self._settings, value, headers))
+
+    async def keep(self, topic: Topic, key: str, record: Frozen | None) -> None:
+        """The same for a record of a compacted topic; None lets the key go."""
+        value, headers = (None, []) if record is None else written(record)
+        await self._send(topic, key, value, headers)
+
+    async def _send(self, topic: Topic, key: str, value: bytes | None, headers: Headers) -> None:
         acknowledged: Future[None] = Future()
-        value, headers = envelope.write(
-            event, id=str(uuid.uuid4()), source=SOURCE, time=time.time(), traceparent=traceparent
-        )
-        headers = signed(self._settings, value, headers)
 
         def delivered(error: KafkaError | None, message: Message) -> None:
             if error is None:
@@ -57,7 +67,9 @@ class Intake:
                 acknowledged.set_exception(KafkaException(error))
 
         try:
-            self._producer.produce(self._topic, value, event.tenant, headers=[*headers], on_delivery=delivered)
+            self._producer.produce(
+                topic.named(self._settings.topic_prefix), value, key, headers=[*headers], on_delivery=delivered
+            )
             await asyncio.shield(asyncio.wrap_future(acknowledged))
         except BufferError:
             raise away("the line's intake") from None
@@ -77,3 +89,7 @@ class Intake:
         self._producer.flush(ACKNOWLEDGED_WITHIN_S)
         self._stop.set()
         self._thread.join()
+
+
+def written(event: Frozen, traceparent: str | None = None) -> tuple[bytes, Headers]:
+    return envelope.write(event, id=str(uuid.uuid4()), source=SOURCE, time=time.time(), traceparent=traceparent)

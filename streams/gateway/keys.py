@@ -12,6 +12,7 @@ import secrets
 from dataclasses import dataclass, field
 
 from schemas.events import ApiKey
+from streams.notifier.keys import weakness
 from streams.settings import DEFAULT_KEY, Settings
 
 PREFIX = "ll_"
@@ -35,6 +36,8 @@ def check_mode(settings: Settings) -> None:
         raise UnsafeSettings(
             f"LATENTLINE_GATEWAY_KEY_SECRET has fewer than {LEAST_SECRET} characters: set a random one, and keep it"
         )
+    if weak := weakness(settings):
+        raise UnsafeSettings(weak)
 
 
 def digest_of(key: str, settings: Settings) -> str:

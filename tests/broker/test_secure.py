@@ -56,10 +56,11 @@ from tests.support import eventually
 pytestmark = pytest.mark.broker
 
 NAMES = (
-    "coordinator", "worker-encode", "worker-denoise", "worker-decode", "worker-mux", "views", "upstream-acme",
+    "coordinator", "worker-encode", "worker-denoise", "worker-decode", "worker-mux", "views", "notifier",
+    "upstream-acme",
     "downstream", "operator",
 )  # fmt: skip
-COORDINATOR = tuple(service for service in services() if service.name == "coordinator")
+SERVED = tuple(service for service in services() if service.name in ("coordinator", "notifier"))
 DENIED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED,
           KafkaError.CLUSTER_AUTHORIZATION_FAILED, KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)  # fmt: skip
 
@@ -95,7 +96,7 @@ class Secure:
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
     stack = Stack(tmp_path_factory.mktemp("secure") / "data")
-    stack.up(COORDINATOR, any_ports=True, stays=False, tenants=("acme", "globex"))
+    stack.up(SERVED, any_ports=True, stays=False, tenants=("acme", "globex"))
     yield Secure(stack)
     stack.down(wipe=True)
 

@@ -5,7 +5,7 @@ The name of an example is its golden file: the event type, then `.2`, `.3`, ... 
 
 from __future__ import annotations
 
-from schemas import events
+from schemas import events, webhooks
 from schemas.base import Frozen
 from schemas.envelope import type_of
 from schemas.errors import ErrorKind, ErrorReport
@@ -115,6 +115,22 @@ FIRST: tuple[Frozen, ...] = (
         cancel_reason="changed my mind", error=ERROR, video=VIDEO, poster=POSTER, metadata={"order": "17"},
         traceparent=TRACE,
     ),
+    webhooks.WebhookEndpoint(
+        id="we_" + "12" * 16, tenant="acme", name="shop", url="https://shop.example/hooks",
+        event_types=("video.completed", "video.failed"), created_at=NOW, updated_at=NOW + 1, revision=2, generation=2,
+        former_secret_until=NOW + 86401,
+    ),
+    webhooks.EndpointDisabled(endpoint="we_" + "12" * 16, revision=2, at=NOW + 2, reason="it answered 410 Gone"),
+    webhooks.WebhookDelivery(
+        id="whd_" + "34" * 16, event="evt_" + "56" * 16, type="video.completed", tenant="acme", job=JOB,
+        endpoint="we_" + "12" * 16, url="https://shop.example/hooks/17", body='{"type":"video.completed"}',
+        created_at=NOW, outcome=webhooks.DeliveryOutcome.PENDING, attempts=1, next_at=NOW + 5,
+        log=(webhooks.DeliveryAttempt(at=NOW, seconds=0.25, status=500, error="answered 500"),), test=True,
+    ),
+    webhooks.DeliveryRequested(
+        id="whr_" + "78" * 16, tenant="acme", endpoint="we_" + "12" * 16, at=NOW, delivery="whd_" + "34" * 16,
+        type="video.failed",
+    ),
 )  # fmt: skip
 
 STATE = next(example for example in FIRST if isinstance(example, JobState))
@@ -128,6 +144,7 @@ TILING = VaeTiling(
 TILED = CACHED.model_copy(update={"vae_tiling": TILING})
 RUNS = {Stage.DENOISE: 2}
 STARTED_OVER = {"unusable_checkpoint_step": 8}
+HOOK = {"webhook_url": "https://shop.example/hooks/17"}
 
 
 def first(name: str) -> Frozen:
@@ -188,5 +205,14 @@ LATER |= {
         update={"spritesheet": SPRITESHEET}
     ),
     "latentline.step_progress.v1.2": first("step_progress").model_copy(update={"preview_step": 4}),
+    "latentline.prompt_submitted.v1.4": LATER["latentline.prompt_submitted.v1.3"].model_copy(update=HOOK),
+    **{
+        f"latentline.{name}.v1.5": LATER[f"latentline.{name}.v1.4"].model_copy(update=HOOK)
+        for name in ("job_failed", "job_cancelled")
+    },
+}
+LATER |= {
+    "latentline.job_state.v1.8": LATER["latentline.job_state.v1.7"].model_copy(update=HOOK),
+    "latentline.job_completed.v1.6": LATER["latentline.job_completed.v1.5"].model_copy(update=HOOK),
 }
 """Examples with fields that an event type got later, by the name of their golden file."""

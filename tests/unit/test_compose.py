@@ -23,7 +23,7 @@ FOLDER = PROJECT / "infra" / "compose"
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
 CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
 VERSION = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
-SEPARATE = {"views": "views", "gateway": "gateway"}
+SEPARATE = {"views": "views", "gateway": "gateway", "notifier": "notifier"}
 """Services with an image of their own, to the extra of pyproject.toml that it installs."""
 PINNED = re.compile(r"^[a-z0-9/.-]+:[a-z-]*v?\d+\.\d+(\.\d+)?[a-z0-9.-]*$")
 
@@ -116,7 +116,7 @@ def test_every_tag_is_pinned() -> None:
     images = [container["image"] for container in CONTAINERS.values()]
     assert [image for image in (*images, *bases) if not PINNED.match(image)] == []
     assert {image for image in images if image.startswith("latentline")} == {
-        f"latentline{part}:{VERSION}" for part in ("", "-runner", "-views", "-gateway", "-minio")
+        f"latentline{part}:{VERSION}" for part in ("", "-runner", "-views", "-gateway", "-notifier", "-minio")
     }
 
 

@@ -10,21 +10,27 @@ import pytest
 HEAVY = {"torch", "diffusers", "transformers", "faust", "av", "numpy"}
 
 
-def loaded(module: str) -> set[str]:
+def loaded(module: str, wanted: set[str] = HEAVY) -> set[str]:
     code = f"import sys, {module}; print(*sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return HEAVY & set(answer.stdout.split())
+    return wanted & set(answer.stdout.split())
 
 
 @pytest.mark.parametrize(
     "module",
     [
         "streams.coordinator.service", "streams.worker.main", "streams.client", "stages.contract", "stages.store",
-        "stages.execute", "streams.gateway.main", "infra.local.stack", "latentline.main",
+        "stages.execute", "streams.gateway.main", "streams.notifier.main", "infra.local.stack", "latentline.main",
     ],
 )  # fmt: skip
 def test_it_loads_nothing_heavy(module: str) -> None:
     assert loaded(module) == set()
+
+
+def test_only_the_notifier_can_send_webhooks() -> None:
+    senders = {"httpx", "standardwebhooks"}
+    assert loaded("streams.gateway.main, streams.coordinator.service", senders) == set()
+    assert loaded("streams.notifier.main", senders) == senders
 
 
 def test_mux_never_loads_torch() -> None:

@@ -12,8 +12,9 @@ from infra.local.services import SERVICES, services
 
 def test_one_worker_a_stage_unless_told_otherwise() -> None:
     names = [service.name for service in services(workers={"denoise": 2, "mux": 0, "decode,mux": 1})]
-    assert names == ["coordinator", "encode", "denoise", "denoise-2", "decode", "decode-mux", "views", "gateway"]
-    usual = ["coordinator", "encode", "denoise", "decode", "mux", "views", "gateway"]
+    stages = ["encode", "denoise", "denoise-2", "decode", "decode-mux"]
+    assert names == ["coordinator", *stages, "views", "gateway", "notifier"]
+    usual = ["coordinator", "encode", "denoise", "decode", "mux", "views", "gateway", "notifier"]
     assert [service.name for service in SERVICES] == usual
 
 

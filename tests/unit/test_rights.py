@@ -46,7 +46,8 @@ def test_a_worker_reads_its_inboxes_and_says_what_it_does(name: str) -> None:
 
 
 def test_one_holds_cells_one_commits_for_them_and_nobody_but_the_operator_makes_topics() -> None:
-    assert [name for name, rights in TABLE.items() if rights.transactions] == ["coordinator"]
+    transactions = {name: rights.transactions for name, rights in TABLE.items() if rights.transactions}
+    assert transactions == {"coordinator": ("latentline.cell-*",), "notifier": ("latentline.notifier",)}
     assert [name for name, rights in TABLE.items() if "latentline.coordinator" in rights.joins] == ["coordinator"]
     assert [name for name, rights in TABLE.items() if rights.manages] == ["operator"]
 
@@ -55,6 +56,13 @@ def test_tenants_are_spoken_for_by_their_own_the_gateway_and_the_operator() -> N
     assert {name: rights.speaks_for for name, rights in TABLE.items() if rights.speaks_for != ()} == {
         "upstream-acme": ("acme",), "gateway": None, "operator": None
     }  # fmt: skip
+
+
+def test_webhooks_are_known_to_the_gateway_that_sets_them_up_and_the_notifier_that_sends_them() -> None:
+    assert {name for name, rights in TABLE.items() if rights.knows_webhooks} == {"gateway", "notifier"}
+    assert {name for name in TABLE if "webhooks" in topics_of(name, "writes")} == {"gateway", "notifier"}
+    assert [name for name in TABLE if "endpoints" in topics_of(name, "writes")] == ["gateway"]
+    assert not TABLE["notifier"].uses_store
 
 
 def test_a_policy_names_actions_and_objects_one_by_one() -> None:

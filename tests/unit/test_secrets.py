@@ -61,7 +61,7 @@ def test_a_service_is_told_where_its_secrets_are_and_none_of_them(plan: Plan) ->
     assert folders == {
         "coordinator": "coordinator", "encode": "worker-encode", "denoise": "worker-denoise",
         "decode": "worker-decode", "decode-mux": "worker-decode-mux", "mux": "worker-mux", "views": "views",
-        "gateway": "gateway",
+        "gateway": "gateway", "notifier": "notifier",
     }  # fmt: skip
     assert [name for name, values in environments.items() if "LATENTLINE_SIGNERS_FILE" in values] == ["coordinator"]
 
@@ -77,6 +77,8 @@ def test_each_has_the_secrets_that_it_needs(plan: Plan) -> None:
     assert set(access.secrets("worker-mux")) == {"kafka_password", "store_secret_key"}
     assert set(access.secrets("upstream-acme")) == {"kafka_password", "signing_key"}
     assert set(access.secrets("operator")) == {"kafka_password", "store_secret_key", "signing_key"}
+    assert set(access.secrets("notifier")) == {"kafka_password", "webhook_secret"}
+    assert access.secrets("notifier")["webhook_secret"] == access.secrets("gateway")["webhook_secret"]
     assert {name: signer.tenants for name, signer in access.signers().items()} == {
         "upstream-acme": ("acme",), "upstream-globex": ("globex",), "gateway": None, "operator": None
     }  # fmt: skip

@@ -24,6 +24,8 @@ from streams.settings import DEFAULT_KEY, Settings
 
 BUNDLES = read_bundles([Path("bundles/tiny")])
 NOW = 1.8e9
+APP = make_app()
+"""Made once: it takes longer than a request."""
 
 
 def job(number: int = 0, tenant: str = "default", **changes: Any) -> JobState:
@@ -60,11 +62,10 @@ def taken(model: ReadModel, *states: JobState, steps: Iterable[StepProgress] = (
 
 
 def asked(gateway: Gateway, method: str, path: str, key: str | None = DEFAULT_KEY, **more: Any) -> httpx.Response:
-    app = make_app()
-    app.state.gateway = gateway
+    APP.state.gateway = gateway
 
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(Outer(app), raise_app_exceptions=False)
+        transport = httpx.ASGITransport(Outer(APP), raise_app_exceptions=False)
         headers = more.pop("headers", {}) | ({"authorization": f"Bearer {key}"} if key else {})
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
             return await client.request(method, path, headers=headers, **more)

@@ -42,6 +42,8 @@ FORM = {"content-type": "multipart/form-data; boundary=x"}
         ("POST", "/v1/videos", {"json": {"prompt": "a", "model": "sora-2"}}, 404, "model_not_found", "model"),
         ("POST", "/v1/videos", {"json": {"prompt": "a"}, "headers": {"idempotency-key": "k" * 257}},
          400, "invalid_value", "Idempotency-Key"),
+        ("POST", "/v1/videos", {"json": {"prompt": "a", "webhook_url": "https://127.0.0.1/"}},
+         400, "invalid_value", "webhook_url"),
         ("POST", "/v1/videos", {"content": b"--x\r\nbroken", "headers": FORM},
          400, "missing_required_parameter", "prompt"),
         ("POST", "/v1/videos", {"files": {"input_reference": ("cat.png", b"png")}, "data": {"prompt": "a"}},

@@ -20,6 +20,7 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"prompt": "a cat", "width": 64, "height": 48}, {"prompt": "a cat", "size": "64x48"}),
     ({"prompt": "a cat", "guidance_scale": 5.5, "fps": 8}, {"prompt": "a cat", "guidance_scale": 5.5, "fps": 8}),
     ({"prompt": "a cat", "metadata": {"n": 7, "a": "b"}}, {"prompt": "a cat", "metadata": {"n": "7", "a": "b"}}),
+    ({"prompt": "a cat", "webhook_url": "https://a"}, {"prompt": "a cat", "webhook_url": "https://a"}),
     ({"prompt": "a cat", "user": "u1"}, {"prompt": "a cat", "metadata": {"user": "u1"}}),
     ({"prompt": "a cat", "extra_params": '{"seed": 3}', "fps": 8}, {"prompt": "a cat", "seed": 3, "fps": 8}),
     ({"prompt": "a cat", "num_inference_steps": 4, "negative_prompt": ""},
@@ -60,7 +61,7 @@ def test_null_is_unset() -> None:
         ({"prompt": "a cat", "metadata": "a"}, "invalid_value", "metadata"),
         ({"prompt": "a cat", "extra_params": "["}, "invalid_json", "extra_params"),
         ({"prompt": "a cat", "input_reference": "file cat.png"}, "unsupported_parameter", "input_reference"),
-        ({"prompt": "a cat", "webhook_url": "https://a"}, "unsupported_parameter", "webhook_url"),
+        ({"prompt": "a cat", "webhook_url": "ftp://a"}, "invalid_value", "webhook_url"),
     ],
 )
 def test_a_wrong_field_is_named(sent: dict[str, Any], code: str, param: str) -> None:

@@ -32,7 +32,10 @@ def test_production_refuses_what_everybody_knows() -> None:
         check_mode(Settings(gateway_mode="production", gateway_key_secret=secret))
     with pytest.raises(UnsafeSettings, match="KEY_SECRET"):
         check_mode(Settings(gateway_mode="production", gateway_default_key=SecretStr("")))
-    check_mode(Settings(gateway_mode="production", gateway_default_key=SecretStr(""), gateway_key_secret=secret))
+    safe = Settings(gateway_mode="production", gateway_default_key=SecretStr(""), gateway_key_secret=secret)
+    with pytest.raises(UnsafeSettings, match="WEBHOOK_SECRET"):
+        check_mode(safe)
+    check_mode(safe.model_copy(update={"webhook_secret": secret}))
     check_mode(Settings())
 
 

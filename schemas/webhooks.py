@@ -1,0 +1,101 @@
+"""Webhooks: who wants to hear of which events, and how each delivery gets on. All of it internal.
+
+`endpoints` holds what tenants have set up, written by gateways. `webhooks` holds what came of it, written by the
+notifier, and what gateways ask of the notifier. Signing secrets are in neither: they derive from a setting.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from schemas.base import Frozen, OpenEnum
+from schemas.digest import digest
+from schemas.events import Name
+
+COMPLETED, FAILED, CANCELLED, STARTED = "video.completed", "video.failed", "video.cancelled", "video.started"
+EVENT_TYPES = (COMPLETED, FAILED, CANCELLED, STARTED)
+
+Url = Annotated[str, Field(max_length=2048, pattern=r"^https?://[\x21-\x7e]+$")]
+
+
+class WebhookEndpoint(Frozen):
+    """Where a tenant wants to hear of its jobs."""
+
+    id: str = Field(pattern=r"^we_[0-9a-f]{32}$")
+    tenant: Name
+    name: str = Field("", max_length=128)
+    url: Url
+    event_types: tuple[str, ...]
+    created_at: float
+    updated_at: float
+    revision: int = Field(1, ge=1, description="rises with every change")
+    generation: int = Field(1, ge=1, description="of its signing secret; rises with every rotation")
+    former_secret_until: float | None = Field(None, description="until then the secret before signs as well")
+
+
+class EndpointDisabled(Frozen):
+    """Nothing more goes to an endpoint as it was at this revision; any later change enables it again."""
+
+    endpoint: str
+    revision: int
+    at: float
+    reason: str
+
+
+class DeliveryOutcome(OpenEnum):
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    DROPPED = "dropped"
+    UNKNOWN = "unknown"
+
+
+class DeliveryAttempt(Frozen):
+    """One request to a receiver: the status that it answered, or why there was no answer."""
+
+    at: float
+    seconds: float = Field(ge=0)
+    status: int | None = None
+    error: str | None = Field(None, max_length=200)
+
+
+class WebhookDelivery(Frozen):
+    """One event on its way to one receiver: an endpoint, or the `webhook_url` of a prompt."""
+
+    id: str = Field(pattern=r"^whd_[0-9a-f]{32}$")
+    event: str = Field(description="`webhook-id`: the same over all attempts and receivers")
+    type: str
+    tenant: Name
+    job: str
+    endpoint: str | None = None
+    url: Url | None = Field(None, description="of the prompt; an endpoint's is looked up at each attempt")
+    body: str = Field(description="the request's body as it is sent each time")
+    created_at: float
+    outcome: DeliveryOutcome = DeliveryOutcome.PENDING
+    attempts: int = Field(0, ge=0, description="made in the present run of the schedule")
+    next_at: float | None = Field(None, description="when the next attempt is due; none: it has ended")
+    log: tuple[DeliveryAttempt, ...] = Field((), description="the latest attempts, oldest first")
+    test: bool = Field(False, description="asked for by its owner: one attempt, and no consequences")
+
+
+class DeliveryRequested(Frozen):
+    """The owner of an endpoint wants a delivery made again, or a sample of an event sent."""
+
+    id: str = Field(pattern=r"^whr_[0-9a-f]{32}$")
+    tenant: Name
+    endpoint: str
+    at: float
+    delivery: str | None = Field(None, description="the one to make again, or the id of the sample")
+    type: str | None = Field(None, description="of the sample")
+
+
+def event_id(job: str, type: str) -> str:
+    """The same event has the same id, however often it is read."""
+    return f"evt_{digest([job, type])[:32]}"
+
+
+def delivery_id(event: str, receiver: str) -> str:
+    """`receiver`: an endpoint's id, or a URL."""
+    return f"whd_{digest([event, receiver])[:32]}"

@@ -1,0 +1,200 @@
+"""What becomes of endpoints and deliveries: decisions over what is known, with no clock, chance or Kafka in them.
+
+A decision is a list of changes to the `webhooks` topic; `take` them once they are committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from schemas.base import Frozen
+from schemas.digest import digest
+from schemas.webhooks import (
+    COMPLETED,
+    FAILED,
+    DeliveryAttempt,
+    DeliveryOutcome,
+    DeliveryRequested,
+    EndpointDisabled,
+    WebhookDelivery,
+    WebhookEndpoint,
+    delivery_id,
+    event_id,
+)
+from streams.notifier import schedule
+from streams.notifier.due import Way
+from streams.notifier.payload import Happening, body_of, type_for
+from streams.notifier.post import Answer
+
+ATTEMPTS_KEPT = 20
+KEPT_S = 8 * 24 * 3600.0
+"""For how long an ended delivery is remembered: longer than `completions` is kept, so none is ever made twice."""
+
+Change = tuple[str, Frozen | None]
+"""Key and record of `webhooks`; None lets the key go."""
+
+
+@dataclass
+class Known:
+    """Endpoints and deliveries as the topics tell of them."""
+
+    endpoints: dict[str, WebhookEndpoint] = field(default_factory=dict)
+    disabled: dict[str, EndpointDisabled] = field(default_factory=dict)
+    deliveries: dict[str, WebhookDelivery] = field(default_factory=dict)
+    requests: dict[str, DeliveryRequested] = field(default_factory=dict)
+    """What is asked for and not done yet."""
+
+    def take_endpoint(self, key: str, endpoint: Frozen | None) -> None:
+        if isinstance(endpoint, WebhookEndpoint):
+            self.endpoints[key] = endpoint
+        elif endpoint is None:
+            self.endpoints.pop(key, None)
+
+    def take(self, key: str, record: Frozen | None) -> None:
+        """A record of `webhooks`."""
+        if isinstance(record, WebhookDelivery):
+            self.deliveries[key] = record
+        elif isinstance(record, EndpointDisabled):
+            self.disabled[key] = record
+        elif isinstance(record, DeliveryRequested):
+            self.requests[key] = record
+        elif record is None:
+            for part in (self.deliveries, self.disabled, self.requests):
+                part.pop(key, None)
+
+    def serves(self, endpoint: WebhookEndpoint) -> bool:
+        """Whether anything goes there: it does again after any change by its owner."""
+        disabled = self.disabled.get(endpoint.id)
+        return disabled is None or disabled.revision < endpoint.revision
+
+    def open_deliveries(self) -> Iterator[WebhookDelivery]:
+        return (delivery for delivery in self.deliveries.values() if delivery.next_at is not None)
+
+    def is_wanted(self, type: str) -> bool:
+        return any(type in each.event_types for each in self.endpoints.values())
+
+    def url_of(self, delivery: WebhookDelivery) -> str | None:
+        """Where it goes now; None where its endpoint is gone, disabled or somebody else's."""
+        if delivery.endpoint is None:
+            return delivery.url
+        endpoint = self.endpoints.get(delivery.endpoint)
+        if endpoint is None or endpoint.tenant != delivery.tenant or not (delivery.test or self.serves(endpoint)):
+            return None
+        return endpoint.url
+
+
+def way_of(delivery: WebhookDelivery) -> Way:
+    """Endpoints are told apart by their ids, URLs of prompts by what stands before their path."""
+    return Way(delivery.endpoint or "/".join((delivery.url or "").split("/", 3)[:3]), delivery.tenant)
+
+
+def scheduled(known: Known, happening: Happening, now: float) -> list[Change]:
+    """A delivery to each who wants to hear of it, unless there has been one."""
+    made = (delivery for delivery in deliveries_of(known, happening, now) if delivery.id not in known.deliveries)
+    return [(delivery.id, delivery) for delivery in made]
+
+
+def deliveries_of(known: Known, happening: Happening, now: float) -> Iterator[WebhookDelivery]:
+    for endpoint in known.endpoints.values():
+        kind = type_for(happening, endpoint.event_types)
+        if kind and is_for(happening, endpoint) and known.serves(endpoint):
+            yield delivery_of(happening, kind, now, endpoint.id, None)
+    kind = type_for(happening, (COMPLETED, FAILED))
+    if happening.url and kind:
+        yield delivery_of(happening, kind, now, None, happening.url)
+
+
+def is_for(happening: Happening, endpoint: WebhookEndpoint) -> bool:
+    """An endpoint hears of its tenant's jobs, and of nothing that was before it."""
+    return endpoint.tenant == happening.tenant and endpoint.created_at <= happening.at
+
+
+def delivery_of(
+    happening: Happening, kind: str, now: float, endpoint: str | None, url: str | None
+) -> WebhookDelivery:  # fmt: skip
+    event = event_id(happening.job, kind)
+    return WebhookDelivery(
+        id=delivery_id(event, endpoint or url or ""), event=event, type=kind, tenant=happening.tenant,
+        job=happening.job, endpoint=endpoint, url=url, body=body_of(happening.job, kind, happening.at),
+        created_at=now, next_at=now,
+    )  # fmt: skip
+
+
+def attempted(
+    known: Known, delivery: WebhookDelivery, answer: Answer, now: float, pace: float, chance: float
+) -> list[Change]:
+    """What one answer makes of a delivery, and of its endpoint."""
+    entry = DeliveryAttempt(at=now - answer.seconds, seconds=answer.seconds, status=answer.status, error=answer.error)
+    attempts = delivery.attempts + 1
+    after = delivery.changed(attempts=attempts, log=(*delivery.log, entry)[-ATTEMPTS_KEPT:], next_at=None)
+    if schedule.is_success(answer.status):
+        return [(after.id, after.changed(outcome=DeliveryOutcome.DELIVERED))]
+    ends = delivery.test or answer.status == schedule.GONE
+    wait = None if ends else schedule.delay(attempts, pace, chance, answer.retry_after)
+    if wait is not None:
+        return [(after.id, after.changed(next_at=now + wait))]
+    failed = (after.id, after.changed(outcome=DeliveryOutcome.FAILED))
+    return [failed, *disabling(known, delivery, answer, now)]
+
+
+def disabling(known: Known, delivery: WebhookDelivery, answer: Answer, now: float) -> list[Change]:
+    """An endpoint that says it is gone, or to which nothing came through while one delivery used up its attempts."""
+    endpoint = known.endpoints.get(delivery.endpoint or "")
+    if endpoint is None or delivery.test or not known.serves(endpoint):
+        return []
+    gone = answer.status == schedule.GONE
+    if not gone and has_worked_since(known, endpoint, delivery.created_at):
+        return []
+    reason = "it answered 410 Gone" if gone else f"{schedule.ATTEMPTS} attempts of {delivery.id} failed"
+    return [(endpoint.id, EndpointDisabled(endpoint=endpoint.id, revision=endpoint.revision, at=now, reason=reason))]
+
+
+def has_worked_since(known: Known, endpoint: WebhookEndpoint, moment: float) -> bool:
+    return any(
+        each.endpoint == endpoint.id and each.outcome is DeliveryOutcome.DELIVERED and each.log[-1].at >= moment
+        for each in known.deliveries.values()
+    )
+
+
+def dropped(delivery: WebhookDelivery) -> list[Change]:
+    """It has nowhere to go any more: its endpoint was deleted or disabled."""
+    return [(delivery.id, delivery.changed(outcome=DeliveryOutcome.DROPPED, next_at=None))]
+
+
+def requested(known: Known, request: DeliveryRequested, now: float) -> list[Change]:
+    """Once done, the request is let go in the same transaction: it is never done twice."""
+    return [*_done(known, request, now), (request.id, None)]
+
+
+def _done(known: Known, request: DeliveryRequested, now: float) -> list[Change]:
+    if request.type is not None:
+        sample = sample_of(request, request.type, now)
+        return [(sample.id, sample)]
+    delivery = known.deliveries.get(request.delivery or "")
+    if delivery is None or (delivery.tenant, delivery.endpoint) != (request.tenant, request.endpoint):
+        return []
+    again = delivery.changed(outcome=DeliveryOutcome.PENDING, attempts=0, next_at=now)
+    return [(again.id, again)]
+
+
+def sample_of(request: DeliveryRequested, type: str, now: float) -> WebhookDelivery:
+    job = f"video_{digest([request.id])[:32]}"
+    sample = delivery_of(Happening(job, request.tenant, type, request.at), type, now, request.endpoint, None)
+    return sample.changed(id=request.delivery or sample.id, test=True)
+
+
+def forgotten(known: Known, now: float) -> list[Change]:
+    """Ended deliveries of long ago, and the disabling of endpoints that are no more."""
+    old = (each.id for each in known.deliveries.values() if each.next_at is None and last_of(each) < now - KEPT_S)
+    gone = (key for key in known.disabled if key not in known.endpoints)
+    return [(key, None) for key in (*old, *gone)]
+
+
+def last_of(delivery: WebhookDelivery) -> float:
+    return max([delivery.created_at, *(attempt.at for attempt in delivery.log)])
+
+
+def oldest_wait(deliveries: Iterable[WebhookDelivery], now: float) -> float:
+    """Seconds since the event of the oldest delivery that has not ended; 0 without one."""
+    return max((now - delivery.created_at for delivery in deliveries), default=0.0)

@@ -1,0 +1,91 @@
+"""Webhooks on the real line: set up with the official client, and delivered though everybody dies in between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import httpx
+import openai
+import pytest
+from pydantic import SecretStr
+
+from infra.local import ports
+from streams.client.tenants import put_key
+from streams.gateway.keys import new_key
+from tests.e2e.conftest import Line
+from tests.processes import Service, services
+from tests.receiver import Receiver
+from tests.support import eventually
+
+pytestmark = [pytest.mark.broker, pytest.mark.filterwarnings("ignore:The Sora API is scheduled")]
+
+PROMPT = "a yellow triangle moving left on a green background"
+PACE = 0.002
+"""Attempts at once, after 0.01 s, 0.6 s, 3.6 s, 14 s."""
+
+
+@pytest.fixture(scope="module")
+def running(whole: Line) -> Iterator[dict[str, Service]]:
+    [port] = ports.choose([0])
+    own = {
+        "gateway_port": port, "webhook_allow": "127.0.0.0/8", "webhook_pace": PACE,
+        "webhook_secret": SecretStr("of these tests alone"),
+    }  # fmt: skip
+    with services(whole.settings.model_copy(update=own), gateway="gateway", notifier="notifier") as running:
+        yield running
+
+
+@pytest.fixture
+def client(running: dict[str, Service], line_of_all: Line) -> Iterator[openai.OpenAI]:
+    """Of a tenant that nobody else makes jobs for."""
+    settings = running["gateway"].settings
+    key, kept = new_key("receivers", "test", time.time(), settings)
+    put_key(settings, kept)
+    with openai.OpenAI(base_url=f"http://127.0.0.1:{settings.gateway_port}/v1", api_key=key) as client:
+        eventually(lambda: is_known(client))
+        yield client
+
+
+def is_known(client: openai.OpenAI) -> bool:
+    try:
+        return client.webhooks.list().data == []
+    except openai.AuthenticationError:
+        return False
+
+
+def test_an_end_arrives_once_though_receiver_and_notifier_were_down(
+    client: openai.OpenAI, running: dict[str, Service]
+) -> None:
+    headers = {"authorization": f"Bearer {client.api_key}"}
+    with Receiver() as receiver, httpx.Client(base_url=str(client.base_url), headers=headers, timeout=30) as http:
+        endpoint = client.webhooks.create(
+            name="shop", url=f"{receiver.url}/hooks", event_types=["video.completed", "video.failed"]
+        )
+        log = f"webhook_endpoints/{endpoint.id}/deliveries"
+        assert client.webhooks.test(endpoint.id, event_type="video.failed").status_code == 204
+        [sample] = receiver.verified("/hooks", endpoint.signing_secret)
+        receiver.down()
+        hook = f"{receiver.url}/one"
+        job = client.videos.create(prompt=PROMPT, extra_body={"seed": 8100, "webhook_url": hook}).id
+
+        eventually(lambda: len(http.get(log).json()["data"][0]["attempts"]) >= 2)
+        running["notifier"].kill()
+        [delivery, _] = http.get(log).json()["data"]
+        assert (delivery["video_id"], delivery["status"]) == (job, "pending")
+        receiver.up()
+        running["notifier"].start()
+
+        eventually(lambda: set(receiver.paths()) == {"/hooks", "/one"})
+        eventually(lambda: http.get(log).json()["data"][0]["status"] == "delivered")
+        [_, ended] = receiver.verified("/hooks", endpoint.signing_secret)
+        assert (ended["type"], ended["data"]["id"], sample["type"]) == ("video.completed", job, "video.failed")
+        tenant = http.get("webhooks/default/secret").json()["key"]
+        assert receiver.verified("/one", tenant) == [ended]
+        eventually(lambda: http.get(f"videos/{job}/deliveries").json()["data"][0]["status"] == "delivered")
+
+        again = http.post(f"{log}/{delivery['id']}/redeliver")
+        assert again.status_code == 202
+        eventually(lambda: receiver.paths().count("/hooks") == 3)
+        assert receiver.requests[-1][1]["webhook-id"] == ended["id"] == delivery["event_id"]
+        assert client.webhooks.delete(endpoint.id).deleted
