@@ -22,6 +22,7 @@ WALL = {
     "streams/gateway/endpoints.py": "when an endpoint was made or changed; how long its old secret signs",
     "streams/gateway/feed.py": "how old a view is; after a jump it is built again",
     "streams/gateway/intake.py": "time of an event",
+    "streams/gateway/rates.py": "`limits` counts by it: set back, only a tenant at its rate waits longer",
     "streams/gateway/routes.py": "which jobs were created a moment ago",
     "streams/notifier/journal.py": "time of an event; where the starts of jobs begin to count",
     "streams/notifier/payload.py": "the time that a webhook tells",
