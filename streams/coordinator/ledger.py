@@ -219,7 +219,7 @@ class Ledger:
 
     def enqueue(self, state: JobState) -> None:
         if state.status.ended:
-            heapq.heappush(self.stubs, (state.ended_at or state.updated_at, state.job))
+            heapq.heappush(self.stubs, (stub_time(state), state.job))
         if state.status is not JobStatus.WAITING or state.stage is None:
             return
         due = state.stages[state.stage].not_before
@@ -262,13 +262,16 @@ class Ledger:
     def forget_stubs(self, before: float) -> None:
         """Let go of jobs that ended before a time, unix seconds: no replayed prompt can name them any more.
 
-        The one with the newest lease stays: from it the next life learns where the numbers go on.
+        The one with the newest lease stays: from it the next life learns where the numbers go on. So does one that has
+        ended again since: a job whose cancel had overtaken its prompt.
         """
         newest = self.numbers.get("lease")
         while self.stubs and self.stubs[0][0] < before:
             _, job = heapq.heappop(self.stubs)
             state = self.jobs.get(job)
-            if state is not None and state.status.ended and all(past.lease != newest for past in state.attempts):
+            if state is None or not state.status.ended or stub_time(state) >= before:
+                continue
+            if all(past.lease != newest for past in state.attempts):
                 self.jobs.remove(job)
 
     def next_lease(self) -> int:
@@ -280,3 +283,8 @@ class Ledger:
         """Lease numbers rise a cell, also past what a live inbox has already read (protocol rule 8)."""
         if seen > (self.numbers.get("lease") or 0):
             self.numbers["lease"] = seen
+
+
+def stub_time(state: JobState) -> float:
+    """From when on an ended job is remembered, unix seconds."""
+    return state.ended_at or state.updated_at
