@@ -11,8 +11,8 @@ import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
 
 import orjson
 from pydantic import ValidationError
@@ -63,6 +63,13 @@ HEADERS = (
 )
 
 
+READ_HEADERS = {
+    "content-type", "ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_subject", "traceparent",
+    "ce_traceparent",
+}  # fmt: skip
+"""Extension attributes are read by those whom they concern (`streams.addressing`)."""
+
+
 class UnreadableEvent(ValueError):
     """The bytes are no event of ours. `reason` is a stable word: where the record goes, it goes as this."""
 
@@ -71,8 +78,7 @@ class UnreadableEvent(ValueError):
         super().__init__(message[:LONGEST_MESSAGE])
 
 
-@dataclass(frozen=True)
-class Envelope:
+class Envelope(NamedTuple):
     """The attributes around an event. `time` is unix seconds."""
 
     id: str
@@ -102,7 +108,7 @@ def write(
         "ce_id": id,
         "ce_source": source,
         "ce_type": type_of(type(event)),
-        "ce_time": datetime.fromtimestamp(time, UTC).isoformat().replace("+00:00", "Z"),
+        "ce_time": rfc3339(time),
         "ce_subject": subject,
         "ce_dataschema": f"{SCHEMA_BASE}{type_of(type(event))}.json",
         "content-type": CONTENT_TYPE,
@@ -112,9 +118,15 @@ def write(
     return event.to_bytes(), [(name, text.encode()) for name, text in attributes.items() if text is not None]
 
 
+@lru_cache(maxsize=64)
+def rfc3339(time: float) -> str:
+    """Of unix seconds. The records of one transaction share theirs."""
+    return datetime.fromtimestamp(time, UTC).isoformat().replace("+00:00", "Z")
+
+
 def read(value: bytes | None, headers: Iterable[tuple[str, bytes | None]] | None) -> tuple[Frozen, Envelope]:
     """The event of a record and its envelope. Raises `UnreadableEvent`, never anything else."""
-    attributes = {name: (text or b"").decode(errors="replace") for name, text in headers or ()}
+    attributes = {name: (text or b"").decode(errors="replace") for name, text in headers or () if name in READ_HEADERS}
     if value is None:
         raise UnreadableEvent("empty", "the record has no value")
     data: Any = parse(value)

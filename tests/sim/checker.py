@@ -10,7 +10,7 @@ from schemas.events import Completion, JobCancelled, JobCompleted, JobFailed, Ta
 from schemas.job import JobState, JobStatus, StageState
 from schemas.stage import Stage
 from streams.coordinator.effects import Count, Effect, Send
-from streams.coordinator.ledger import Ledger, WorkerView
+from streams.coordinator.ledger import Ledger
 from streams.coordinator.policy import Policy
 from tests.sim.driver import Driver, rebuilt
 from tests.sim.logs import Logs
@@ -32,24 +32,32 @@ class Told:
 
 
 class Checker:
-    """`check_every`: how many commits between two looks at the whole ledger.
+    """`check_every`: how many commits between two looks at the whole ledger. `nodes`: worker to node.
 
     `heard_after`: seconds after which a new life of the coordinator has heard every worker that it can hear.
     `forgotten` is told the last state of each job that is tombstoned.
     """
 
     def __init__(
-        self, logs: Logs, policy: Policy, check_every: int, heard_after: float, forgotten: Callable[[JobState], None]
-    ) -> None:
+        self, logs: Logs, policy: Policy, nodes: dict[str, str], check_every: int, heard_after: float,
+        forgotten: Callable[[JobState], None],
+    ) -> None:  # fmt: skip
         self.logs, self.policy, self.check_every = logs, policy, check_every
         self.heard_after, self._forgotten = heard_after, forgotten
+        self._nodes = nodes
+        self._workers: defaultdict[str, list[str]] = defaultdict(list)
+        """By node."""
+        for worker, node in nodes.items():
+            self._workers[node].append(worker)
+        self._suspects: defaultdict[str, set[int]] = defaultdict(set)
+        """By node: the leases of suspects."""
         self.states: dict[str, JobState] = {}
         self.past: dict[str, Told] = {}
         self.ended: set[str] = set()
         self.completed: set[str] = set()
         self.leased: defaultdict[str, dict[int, JobState]] = defaultdict(dict)
         """By incarnation: the leases that jobs say it has."""
-        self.commits = self.rollbacks = self.openings = self.versions = self._highest_lease = 0
+        self.commits = self.rollbacks = self.openings = self.versions = self.highest_lease = 0
         self.read = self.completions_read = 0
         """Offsets up to which `jobs` and `completions` have been checked."""
 
@@ -81,8 +89,11 @@ class Checker:
         assert before is None or state.version > before.version, f"versions of {job} do not rise"
         if before is not None and before.lease is not None:
             self.leased[before.lease.incarnation].pop(before.lease.number, None)
+            self._suspects[self._nodes[before.lease.worker]].discard(before.lease.number)
         if state.lease is not None:
             self.leased[state.lease.incarnation][state.lease.number] = state
+            if running(state).suspicions:
+                self._suspects[self._nodes[state.lease.worker]].add(state.lease.number)
         if state.status.ended and state.is_submitted:
             self.ended.add(job)
         self.states[job] = state
@@ -105,25 +116,29 @@ class Checker:
             check_artifacts(state)
 
     def _dispatched(self, ledger: Ledger, task: Task) -> None:
-        assert task.lease > self._highest_lease, f"lease {task.lease} after {self._highest_lease}"
-        self._highest_lease = task.lease
+        assert task.lease > self.highest_lease, f"lease {task.lease} after {self.highest_lease}"
+        self.highest_lease = task.lease
         view = ledger.workers[task.incarnation]
         ours = self.leased[task.incarnation]
         used = (ours.keys() | ({held.lease for held in view.beat.leases} - view.ended)) - view.parked
         assert len(used) <= view.beat.slots, f"{task.incarnation} has {view.beat.slots} slots and got {sorted(used)}"
         assert not view.is_leaving, f"{task.incarnation} is about to leave"
-        node = [other for other in ledger.workers.values() if same_node(other, view)]
-        held = [(other, self.leased[other.beat.incarnation]) for other in node]
-        there = {n: state for other, leases in held for n, state in leases.items() if n not in other.parked}
-        suspects = [number for number, state in there.items() if running(state).suspicions]
-        assert not suspects or len(there) == 1, f"the suspects {suspects} are not alone on {view.beat.node}"
+        if self._suspects[view.beat.node]:
+            self._alone(ledger, view.beat.node)
         breaker = ledger.breakers.get(task.stage)
         assert breaker is None or breaker.probe in (None, task.lease), f"{task.lease} passes an open breaker"
 
+    def _alone(self, ledger: Ledger, node: str) -> None:
+        views = [ledger.workers.get(ledger.names.get(name) or "") for name in self._workers[node]]
+        held = [(view, self.leased[view.beat.incarnation]) for view in views if view is not None]
+        there = {number for view, leases in held for number in leases if number not in view.parked}
+        suspects = there & self._suspects[node]
+        assert not suspects or len(there) == 1, f"the suspects {sorted(suspects)} are not alone on {node}"
+
     def rolled_back(self, driver: Driver) -> None:
-        """An abort leaves no trace."""
+        """An abort leaves no trace. There are fewer of them than of commits, and each look costs a whole replay."""
         self.rollbacks += 1
-        if self.check_every > 1 and self.rollbacks % 10:
+        if self.rollbacks % max(self.check_every // 20, 1):
             return
         check_ledger(driver.ledger, self.logs.latest_states())
         fresh = rebuilt(self.logs)
@@ -148,15 +163,11 @@ class Checker:
 
     def summary(self) -> str:
         letters = len(self.logs.letters)
-        return f"{self.ends()}, {self._highest_lease} leases, {self.commits} commits, {letters} dead letters"
+        return f"{self.ends()}, {self.highest_lease} leases, {self.commits} commits, {letters} dead letters"
 
 
 def spare_leases(state: JobState) -> int:
     return sum(record.dispatches - (record.artifact is not None) for record in state.stages.values())
-
-
-def same_node(one: WorkerView, other: WorkerView) -> bool:
-    return one.beat.node == other.beat.node
 
 
 def running(state: JobState) -> StageState:

@@ -24,11 +24,12 @@ from streams.coordinator.policy import Policy
 from streams.topics import PROMPTS, REPORTS
 from tests.sim import scenario as faults
 from tests.sim.checker import Checker
+from tests.sim.child import BIT_CLASS, error_of
 from tests.sim.driver import Driver
 from tests.sim.expectations import check_ends, check_kills, check_one_end, check_waste, is_undisturbed
 from tests.sim.logs import Logs
 from tests.sim.loop import START, Loop
-from tests.sim.machine import BIT_CLASS, Machine, error_of
+from tests.sim.machine import Machine
 from tests.sim.scenario import SIZES, SMALL, Fault, JobPlan, Scenario, draw
 from tests.sim.shrink import shrink, story
 from tests.sim.store import Store
@@ -72,7 +73,7 @@ class World:
         """Names of the workers that died, or were out of reach."""
         self.clock_error = 0.0
         self.poisons = self._said = self._coordinators = 0
-        self.checker = Checker(self.logs, policy, check_every, scenario.beat_seconds, self._forgotten)
+        self.checker = Checker(self.logs, policy, scenario.nodes, check_every, scenario.beat_seconds, self._forgotten)
         self.logs.on_record = self._wake
         for name in scenario.nodes:
             self.start_worker(name)

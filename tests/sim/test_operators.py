@@ -132,6 +132,20 @@ def test_a_wish_is_forgotten_like_an_ended_job() -> None:
     assert ends(line.submit()) == []
 
 
+def test_a_job_whose_cancel_has_overtaken_it_is_remembered_from_its_own_end() -> None:
+    line = Line()
+    cancel(line)
+    line.now += DAY
+    line.submit()
+    line.ledger.commit()
+    line.now += line.policy.stub_seconds - 1
+    line.tick()
+    assert line.submit() == [Count("duplicate", ("prompt",))]
+    line.now += 2
+    line.tick()
+    assert line.ledger.jobs.get(JOB) is None
+
+
 # -- budgets -------------------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from schemas.job import JobState, JobStatus
 from schemas.stage import Stage
 from streams.coordinator.effects import Effect, Send
 from tests.sim import scenario as faults
-from tests.sim.machine import STEP_SECONDS
+from tests.sim.child import STEP_SECONDS
 from tests.sim.scenario import SMALL, draw
 from tests.sim.simulator import World
 from tests.sim.test_core import PROMPT, Line, done, names

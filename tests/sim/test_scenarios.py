@@ -14,7 +14,7 @@ from schemas.errors import ErrorKind
 from schemas.job import JobStatus
 from schemas.stage import Stage
 from tests.sim import scenario as faults
-from tests.sim.machine import CHECKPOINT_STEPS, STEP_SECONDS
+from tests.sim.child import CHECKPOINT_STEPS, STEP_SECONDS
 from tests.sim.scenario import LARGE, MEDIUM, SMALL, JobPlan, Scenario, draw
 from tests.sim.simulator import World, simulate
 from tests.sim.speed import measure_jobs
