@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated, Any, Self
+from collections.abc import Callable
+from enum import Enum, StrEnum
+from functools import cache
+from typing import Annotated, Any, ParamSpec, Self, TypeVar, cast
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
@@ -11,6 +13,18 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # of any size, yet one that JSON libraries carry
+
+
+Parts = ParamSpec("Parts")
+Model = TypeVar("Model", bound="Frozen")
+Members = TypeVar("Members", bound=Enum)
+
+
+def plain_members(enum: type[Members]) -> type[Members]:
+    """Members as plain attributes, as Python 3.12 keeps them: in 3.11 every look-up calls a function in Python."""
+    for name, member in enum.__members__.items():
+        type.__setattr__(enum, name, member)
+    return enum
 
 
 class OpenEnum(StrEnum):
@@ -46,21 +60,47 @@ class Frozen(BaseModel):
         Raises `pydantic.ValidationError` for a missing or wrong field, `orjson.JSONDecodeError` for bytes
         that are not JSON.
         """
-        return cls.model_validate(orjson.loads(data) if isinstance(data, bytes) else data, extra="ignore")
+        values = orjson.loads(data) if isinstance(data, bytes) else data
+        read: Self = cls.__pydantic_validator__.validate_python(values, extra="ignore")
+        return read
 
     def changed(self, **changes: Any) -> Self:
         """A copy with some fields replaced, not validated: `model_copy` at half its cost.
 
         Which fields were set is not kept up to date: nothing here asks for it.
         """
-        copy = object.__new__(type(self))
-        set_part = object.__setattr__
-        set_part(copy, "__dict__", self.__dict__ | changes)
-        set_part(copy, "__pydantic_fields_set__", self.__pydantic_fields_set__)
-        set_part(copy, "__pydantic_extra__", None)
-        set_part(copy, "__pydantic_private__", None)
-        return copy
+        return put_together(type(self), self.__dict__ | changes, self.__pydantic_fields_set__)
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: sorted keys, unset optional fields left out."""
-        return orjson.dumps(self.model_dump(mode="json", exclude_none=True), option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(self.plain(), option=orjson.OPT_SORT_KEYS)
+
+    def plain(self) -> dict[str, Any]:
+        """What JSON has of it, unset optional fields left out: `model_dump` without its own overhead."""
+        values: dict[str, Any] = self.__pydantic_serializer__.to_python(self, mode="json", exclude_none=True)
+        return values
+
+
+def made(model: Callable[Parts, Model], *_: Parts.args, **parts: Parts.kwargs) -> Model:
+    """`model(**parts)` at a fifth of its cost, since nothing is validated: for parts of values that were.
+
+    A type checker holds the parts against the model as it does where the model is called.
+    """
+    known = cast("type[Model]", model)
+    return put_together(known, defaults_of(known) | parts, {*parts})
+
+
+@cache
+def defaults_of(model: type[Frozen]) -> dict[str, Any]:
+    return {name: field.default for name, field in model.__pydantic_fields__.items() if not field.is_required()}
+
+
+def put_together(model: type[Model], parts: dict[str, Any], fields_set: set[str]) -> Model:
+    """A value from all that pydantic keeps of it."""
+    value = object.__new__(model)
+    set_part = object.__setattr__
+    set_part(value, "__dict__", parts)
+    set_part(value, "__pydantic_fields_set__", fields_set)
+    set_part(value, "__pydantic_extra__", None)
+    set_part(value, "__pydantic_private__", None)
+    return value

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from pydantic import ValidationError
@@ -62,6 +62,13 @@ HEADERS = (
 )
 
 
+READ_HEADERS = {
+    "content-type", "ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_subject", "traceparent",
+    "ce_traceparent",
+}  # fmt: skip
+"""Extension attributes are read by those whom they concern (`streams.addressing`)."""
+
+
 class UnreadableEvent(ValueError):
     """The bytes are no event of ours. `reason` is a stable word: where the record goes, it goes as this."""
 
@@ -70,8 +77,7 @@ class UnreadableEvent(ValueError):
         super().__init__(message[:LONGEST_MESSAGE])
 
 
-@dataclass(frozen=True)
-class Envelope:
+class Envelope(NamedTuple):
     """The attributes around an event. `time` is unix seconds."""
 
     id: str
@@ -113,7 +119,7 @@ def write(
 
 def read(value: bytes | None, headers: Iterable[tuple[str, bytes | None]] | None) -> tuple[Frozen, Envelope]:
     """The event of a record and its envelope. Raises `UnreadableEvent`, never anything else."""
-    attributes = {name: (text or b"").decode(errors="replace") for name, text in headers or ()}
+    attributes = {name: (text or b"").decode(errors="replace") for name, text in headers or () if name in READ_HEADERS}
     if value is None:
         raise UnreadableEvent("empty", "the record has no value")
     data: Any = parse(value)

@@ -21,11 +21,12 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from schemas.base import Frozen, OpenEnum
+from schemas.base import Frozen, OpenEnum, plain_members
 
 LONGEST_MESSAGE = 2000
 
 
+@plain_members
 class ErrorKind(OpenEnum):
     TRANSIENT = "transient"
     INFRASTRUCTURE = "infrastructure"

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from schemas.base import Frozen, OpenEnum, Whole
+from schemas.base import Frozen, OpenEnum, Whole, plain_members
 from schemas.digest import digest
 from schemas.errors import ErrorReport
 from schemas.places import Etag, ObjectKey, Segment
@@ -238,6 +238,7 @@ class Inbox(Frozen):
     echo: int = Field(0, ge=0)
 
 
+@plain_members
 class HeldState(OpenEnum):
     RUNNING = "running"
     PARKED = "parked"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from schemas.base import Frozen, OpenEnum
+from schemas.base import Frozen, OpenEnum, plain_members
 from schemas.errors import ErrorReport
 from schemas.events import ArtifactRef, ObjectRef, Runs
 from schemas.recipe import Recipe
@@ -24,6 +24,7 @@ class StateTooNew(Exception):
         )
 
 
+@plain_members
 class JobStatus(OpenEnum):
     WAITING = "waiting"
     RUNNING = "running"
@@ -35,7 +36,10 @@ class JobStatus(OpenEnum):
 
     @property
     def ended(self) -> bool:
-        return self in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.DELETED)
+        return self in ENDED
+
+
+ENDED = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.DELETED)
 
 
 class Lease(Frozen):
@@ -127,7 +131,7 @@ class JobState(Frozen):
         """The state as this release carries it on. Raises `StateTooNew`."""
         if self.format > FORMAT:
             raise StateTooNew(self.job, self.format)
-        return self if self.format == FORMAT else self.model_copy(update={"format": FORMAT})
+        return self if self.format == FORMAT else self.changed(format=FORMAT)
 
     @property
     def is_submitted(self) -> bool:

@@ -16,6 +16,7 @@ from schemas.stage import Stage
 MANIFEST = "manifest.json"
 SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@=+-]{0,254}")
 """Begins with a letter or digit: no `..`, no absolute path, no control character, no quote."""
+KEY = re.compile(rf"{SEGMENT.pattern}(?:/{SEGMENT.pattern})*")
 ETAG = re.compile(r"[!#-~]{0,128}")
 """It goes into a header of a request: no quote, no line break."""
 LONGEST_KEY = 1024
@@ -30,7 +31,7 @@ def checked_segment(text: str) -> str:
 
 def checked_key(text: str) -> str:
     """Raises `ValueError` unless `text` is an object key that leads nowhere else."""
-    if len(text) > LONGEST_KEY or not all(SEGMENT.fullmatch(part) for part in text.split("/")):
+    if len(text) > LONGEST_KEY or KEY.fullmatch(text) is None:
         raise ValueError(f"{shown(text)} is no object key of the line")
     return text
 

@@ -79,7 +79,7 @@ class Recipe(Frozen):
     @property
     def digest(self) -> str:
         """A field that a later release adds, and a recipe does not set, changes no digest."""
-        return digest(self.model_dump(mode="json", exclude_none=True))
+        return digest(self.plain())
 
     @property
     def seconds(self) -> float:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from itertools import pairwise
+
+from schemas.base import plain_members
 
 
+@plain_members
 class Stage(StrEnum):
     ENCODE = "encode"
     DENOISE = "denoise"
@@ -16,13 +20,13 @@ class Stage(StrEnum):
     @property
     def upstream(self) -> Stage | None:
         """The stage whose output this one reads; None for the first."""
-        place = STAGES.index(self)
-        return STAGES[place - 1] if place else None
+        return UPSTREAM.get(self)
 
     @property
     def downstream(self) -> Stage | None:
-        place = STAGES.index(self)
-        return STAGES[place + 1] if place + 1 < len(STAGES) else None
+        return DOWNSTREAM.get(self)
 
 
 STAGES = tuple(Stage)
+DOWNSTREAM = dict(pairwise(STAGES))
+UPSTREAM = {after: before for before, after in DOWNSTREAM.items()}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import dropwhile
 from typing import TYPE_CHECKING
 
 from schemas.errors import ErrorKind, ErrorReport, Retry
@@ -49,8 +50,8 @@ class Breaker:
 
     def after(self, ended: Ended) -> Breaker:
         """The breaker, closed so far, after one more lease has ended. Only a failure opens it."""
-        kept = [past for past in self.recent if past.tick >= ended.tick - KEPT_TICKS]
-        recent = (*kept, ended)[-KEPT:]
+        oldest = ended.tick - KEPT_TICKS
+        recent = (*dropwhile(lambda past: past.tick < oldest, self.recent), ended)[-KEPT:]
         return Breaker(recent, is_open=ended.failed and is_failing(recent), probe_tick=ended.tick + 1)
 
     def after_failed_probe(self, tick: int) -> Breaker:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from schemas.events import Drain, DrainRequested, Heartbeat
 from streams.coordinator.effects import Effect, Send
 from streams.coordinator.intake import Raw
@@ -34,6 +32,6 @@ def tell(ledger: Ledger, view: WorkerView, reason: str) -> list[Effect]:
     """Through every inbox (rule 2): whichever is read first. Nothing more is placed there meanwhile."""
     if view.is_leaving:
         return []
-    ledger.put_worker(replace(view, told_to_leave=True))
+    ledger.put_worker(view._replace(told_to_leave=True))
     drain = Drain(incarnation=view.beat.incarnation, reason=reason)
     return [Send(inbox.stage, inbox.partition, drain) for inbox in view.beat.inboxes]

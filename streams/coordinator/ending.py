@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from schemas.base import made
 from schemas.errors import ChildDied, ErrorKind, ErrorReport, report_of
 from schemas.events import JobCancelled, JobCompleted, JobFailed, ObjectRef, StageSummary
 from schemas.job import JobState, JobStatus
@@ -19,7 +20,7 @@ def complete(
 ) -> list[Effect]:
     state = end(ledger, state, JobStatus.COMPLETED, now, video=video, poster=poster)
     assert state.recipe is not None
-    event = JobCompleted(**shared(state), video=video, poster=poster, seconds=state.recipe.seconds, bucket=bucket)
+    event = made(JobCompleted, **shared(state), video=video, poster=poster, seconds=state.recipe.seconds, bucket=bucket)
     return [Complete(event, state.traceparent)]
 
 
@@ -29,7 +30,7 @@ def fail(
     """A bug, and what killed its compute child each time, also leave a dead letter with the evidence at hand."""
     stage = state.stage
     state = end(ledger, state, JobStatus.FAILED, now, error=error)
-    effects: list[Effect] = [Complete(JobFailed(**shared(state), error=error, stage=stage), state.traceparent)]
+    effects: list[Effect] = [Complete(made(JobFailed, **shared(state), error=error, stage=stage), state.traceparent)]
     if error.kind in (ErrorKind.BUG, ErrorKind.UNKNOWN) or error.code == ChildDied.code:
         message = "\n".join((error.message, *evidence))
         effects.append(DeadLetter(error.code, message, state.to_bytes(), origin=f"jobs/{state.job}", key=state.job))
@@ -39,7 +40,7 @@ def fail(
 def cancel(ledger: Ledger, state: JobState, reason: str, now: float) -> list[Effect]:
     stage = state.stage
     state = end(ledger, state, JobStatus.CANCELLED, now, cancel_reason=reason)
-    return [Complete(JobCancelled(**shared(state), reason=reason, stage=stage), state.traceparent)]
+    return [Complete(made(JobCancelled, **shared(state), reason=reason, stage=stage), state.traceparent)]
 
 
 def end(ledger: Ledger, state: JobState, status: JobStatus, now: float, **changes: Any) -> JobState:
@@ -75,8 +76,8 @@ def shared(state: JobState) -> dict[str, Any]:
 
 def summary(state: JobState, stage: Stage) -> StageSummary:
     record = state.stages[stage]
-    return StageSummary(
-        stage=stage, attempts=record.dispatches, wait_seconds=record.wait_seconds, seconds=record.seconds,
+    return made(
+        StageSummary, stage=stage, attempts=record.dispatches, wait_seconds=record.wait_seconds, seconds=record.seconds,
         wasted_seconds=record.wasted_seconds, worker=record.worker, reused=record.reused,
         resumed_from_step=record.resumed_from_step, unusable_checkpoint_step=record.unusable_checkpoint_step,
         timings=record.timings,

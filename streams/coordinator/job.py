@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from schemas.base import made
 from schemas.errors import ErrorKind, ErrorReport
 from schemas.events import ArtifactRef, Done
 from schemas.job import FORMAT, Attempt, JobState, JobStatus, Lease, StageState
@@ -13,25 +14,30 @@ from schemas.stage import STAGES, Stage
 ATTEMPTS_KEPT = 20
 
 
-def change_stage(state: JobState, stage: Stage, **changes: Any) -> JobState:
-    """The state with some fields of one stage changed."""
-    return state.changed(stages=state.stages | {stage: state.stages[stage].changed(**changes)})
-
-
 def change(state: JobState, **changes: Any) -> JobState:
     return state.changed(**changes)
 
 
+def change_stage(state: JobState, stage: Stage, **changes: Any) -> JobState:
+    """The state with some fields of one stage changed."""
+    return with_stage(state, stage, state.stages[stage].changed(**changes))
+
+
+def with_stage(state: JobState, of: Stage, record: StageState, /, **changes: Any) -> JobState:
+    """The state with another record of one stage, and with some of its own fields changed."""
+    return state.changed(stages=state.stages | {of: record}, **changes)
+
+
 def with_recipe(state: JobState, recipe: Recipe, keys: dict[Stage, str], now: float) -> JobState:
     """An accepted job: it waits for its first stage."""
-    stages = {stage: StageState(key=keys[stage]) for stage in STAGES}
+    stages = {stage: made(StageState, key=keys[stage]) for stage in STAGES}
     return wait_for(change(state, recipe=recipe, stages=stages), STAGES[0], now)
 
 
 def wait_for(state: JobState, stage: Stage, now: float, delay: float = 0.0) -> JobState:
     """The job waits for a worker of `stage`, not before `delay` seconds have passed."""
-    state = change(state, status=JobStatus.WAITING, stage=stage, lease=None)
-    return change_stage(state, stage, waiting_since=now, not_before=now + delay if delay else 0.0)
+    record = state.stages[stage].changed(waiting_since=now, not_before=now + delay if delay else 0.0)
+    return with_stage(state, stage, record, status=JobStatus.WAITING, stage=stage, lease=None)
 
 
 def dispatched(state: JobState, lease: Lease) -> JobState:
@@ -39,10 +45,8 @@ def dispatched(state: JobState, lease: Lease) -> JobState:
     stage = state.stages[lease.stage]
     since = max(stage.waiting_since or lease.dispatched_at, stage.not_before)
     waited = stage.wait_seconds + max(lease.dispatched_at - since, 0.0)
-    state = change(state, status=JobStatus.RUNNING, lease=lease)
-    return change_stage(
-        state, lease.stage, dispatches=stage.dispatches + 1, waiting_since=None, not_before=0.0, wait_seconds=waited
-    )
+    stage = stage.changed(dispatches=stage.dispatches + 1, waiting_since=None, not_before=0.0, wait_seconds=waited)
+    return with_stage(state, lease.stage, stage, status=JobStatus.RUNNING, lease=lease)
 
 
 def lease_ended(
@@ -53,8 +57,8 @@ def lease_ended(
     lease = state.lease
     if lease is None:
         return state
-    attempt = Attempt(
-        stage=lease.stage, lease=lease.number, worker=lease.worker, outcome=outcome,
+    attempt = made(
+        Attempt, stage=lease.stage, lease=lease.number, worker=lease.worker, outcome=outcome,
         dispatched_at=lease.dispatched_at, ended_at=now, seconds=seconds, error=error, suspicious=suspicious,
         alone=lease.alone,
     )  # fmt: skip
@@ -139,8 +143,8 @@ def deleted(state: JobState) -> JobState:
     Its leases stay too, since from them the next life of the coordinator learns where the numbers go on, and the keys
     of its stages, by which what it left in the store can be found.
     """
-    attempts = tuple(past.model_copy(update={"error": None, "seconds": 0.0}) for past in state.attempts)
-    keys = {stage: StageState(key=record.key) for stage, record in state.stages.items()}
+    attempts = tuple(past.changed(error=None, seconds=0.0) for past in state.attempts)
+    keys = {stage: made(StageState, key=record.key) for stage, record in state.stages.items()}
     return change(
         state, status=JobStatus.DELETED, deleting=False, attempts=attempts, stage=None, stages=keys,
         recipe=None, asked=None, exact=None, runs={},
@@ -149,7 +153,7 @@ def deleted(state: JobState) -> JobState:
 
 
 def new_job(job: str, tenant: str, body_digest: str, now: float, **fields: Any) -> JobState:
-    return JobState(
-        job=job, tenant=tenant, version=1, status=JobStatus.WAITING, body_digest=body_digest,
+    return made(
+        JobState, job=job, tenant=tenant, version=1, status=JobStatus.WAITING, body_digest=body_digest,
         accepted_at=now, updated_at=now, format=FORMAT, **fields,
     )  # fmt: skip

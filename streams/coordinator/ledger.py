@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from schemas.events import Heartbeat, HeldLease, HeldState
@@ -32,8 +31,7 @@ class Kind(NamedTuple):
     alone: bool
 
 
-@dataclass(frozen=True)
-class WorkerView:
+class WorkerView(NamedTuple):
     """One incarnation as the coordinator sees it: its last heartbeat, and the leases placed on it."""
 
     beat: Heartbeat
@@ -54,9 +52,11 @@ class WorkerView:
     def held(self, lease: int) -> HeldLease | None:
         return next((held for held in self.beat.leases if held.lease == lease), None)
 
-    @cached_property
+    @property
     def occupied(self) -> int:
         """Slots in use: our leases, and those listed that are no longer ours (rule 9). Parked work has none."""
+        if not self.beat.leases:
+            return len(self.leases)
         listed = [held.lease for held in self.beat.leases if held.lease not in self.ended]
         return len(self.leases.union(listed) - self.parked) if listed else len(self.leases)
 
@@ -65,11 +65,11 @@ class WorkerView:
         """Leases whose finished work waits there for the store."""
         return frozenset(held.lease for held in self.beat.leases if held.state is HeldState.PARKED)
 
-    @cached_property
+    @property
     def free(self) -> int:
         return 0 if self.is_leaving else max(self.beat.slots - self.occupied, 0)
 
-    @cached_property
+    @property
     def offers(self) -> tuple[Offer, ...]:
         """What may be placed on it now."""
         if not self.free:
@@ -83,8 +83,7 @@ class WorkerView:
         return next((inbox.echo for inbox in self.beat.inboxes if inbox.stage == stage), 0)
 
 
-@dataclass(frozen=True)
-class LiveLease:
+class LiveLease(NamedTuple):
     """A lease in force: its job, and the tick at which it was dispatched (or first seen after a takeover).
 
     `parked_tick`: the one at which its finished work was first seen to wait for the store.
@@ -188,12 +187,12 @@ class Ledger:
         old, new = before.lease if before else None, after.lease
         if old and (new is None or new.number != old.number):
             self.leases.remove(old.number)
-            self.update_worker(old.incarnation, lambda view: replace(view, leases=view.leases - {old.number}))
+            self.update_worker(old.incarnation, lambda view: view._replace(leases=view.leases - {old.number}))
         if new and old and new.number == old.number and new.started_at != old.started_at:
-            self.leases[new.number] = replace(self.leases[new.number], started=True)
+            self.leases[new.number] = self.leases[new.number]._replace(started=True)
         if new and (old is None or new.number != old.number):
             self.leases[new.number] = LiveLease(after.job, new.incarnation, self.tick, new.started_at is not None)
-            self.update_worker(new.incarnation, lambda view: replace(view, leases=view.leases | {new.number}))
+            self.update_worker(new.incarnation, lambda view: view._replace(leases=view.leases | {new.number}))
 
     def update_worker(self, incarnation: str, change: Callable[[WorkerView], WorkerView]) -> None:
         view = self.workers.get(incarnation)

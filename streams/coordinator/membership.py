@@ -5,9 +5,9 @@ Ages count in ticks read back through `reports`: a pause of the coordinator, or 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
+from schemas.base import made
 from schemas.errors import ErrorReport, PoisonJob
 from schemas.events import CancelTask, Drain, Heartbeat, HeldLease, HeldState, Tick
 from schemas.job import JobState, JobStatus, Lease
@@ -36,11 +36,11 @@ def heartbeat(ledger: Ledger, policy: Policy, beat: Heartbeat, now: float) -> li
     ledger.raise_lease(max((inbox.echo for inbox in beat.inboxes), default=0))
     before = ledger.workers.get(beat.incarnation) or adopted(ledger, beat)
     listed = {held.lease for held in beat.leases}
-    view = replace(
-        before, beat=beat, seen_tick=ledger.tick, cancelled=before.cancelled & listed, ended=before.ended & listed
+    view = before._replace(
+        beat=beat, seen_tick=ledger.tick, cancelled=before.cancelled & listed, ended=before.ended & listed
     )
     unread = tuple((stage, echo) for stage, echo in view.unread if view.echo(stage) <= echo)
-    ledger.put_worker(replace(view, unread=unread))
+    ledger.put_worker(view._replace(unread=unread))
     ledger.names[beat.worker] = beat.incarnation
     effects += drains.tell_late(ledger, beat)
     effects += compare(ledger, policy, beat, now)
@@ -99,8 +99,8 @@ def stray(ledger: Ledger, view: WorkerView, held: HeldLease, now: float) -> list
         return []
     if state is not None and is_wanted_back(ledger, state, held):
         effects = [cancel_lease(state, "the earlier lease goes on")] if state.lease else []
-        lease = Lease(
-            number=held.lease, incarnation=view.beat.incarnation, worker=view.beat.worker, stage=held.stage,
+        lease = made(
+            Lease, number=held.lease, incarnation=view.beat.incarnation, worker=view.beat.worker, stage=held.stage,
             partition=partition, dispatched_at=now, started_at=now,
         )  # fmt: skip
         ledger.put(transitions.change(state, status=JobStatus.RUNNING, lease=lease), now)
@@ -108,7 +108,7 @@ def stray(ledger: Ledger, view: WorkerView, held: HeldLease, now: float) -> list
     if held.state is HeldState.PARKED and still_counts(state, held):
         return []
     ledger.update_worker(
-        view.beat.incarnation, lambda latest: replace(latest, cancelled=latest.cancelled | {held.lease})
+        view.beat.incarnation, lambda latest: latest._replace(cancelled=latest.cancelled | {held.lease})
     )
     command = CancelTask(incarnation=view.beat.incarnation, lease=held.lease, reason="the lease is void")
     return [Send(held.stage, partition, command)]
@@ -230,12 +230,12 @@ def restart_grace(ledger: Ledger, policy: Policy) -> None:
     """Nobody is late because of our own pause, and nothing is placed before heartbeats have come in."""
     ledger.hold(policy.hold_after_gap)
     for view in list(ledger.workers.values()):
-        ledger.put_worker(replace(view, seen_tick=ledger.tick))
+        ledger.put_worker(view._replace(seen_tick=ledger.tick))
     for number in list(ledger.leases.base):
         live = ledger.leases.get(number)
         if live is not None:
             since = None if live.parked_tick is None else ledger.tick
-            ledger.leases[number] = replace(live, tick=ledger.tick, parked_tick=since)
+            ledger.leases[number] = live._replace(tick=ledger.tick, parked_tick=since)
 
 
 def is_settled(ledger: Ledger, live: LiveLease) -> bool:
@@ -259,5 +259,5 @@ def check_age(ledger: Ledger, policy: Policy, live: LiveLease, now: float) -> li
     is_read = state.lease.started_at is not None or number <= view.echo(stage) or view.held(number) is not None
     if is_read or age <= policy.unread_after:
         return []
-    ledger.put_worker(replace(view, unread=(*view.unread, (stage, view.echo(stage)))))
+    ledger.put_worker(view._replace(unread=(*view.unread, (stage, view.echo(stage)))))
     return [cancel_lease(state, "the task was not read"), *lost(ledger, policy, state, now, "voided", suspect=False)]

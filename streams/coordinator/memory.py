@@ -43,7 +43,7 @@ def smaller(policy: Policy, state: JobState, stage: Stage, error: ErrorReport) -
     tries = sum(past.stage is stage and is_out_of_memory(past.error) for past in state.attempts)
     if tries < WHOLE_TRIES and not retry.is_exhausted(state.stages[stage], error, policy.max_attempts):
         return None
-    return with_variant(policy, state, stage, state.recipe.model_copy(update={"vae_tiling": tiling}))
+    return with_variant(policy, state, stage, state.recipe.changed(vae_tiling=tiling))
 
 
 def tiles_for(policy: Policy, state: JobState) -> VaeTiling | None:
@@ -82,4 +82,4 @@ def explained(policy: Policy, state: JobState, stage: Stage, error: ErrorReport)
     if stage is Stage.DECODE and state.exact and tiles_for(policy, state):
         advice = "decoding in tiles needs less and changes pixels: ask without `exact` to allow it"
     asked = f"{stage} of {recipe.num_frames} frames of {recipe.width}x{recipe.height} does not fit: {advice}"
-    return error.model_copy(update={"message": f"{asked}. {error.message}"[:2000]})
+    return error.changed(message=f"{asked}. {error.message}"[:2000])

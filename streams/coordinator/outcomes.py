@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from schemas import places
 from schemas.errors import ErrorKind, ErrorReport, NoVideo, UnwantedOutput
 from schemas.events import Done, Failed, InputMissing, Outcome, Preempted, Started, TaskCancelled
@@ -20,7 +18,7 @@ from streams.coordinator.policy import Policy
 def resolve(ledger: Ledger, policy: Policy, outcome: Outcome, now: float) -> list[Effect]:
     """Apply one outcome. Whatever no longer matters is counted and dropped, never applied twice."""
     if not isinstance(outcome, Started):
-        ledger.update_worker(outcome.incarnation, lambda view: replace(view, ended=view.ended | {outcome.lease}))
+        ledger.update_worker(outcome.incarnation, lambda view: view._replace(ended=view.ended | {outcome.lease}))
     state = ledger.jobs.get(outcome.job)
     if state is None:
         return [Count("duplicate", ("outcome",))]

@@ -23,7 +23,7 @@ class Overlay(Generic[Key, Value]):
         return self.changes[key] if key in self.changes else self.base.get(key)
 
     def __getitem__(self, key: Key) -> Value:
-        value = self.get(key)
+        value = self.changes[key] if key in self.changes else self.base.get(key)
         if value is None:
             raise KeyError(key)
         return value

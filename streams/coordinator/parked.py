@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from schemas.events import HeldLease, HeldState
 from schemas.job import JobState
 from schemas.stage import Stage
@@ -19,7 +17,7 @@ def note(ledger: Ledger, held: HeldLease) -> None:
     live = ledger.leases[held.lease]
     is_parked = held.state is HeldState.PARKED
     if is_parked != (live.parked_tick is not None):
-        ledger.leases[held.lease] = replace(live, parked_tick=ledger.tick if is_parked else None)
+        ledger.leases[held.lease] = live._replace(parked_tick=ledger.tick if is_parked else None)
 
 
 def check(ledger: Ledger, policy: Policy, live: LiveLease, state: JobState, now: float) -> list[Effect]:

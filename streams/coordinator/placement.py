@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from functools import partial
 
+from schemas.base import made
 from schemas.events import Task
 from schemas.job import JobState, JobStatus, Lease
 from schemas.stage import STAGES, Stage
@@ -78,8 +79,8 @@ def waiting_job(ledger: Ledger, entry: Entry, kind: Kind, stage: Stage, now: flo
 def dispatch(ledger: Ledger, view: WorkerView, state: JobState, stage: Stage, now: float) -> list[Effect]:
     partition = view.partition(stage)
     assert partition is not None
-    lease = Lease(
-        number=ledger.next_lease(), incarnation=view.beat.incarnation, worker=view.beat.worker, stage=stage,
+    lease = made(
+        Lease, number=ledger.next_lease(), incarnation=view.beat.incarnation, worker=view.beat.worker, stage=stage,
         partition=partition, dispatched_at=now, alone=transitions.is_suspect(state),
     )  # fmt: skip
     breaker.note_dispatch(ledger, stage, lease.number)
@@ -93,8 +94,8 @@ def task_of(state: JobState, lease: Lease) -> Task:
     assert state.recipe is not None
     stage = lease.stage
     record = state.stages[stage]
-    return Task(
-        incarnation=lease.incarnation, lease=lease.number, job=state.job, tenant=state.tenant, stage=stage,
+    return made(
+        Task, incarnation=lease.incarnation, lease=lease.number, job=state.job, tenant=state.tenant, stage=stage,
         key=record.key, recipe=state.recipe, attempt=record.dispatches, condemned_etag=record.condemned_etag,
         upstream=state.stages[stage.upstream].artifact if stage.upstream else None, metadata=state.metadata,
         recipe_digest=state.recipe.digest,
