@@ -11,6 +11,8 @@ from schemas.stage import STAGES, Stage
 
 FAULTY_SECONDS, DRAIN_GRACE = 60.0, 5.0
 """Faults begin within so many seconds, and jobs arrive in the first half of them; where a size does not say other."""
+EARLY = FAULTY_SECONDS / 2
+"""How much earlier than the prompt its repetition may come: so little that what it leads to is still known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +300,7 @@ def draw_fault(chance: random.Random, nodes: dict[str, str], jobs: tuple[JobPlan
         AbortCommits(at, chance.randint(1, 3)),
         StepClock(at, chance.uniform(-30, 30)),
         ReplayPrompts(at),
-        RepeatPrompt(min(at, job.at + FAULTY_SECONDS), job.name, chance.random() < 0.5),
+        RepeatPrompt(max(min(at, job.at + FAULTY_SECONDS), job.at - EARLY), job.name, chance.random() < 0.5),
         CancelJob(chance.uniform(max(job.at - 5, 0), min(at, FAULTY_SECONDS) + job.at), job.name),
         LoseArtifact(min(at, job.at + FAULTY_SECONDS), job.name, stage),
         PoisonOutcome(at),
