@@ -87,7 +87,7 @@ def made(model: Callable[Parts, Model], *_: Parts.args, **parts: Parts.kwargs) -
     A type checker holds the parts against the model as it does where the model is called.
     """
     known = cast("type[Model]", model)
-    return put_together(known, defaults_of(known) | parts, {*parts})
+    return put_together(known, defaults_of(known) | parts, set(parts))
 
 
 @cache

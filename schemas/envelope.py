@@ -11,7 +11,7 @@ import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -107,7 +107,7 @@ def write(
         "ce_id": id,
         "ce_source": source,
         "ce_type": type_of(type(event)),
-        "ce_time": datetime.fromtimestamp(time, UTC).isoformat().replace("+00:00", "Z"),
+        "ce_time": rfc3339(time),
         "ce_subject": subject,
         "ce_dataschema": f"{SCHEMA_BASE}{type_of(type(event))}.json",
         "content-type": CONTENT_TYPE,
@@ -115,6 +115,12 @@ def write(
         **{f"ce_{name}": text for name, text in (extensions or {}).items()},
     }
     return event.to_bytes(), [(name, text.encode()) for name, text in attributes.items() if text is not None]
+
+
+@lru_cache(maxsize=64)
+def rfc3339(time: float) -> str:
+    """Of unix seconds. The records of one transaction share theirs."""
+    return datetime.fromtimestamp(time, UTC).isoformat().replace("+00:00", "Z")
 
 
 def read(value: bytes | None, headers: Iterable[tuple[str, bytes | None]] | None) -> tuple[Frozen, Envelope]:

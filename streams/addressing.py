@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from schemas.base import Frozen
 
@@ -40,11 +41,14 @@ class Address:
 
 def extensions_of(event: Frozen) -> dict[str, str]:
     """The extension attributes of a task, a command, an outcome or a heartbeat."""
-    return {
-        attribute: str(getattr(event, field))
-        for field, attribute in ATTRIBUTES.items()
-        if getattr(event, field, None) is not None
-    }
+    found = ((attribute, getattr(event, field)) for field, attribute in attributes_of(type(event)))
+    return {attribute: str(value) for attribute, value in found if value is not None}
+
+
+@cache
+def attributes_of(model: type[Frozen]) -> tuple[tuple[str, str], ...]:
+    """Of its fields those that its headers tell: asking a model for a field that it lacks is slow."""
+    return tuple((field, attribute) for field, attribute in ATTRIBUTES.items() if field in model.model_fields)
 
 
 def address_of(headers: Iterable[tuple[str, bytes | None]] | None) -> Address:

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from tests.bench.report import RELIABILITY, last_line, table, write_section
 from tests.sim.scenario import Size, draw
@@ -78,7 +79,7 @@ def faults_by_kind(world: World) -> dict[str, int]:
     return dict(Counter(type(fault).__name__ for fault in world.scenario.faults).most_common())
 
 
-def page(figures: dict[str, object]) -> str:
+def page(figures: dict[str, Any]) -> str:
     """What a reader wants to know of a run that has kept every promise."""
     counts = {name: figures[name] for name in ("ends", "faults")}
     listed = {name: ", ".join(f"{n:,} {what}" for what, n in found.items()) for name, found in counts.items()}
