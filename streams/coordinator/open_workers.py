@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -44,8 +44,8 @@ class OpenWorkers:
         else:
             del self._offers[incarnation]
 
-    def of(self, offer: Offer) -> Iterator[str]:
-        yield from self._workers.get(offer, ())
+    def of(self, offer: Offer) -> Iterable[str]:
+        return self._workers.get(offer, ())
 
 
 def offers_of(beat: Heartbeat, unread: tuple[Stage, ...], empty: bool) -> tuple[Offer, ...]:

@@ -44,10 +44,13 @@ class Checker:
     ) -> None:  # fmt: skip
         self.logs, self.policy, self.check_every = logs, policy, check_every
         self.heard_after, self._forgotten = heard_after, forgotten
+        self._nodes = nodes
         self._workers: defaultdict[str, list[str]] = defaultdict(list)
         """By node."""
         for worker, node in nodes.items():
             self._workers[node].append(worker)
+        self._suspects: defaultdict[str, set[int]] = defaultdict(set)
+        """By node: the leases of suspects."""
         self.states: dict[str, JobState] = {}
         self.past: dict[str, Told] = {}
         self.ended: set[str] = set()
@@ -86,8 +89,11 @@ class Checker:
         assert before is None or state.version > before.version, f"versions of {job} do not rise"
         if before is not None and before.lease is not None:
             self.leased[before.lease.incarnation].pop(before.lease.number, None)
+            self._suspects[self._nodes[before.lease.worker]].discard(before.lease.number)
         if state.lease is not None:
             self.leased[state.lease.incarnation][state.lease.number] = state
+            if running(state).suspicions:
+                self._suspects[self._nodes[state.lease.worker]].add(state.lease.number)
         if state.status.ended and state.is_submitted:
             self.ended.add(job)
         self.states[job] = state
@@ -117,13 +123,17 @@ class Checker:
         used = (ours.keys() | ({held.lease for held in view.beat.leases} - view.ended)) - view.parked
         assert len(used) <= view.beat.slots, f"{task.incarnation} has {view.beat.slots} slots and got {sorted(used)}"
         assert not view.is_leaving, f"{task.incarnation} is about to leave"
-        node = [ledger.workers.get(ledger.names.get(name) or "") for name in self._workers[view.beat.node]]
-        held = [(other, self.leased[other.beat.incarnation]) for other in node if other is not None]
-        there = {n: state for other, leases in held for n, state in leases.items() if n not in other.parked}
-        suspects = [number for number, state in there.items() if running(state).suspicions]
-        assert not suspects or len(there) == 1, f"the suspects {suspects} are not alone on {view.beat.node}"
+        if self._suspects[view.beat.node]:
+            self._alone(ledger, view.beat.node)
         breaker = ledger.breakers.get(task.stage)
         assert breaker is None or breaker.probe in (None, task.lease), f"{task.lease} passes an open breaker"
+
+    def _alone(self, ledger: Ledger, node: str) -> None:
+        views = [ledger.workers.get(ledger.names.get(name) or "") for name in self._workers[node]]
+        held = [(view, self.leased[view.beat.incarnation]) for view in views if view is not None]
+        there = {number for view, leases in held for number in leases if number not in view.parked}
+        suspects = there & self._suspects[node]
+        assert not suspects or len(there) == 1, f"the suspects {sorted(suspects)} are not alone on {node}"
 
     def rolled_back(self, driver: Driver) -> None:
         """An abort leaves no trace. There are fewer of them than of commits, and each look costs a whole replay."""
