@@ -95,12 +95,16 @@ def defaults_of(model: type[Frozen]) -> dict[str, Any]:
     return {name: field.default for name, field in model.__pydantic_fields__.items() if not field.is_required()}
 
 
+SLOTS = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+SET_PARTS, SET_FIELDS_SET, SET_EXTRA, SET_PRIVATE = (vars(BaseModel)[slot].__set__ for slot in SLOTS)
+"""What `object.__setattr__` would look up each time."""
+
+
 def put_together(model: type[Model], parts: dict[str, Any], fields_set: set[str]) -> Model:
     """A value from all that pydantic keeps of it."""
     value = object.__new__(model)
-    set_part = object.__setattr__
-    set_part(value, "__dict__", parts)
-    set_part(value, "__pydantic_fields_set__", fields_set)
-    set_part(value, "__pydantic_extra__", None)
-    set_part(value, "__pydantic_private__", None)
+    SET_PARTS(value, parts)
+    SET_FIELDS_SET(value, fields_set)
+    SET_EXTRA(value, None)
+    SET_PRIVATE(value, None)
     return value
