@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := .build/uv/bin/uv
 STEP := sh infra/step.sh
+CHROMIUM := apt-get -qq update && apt-get -qq install --yes --no-install-recommends chromium
 
 .DEFAULT_GOAL := help
 SEED ?= 1
@@ -41,7 +42,7 @@ up: setup ## start a line on this machine; it stays
 down: setup ## stop it; its data stays
 	@$(BIN)/python -m latentline down
 
-test: setup ## all tests but the long ones, on a real broker and store that they start themselves
+test: test-deps ## all tests but the long ones, on a real broker and store that they start themselves
 	@$(BIN)/python -m pytest
 
 test-long: test-deps ## the tests that take minutes: outages of full length, every cut of a denoise, large simulations
@@ -56,9 +57,8 @@ mutations: setup ## break each promise on purpose and see a test notice; writes 
 
 test-deps: setup ## what tests need beyond make setup: Chromium, and the official client in three versions
 	@if command -v chromium > /dev/null; then echo "Chromium is there"; \
-	elif command -v apt-get > /dev/null && [ "$$(id -u)" = 0 ]; then \
-	    $(STEP) "Chromium" sh -c "apt-get -qq update && apt-get -qq install --yes --no-install-recommends chromium"; \
-	else echo "Chromium is not on PATH: install it (Debian and Ubuntu: sudo apt-get install chromium), or tests/e2e/test_page.py fails"; fi
+	elif ! { command -v apt-get > /dev/null && [ "$$(id -u)" = 0 ] && $(STEP) "Chromium" sh -c "$(CHROMIUM)"; }; then \
+	    echo "no Chromium: the tests of the page are skipped (Debian and Ubuntu: sudo apt-get install chromium)"; fi
 	@$(BIN)/python -m tests.clients
 
 chaos: setup ## kill everything, often, then audit: make chaos SEED=1 JOBS=500 MINUTES=20
