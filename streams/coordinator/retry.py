@@ -8,8 +8,8 @@ from schemas.errors import RETRIES, ErrorReport
 from schemas.job import JobState, StageState
 
 JITTER = 0.25
-FAILURE_COSTS_S = 60.0
-"""Of its age in the queue."""
+FAILURE_COSTS_S = 15.0
+"""Of a job's age in the queue: more of it would keep a job that was unlucky once waiting for a whole backlog."""
 LONGEST_DELAY = (1 + JITTER) * max(rule.longest_delay for rule in RETRIES.values())
 
 
@@ -42,7 +42,7 @@ def is_due(not_before: float, now: float) -> bool:
 def age_from(state: JobState) -> float:
     """The time from which a waiting job's age counts.
 
-    Each failure makes it a minute younger, so that those who came soon after it are tried before it is again: a stage
+    Each failure makes it a little younger, so that those who came soon after it are tried before it is again: a stage
     that is broken fails several jobs, and opens its breaker, before one of them has used up its attempts.
     """
     failures = state.stages[state.stage].failures if state.stage else 0

@@ -88,7 +88,7 @@ def test_a_lone_worker_tries_other_jobs_before_it_tries_one_again() -> None:
     assert max(record.failures for record in records) == 1
 
 
-def test_who_has_failed_is_tried_before_those_who_came_a_minute_later() -> None:
+def test_who_has_failed_is_tried_before_those_who_came_later() -> None:
     line = Line()
     submit(line, "first")
     fail(line)
