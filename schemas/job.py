@@ -10,7 +10,7 @@ from schemas.events import ArtifactRef, ObjectRef, Runs
 from schemas.recipe import Recipe
 from schemas.stage import Stage
 
-FORMAT = 2
+FORMAT = 3
 """Raised when a field comes that a job may not lose: a release that does not know it must not carry the job on."""
 
 

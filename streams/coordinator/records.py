@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from schemas import envelope
 from schemas.base import Frozen
@@ -13,24 +13,13 @@ from schemas.job import JobState
 from streams import topics
 from streams.addressing import extensions_of
 from streams.coordinator.effects import Complete, DeadLetter, Effect, Send
-from streams.topics import Topic
+from streams.outgoing import Outgoing
 
 LARGEST_STATE_BYTES = 256 * 1024
 
 
 class StateTooLarge(ValueError):
     """A job state over the cap: the event that made it is dead-lettered."""
-
-
-@dataclass(frozen=True)
-class Outgoing:
-    """A record to be produced. `partition` None: the client's partitioner chooses by key (public topics alone)."""
-
-    topic: Topic
-    key: str | None
-    value: bytes | None
-    headers: Headers = field(default_factory=list)
-    partition: int | None = None
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,12 @@ from streams import clients
 from streams.client.errors import Unreachable
 from streams.client.reader import ANSWER_WITHIN_S, Reader, event_of
 from streams.clients import ErrorWatch
-from streams.coordinator.records import Outgoing
-from streams.coordinator.service.transaction import Transactions
 from streams.notifier.core import Known
 from streams.notifier.payload import Happening, end_of, start_of
+from streams.outgoing import Outgoing
 from streams.settings import Settings
 from streams.topics import COMPLETIONS, ENDPOINTS, JOBS, WEBHOOKS
+from streams.transactions import Transactions
 
 NAME = "latentline.notifier"
 """Of the group, and the transactional id."""

@@ -13,13 +13,13 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from streams import clients, health, log
 from streams.client.errors import ClientError
 from streams.clients import ErrorWatch, FatalClientError
-from streams.coordinator.service.transaction import Aborted, Lost, Refused
 from streams.notifier.journal import NAME, Journal
 from streams.notifier.keys import weakness
 from streams.notifier.sender import Sender
 from streams.notifier.service import Notifier
 from streams.settings import Settings
 from streams.topics import WEBHOOKS
+from streams.transactions import Aborted, Lost, Refused
 
 STANDBY_WAIT_S = 0.2
 GOODBYE_S = 5.0

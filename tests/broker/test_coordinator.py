@@ -21,9 +21,9 @@ from streams import clients
 from streams.coordinator import core
 from streams.coordinator.policy import Policy
 from streams.coordinator.service.main import Coordinator
-from streams.coordinator.service.transaction import Lost
 from streams.settings import Settings
 from streams.topics import COMPLETIONS, DLQ, JOBS, PROMPTS, REPORTS
+from streams.transactions import Lost
 from tests.broker.workers import PlayedWorker
 from tests.processes import QUICK, Service, Tail, Upstream, states_of, tail
 from tests.support import eventually

@@ -82,7 +82,7 @@ MUTATIONS = (
         "tests/broker/test_coordinator.py::test_an_aborted_transaction_leaves_no_trace_and_is_done_again",
     ),
     Mutation(
-        "input offsets outside the transaction", f"{CORE}/service/transaction.py",
+        "input offsets outside the transaction", "streams/transactions.py",
         "            if offsets:\n", "            if False:\n",
         "tests/broker/test_coordinator.py::test_a_job_ends_once_and_offsets_move_with_its_results",
     ),

@@ -16,13 +16,14 @@ from streams.coordinator.core import Record
 from streams.coordinator.effects import Effect
 from streams.coordinator.ledger import Ledger
 from streams.coordinator.policy import Policy
-from streams.coordinator.records import Outgoing, Writer
+from streams.coordinator.records import Writer
 from streams.coordinator.service.changelog import Changelog
 from streams.coordinator.service.observe import Observer
 from streams.coordinator.service.ticker import Ticker
-from streams.coordinator.service.transaction import Aborted, Lost, Transactions
+from streams.outgoing import Outgoing
 from streams.settings import Settings
 from streams.topics import PROMPTS, REPORTS, TOPICS
+from streams.transactions import Aborted, Lost, Transactions
 
 REPORTS_A_TURN = 500
 ABORTS_IN_A_ROW = 5

@@ -20,10 +20,10 @@ from streams.coordinator.core import Record
 from streams.coordinator.policy import Policy
 from streams.coordinator.service.cell import Cell, Standby, records_of
 from streams.coordinator.service.changelog import ChangelogUnreadable
-from streams.coordinator.service.transaction import Lost
 from streams.partitions import WrongPartitions, check_count, check_partitions
 from streams.settings import Settings
 from streams.topics import JOBS, PROMPTS, REPORTS, TASKS
+from streams.transactions import Lost
 
 PROMPTS_A_TURN = 200
 SERVED = (PROMPTS, REPORTS, JOBS, *TASKS.values())

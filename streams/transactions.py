@@ -11,7 +11,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from streams.coordinator.records import Outgoing
+from streams.outgoing import Outgoing
 
 DEADLINE_S = 30.0
 """How long a step of a transaction is tried again before its result counts as unknown."""
