@@ -1,8 +1,10 @@
 """The circuit breaker of a stage: when most of its tasks fail, and not by the jobs' fault, dispatch to it stops.
 
 While it is open one task at a time is dispatched, as a probe, and a failure costs its job no attempt: the backlog
-waits instead of ending in `dlq`. A probe that succeeds closes it. Ages count in the coordinator's ticks, one a second:
-a clock that is set opens and closes nothing. After a takeover it is rebuilt from the ended leases that `jobs` holds.
+waits instead of ending in `dlq`. A probe that succeeds closes it, and so does what was dispatched before, once most of
+it succeeds: in a wide cell a few jobs that fail soon would else stop what works for thousands. Ages count in the
+coordinator's ticks, one a second: a clock that is set opens and closes nothing. After a takeover it is rebuilt from the
+ended leases that `jobs` holds.
 """
 
 from __future__ import annotations
@@ -49,9 +51,11 @@ class Breaker:
     failed_probes: int = 0
 
     def after(self, ended: Ended) -> Breaker:
-        """The breaker, closed so far, after one more lease has ended. Only a failure opens it."""
+        """The breaker after one more lease has ended. Only a failure opens it, only a success closes it."""
         oldest = ended.tick - KEPT_TICKS
         recent = (*dropwhile(lambda past: past.tick < oldest, self.recent), ended)[-KEPT:]
+        if self.is_open and (ended.failed or is_failing(recent)):
+            return replace(self, recent=recent)
         return Breaker(recent, is_open=ended.failed and is_failing(recent), probe_tick=ended.tick + 1)
 
     def after_failed_probe(self, tick: int) -> Breaker:
@@ -81,15 +85,11 @@ def note_dispatch(ledger: Ledger, stage: Stage, lease: int) -> None:
 
 
 def succeeded(ledger: Ledger, stage: Stage, job: str, lease: int) -> list[Effect]:
-    """Something was computed in this stage. While the breaker is open the probe alone counts."""
+    """Something was computed in this stage."""
     breaker = ledger.breakers.get(stage) or Breaker()
-    if not breaker.is_open:
-        ledger.breakers[stage] = breaker.after(Ended(job, False, ledger.tick))
-        return []
-    if breaker.probe != lease:
-        return []
-    ledger.breakers[stage] = Breaker()
-    return [Count("breaker", (stage, "closed"))]
+    is_proof = breaker.is_open and breaker.probe == lease
+    after = ledger.breakers[stage] = Breaker() if is_proof else breaker.after(Ended(job, False, ledger.tick))
+    return [Count("breaker", (stage, "closed"))] if breaker.is_open and not after.is_open else []
 
 
 def failed(ledger: Ledger, stage: Stage, job: str, lease: int, error: ErrorReport) -> tuple[bool, list[Effect]]:
@@ -97,12 +97,9 @@ def failed(ledger: Ledger, stage: Stage, job: str, lease: int, error: ErrorRepor
     breaker = ledger.breakers.get(stage) or Breaker()
     if error.kind not in BLAMELESS:
         return True, []
-    if breaker.is_open:
-        if breaker.probe == lease:
-            ledger.breakers[stage] = breaker.after_failed_probe(ledger.tick)
-        return False, []
-    ledger.breakers[stage] = breaker = breaker.after(Ended(job, True, ledger.tick))
-    return not breaker.is_open, [Count("breaker", (stage, "opened"))] if breaker.is_open else []
+    after = breaker.after(Ended(job, True, ledger.tick))
+    ledger.breakers[stage] = after.after_failed_probe(ledger.tick) if after.probe == lease else after
+    return not after.is_open, [Count("breaker", (stage, "opened"))] if after.is_open and not breaker.is_open else []
 
 
 def rebuilt(states: Iterable[JobState]) -> dict[Stage, Breaker]:
