@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
 
 from schemas.webhooks import COMPLETED, EVENT_TYPES, FAILED, Url, WebhookDelivery, WebhookEndpoint
 from streams.notifier import keys
@@ -45,7 +45,7 @@ class ChangedEndpoint(BaseModel):
 class Rotation(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    keep_old_secret_active_for_24_hours: bool = False
+    keep_old_secret_active_for_24_hours: StrictBool = False
 
 
 class Sample(BaseModel):

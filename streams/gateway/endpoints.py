@@ -131,7 +131,7 @@ async def retrieve_endpoint(endpoint_id: str, gateway: TheGateway, tenant: Tenan
 
 @router.post(
     PLACE, name="webhooks", response_model=EndpointView, summary="Change an endpoint",
-    openapi_extra=body_of(ChangedEndpoint.model_json_schema()),
+    openapi_extra=body_of(ChangedEndpoint.model_json_schema(), required=False),
 )  # fmt: skip
 async def update_endpoint(endpoint_id: str, request: Request, gateway: TheGateway, tenant: Tenant) -> Response:
     """One that was disabled is enabled again."""
@@ -154,7 +154,7 @@ async def delete_endpoint(endpoint_id: str, gateway: TheGateway, tenant: Tenant)
 
 @router.post(
     f"{PLACE}/rotate_secret", name="webhooks", response_model=EndpointWithSecret, summary="Another signing secret",
-    openapi_extra=body_of(Rotation.model_json_schema()),
+    openapi_extra=body_of(Rotation.model_json_schema(), required=False, kinds=("application/json",)),
 )  # fmt: skip
 async def rotate_secret(endpoint_id: str, request: Request, gateway: TheGateway, tenant: Tenant) -> Response:
     """If it is asked for, the old secret signs beside the new one for 24 hours."""
@@ -168,7 +168,7 @@ async def rotate_secret(endpoint_id: str, request: Request, gateway: TheGateway,
 
 @router.post(
     f"{PLACE}/test", name="webhooks", response_model=SampleResult, summary="Send a sample",
-    openapi_extra=body_of(Sample.model_json_schema()),
+    openapi_extra=body_of(Sample.model_json_schema(), required=False),
 )  # fmt: skip
 async def test_endpoint(endpoint_id: str, request: Request, gateway: TheGateway, tenant: Tenant) -> Response:
     """Answered with the status that the receiver gave: it is tried once."""

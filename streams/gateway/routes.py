@@ -27,13 +27,15 @@ Order = Literal["asc", "desc"]
 
 router = APIRouter(prefix="/v1", tags=["videos"])
 
+KINDS = ("application/json", "multipart/form-data")
 
-def body_of(schema: dict[str, Any]) -> dict[str, Any]:
-    """The same fields in both encodings, for the OpenAPI document."""
+
+def body_of(schema: dict[str, Any], required: bool = True, kinds: tuple[str, ...] = KINDS) -> dict[str, Any]:
+    """The same fields in each encoding, for the OpenAPI document."""
     return {
         "requestBody": {
-            "required": True,
-            "content": {kind: {"schema": schema} for kind in ("application/json", "multipart/form-data")},
+            "required": required,
+            "content": {kind: {"schema": schema} for kind in kinds},
         }
     }
 
