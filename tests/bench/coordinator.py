@@ -19,7 +19,7 @@ from confluent_kafka import OFFSET_BEGINNING, Message, TopicPartition
 
 from infra.local.plan import settings_in
 from infra.local.stack import Stack
-from schemas import envelope
+from schemas import envelope, places
 from schemas.base import Frozen
 from schemas.events import ArtifactRef, Done, Heartbeat, Inbox, JobCompleted, ObjectRef, PromptSubmitted, Started, Task
 from schemas.keys import job_id
@@ -128,8 +128,11 @@ class Fleet:
 
 def answers(task: Task) -> tuple[Started, Done]:
     fields = fields_of(task, task.incarnation.partition(".")[0])
-    ref = ArtifactRef(stage=task.stage, key=task.key, manifest_key=f"{task.key}/manifest.json", etag=str(task.lease))
-    video = ObjectRef(name="video", key="videos/v.mp4", size=1, sha256="0" * 64)
+    place = places.folder(task.tenant, task.stage, task.key, task.job)
+    ref = ArtifactRef(
+        stage=task.stage, key=task.key, manifest_key=f"{place}/{places.MANIFEST}", etag=str(task.lease)
+    )  # fmt: skip
+    video = ObjectRef(name="video", key=f"{place}/v.mp4", size=1, sha256="0" * 64)
     return Started(**fields), Done(**fields, artifact=ref, objects=(video,), seconds=1.0)
 
 
