@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from types import FrameType
 
 import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from streams import clients, health, log
-from streams.client.errors import ClientError
-from streams.clients import ErrorWatch, FatalClientError
+from streams import clients, log
+from streams.clients import ErrorWatch
 from streams.notifier.journal import NAME, Journal
 from streams.notifier.keys import weakness
 from streams.notifier.sender import Sender
 from streams.notifier.service import Notifier
+from streams.serving import serve
 from streams.settings import Settings
 from streams.topics import WEBHOOKS
-from streams.transactions import Aborted, Lost, Refused
+from streams.transactions import Lost
 
 STANDBY_WAIT_S = 0.2
 GOODBYE_S = 5.0
@@ -34,22 +32,7 @@ def run_notifier(settings: Settings) -> int:
     if weak := weakness(settings):
         logger.error("the notifier cannot start", error=weak)
         return 1
-    service = Service(settings)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, service.stop)
-    with health.serve(settings, service.reason):
-        try:
-            service.run()
-        except Lost as error:
-            logger.error("the notifier ends and must be started anew", error=str(error))
-            # A client may be stuck in a call; a transaction left open is fenced by the next life.
-            os._exit(1)
-        except (Aborted, Refused, ClientError, FatalClientError, KafkaException) as error:
-            logger.error("the notifier ends and must be started anew", error=str(error))
-            return 1
-        finally:
-            service.close()
-    return 0
+    return serve(settings, "notifier", Service(settings))
 
 
 class Service:

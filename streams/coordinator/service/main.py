@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import gc
-import os
-import signal
 import time
 import uuid
 from collections.abc import Iterable
 from types import FrameType
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from schemas.bundle import read_bundles
-from streams import clients, health, log, metrics
-from streams.clients import ErrorWatch, FatalClientError
+from streams import clients, log, metrics
+from streams.clients import ErrorWatch
 from streams.coordinator.core import Record
 from streams.coordinator.policy import Policy
 from streams.coordinator.service.cell import Cell, Standby, records_of
 from streams.coordinator.service.changelog import ChangelogUnreadable
 from streams.partitions import WrongPartitions, check_count, check_partitions
+from streams.serving import serve
 from streams.settings import Settings
 from streams.topics import JOBS, PROMPTS, REPORTS, TASKS
-from streams.transactions import Lost
 
 PROMPTS_A_TURN = 200
 SERVED = (PROMPTS, REPORTS, JOBS, *TASKS.values())
@@ -45,24 +43,7 @@ def run_coordinator(settings: Settings) -> int:
     gc.set_threshold(100_000, 50, 100)
     life = f"{settings.worker_name}-{uuid.uuid4().hex[:8]}"
     coordinator = Coordinator(settings, Policy.of(settings, bundles, life))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, coordinator.stop)
-    with health.serve(settings, coordinator.reason):
-        try:
-            coordinator.run()
-        except Lost as error:
-            logger.error("the coordinator ends and must be started anew", error=str(error))
-            # A client may be stuck in a call; a transaction left open is fenced by the next life.
-            os._exit(1)
-        except (ChangelogUnreadable, WrongPartitions) as error:
-            logger.error("the coordinator refuses to start until this is put right", error=str(error))
-            return 1
-        except (FatalClientError, KafkaException, TimeoutError) as error:
-            logger.error("the coordinator ends and must be started anew", error=str(error))
-            return 1
-        finally:
-            coordinator.close()
-    return 0
+    return serve(settings, "coordinator", coordinator, refusals=(ChangelogUnreadable, WrongPartitions))
 
 
 class Coordinator:
