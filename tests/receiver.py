@@ -30,8 +30,9 @@ class Receiver:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                receiver.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
-                self.send_response(receiver.status)
+                headers = {k.lower(): v for k, v in self.headers.items()}
+                receiver.requests.append((self.path, headers, body))
+                self.send_response(receiver.answer(self.path, headers, body))
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -47,6 +48,9 @@ class Receiver:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
+
+    def answer(self, path: str, headers: dict[str, str], body: bytes) -> int:
+        return self.status
 
     def paths(self) -> list[str]:
         return [path for path, _, _ in self.requests]

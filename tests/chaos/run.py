@@ -11,8 +11,7 @@ import logging
 import os
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,11 +30,13 @@ from streams.audit.report import Report
 from streams.audit.run import audit
 from streams.settings import Settings
 from streams.topics import PROMPTS
-from tests.bench.report import RELIABILITY, last_line, table, write_section
+from tests.bench.report import RELIABILITY, last_line, write_section
 from tests.chaos.again import STORE
-from tests.chaos.measure import Ends, Work, ends_of, middle, recoveries, work
+from tests.chaos.measure import ends_of, recoveries, work
+from tests.chaos.result import Result
 from tests.chaos.schedule import Fault, schedule
 from tests.chaos.store import harm, heal
+from tests.chaos.told import Ears, Told, configure, told_of
 from tests.chaos.victims import COORDINATORS, Hit, resume, strike
 from tests.chaos.watch import Watch, Watched
 from tests.chaos.workload import Order, workload
@@ -54,6 +55,7 @@ class Chaos:
 
     stack: Stack
     store: Proxy
+    ears: Ears
     settings: Settings
     orders: list[Order]
     faults: list[Fault]
@@ -65,8 +67,13 @@ class Chaos:
     def asked(self) -> set[str]:
         return {order.job for order in self.orders if order.job}
 
+    @property
+    def told(self) -> Told:
+        return told_of(self.ears.news, self.seen.completions)
+
     def run(self, seconds: float) -> None:
-        """Send, strike, and wait until every job has ended or patience has."""
+        """Send, strike, and wait until every job has ended and been told of, or patience has ended."""
+        self.ears.listen(self.settings)
         watch = Watch(self.settings)
         self.seen = watch.seen
         # A prompt waits for the broker as long as it takes: what was asked for is what must end.
@@ -81,7 +88,9 @@ class Chaos:
         watch.close()
 
     def _is_over(self, start: float, seconds: float) -> bool:
-        return self.asked <= self.seen.ended or time.monotonic() - start > seconds + PATIENCE_S
+        if time.monotonic() - start > seconds + PATIENCE_S:
+            return True
+        return self.asked <= self.seen.ended and not self.told.untold
 
     def _send(self, producer: Producer, orders: list[Order], now: float) -> list[Order]:
         for order in orders:
@@ -117,6 +126,7 @@ class Chaos:
 def a_stack() -> Iterator[tuple[Stack, Proxy]]:
     """Two coordinators and two denoise workers, behind a relay to the store; the folder stays where it went wrong."""
     os.environ["LATENTLINE_THREADS"] = "1"
+    configure()
     folder = Path(mkdtemp(prefix="latentline-chaos-"))
     stack = Stack(folder)
     say(f"starting a line in {folder}")
@@ -139,82 +149,6 @@ def chaotic_services() -> tuple[Service, ...]:
     return tuple(replace(service, module="tests.chaos.again") for service in (*line, standby))
 
 
-@dataclass(frozen=True)
-class Result:
-    seed: int
-    ends: Ends
-    work: Work
-    recoveries: dict[str, list[float]]
-    hits: list[Hit]
-    failures: list[str]
-    report: Report
-    leaked: list[str] = field(default_factory=list)
-    """Files, topics and processes that hold a secret."""
-
-    @property
-    def is_ok(self) -> bool:
-        return self.report.is_ok and not (self.ends.lost or self.ends.doubled or self.leaked)
-
-    @property
-    def all_recoveries(self) -> list[float]:
-        return [second for seconds in self.recoveries.values() for second in seconds]
-
-    def figures(self) -> dict[str, object]:
-        seconds = self.all_recoveries
-        return {
-            "jobs": self.ends.asked, "completions": self.ends.completions,
-            "lost": len(self.ends.lost), "doubled": len(self.ends.doubled),
-            "redone_of_total": round(self.work.redone_of_total, 4), "recovery_p50_s": round(middle(seconds), 2),
-            "recovery_max_s": round(max(seconds, default=0.0), 2), "audit_ok": self.report.is_ok,
-        }  # fmt: skip
-
-    def broken(self) -> Iterator[str]:
-        """Each promise that did not hold, and by whom it is shown."""
-        if self.ends.lost:
-            yield f"an accepted job is never lost: {len(self.ends.lost)} without completion: {named(self.ends.lost)}"
-        if self.ends.doubled:
-            yield f"one completion a job: {len(self.ends.doubled)} have more: {named(self.ends.doubled)}"
-        for breach in self.report.breaches:
-            yield f"the audit: {breach}"
-        for place in self.leaked:
-            yield f"nothing secret is logged: {place}"
-
-    def tables(self) -> str:
-        return f"{self._outcome()}\n\n{self._faults()}"
-
-    def _outcome(self) -> str:
-        ends, work, seconds = self.ends, self.work, self.all_recoveries
-        rows = [
-            ("jobs asked for", ends.asked),
-            ("completions", ", ".join(f"{count} {name}" for name, count in sorted(ends.by_type.items()))),
-            ("lost", len(ends.lost)),
-            ("doubled", len(ends.doubled)),
-            ("healthy jobs that failed", len(self.failures)),
-            ("breaches that the audit found", len(self.report.breaches)),
-            ("places that hold a secret", len(self.leaked)),
-            ("redone compute of all compute", f"{work.redone:.1f} s of {work.useful + work.redone:.1f} s "
-                                              f"({work.redone_of_total:.1%})"),
-            ("redone a fault", f"{work.redone / max(len(self.hits), 1):.2f} s"),
-            ("compute under leases that gave nothing", f"{sum(self.report.compute.wasted.values()):.1f} s"),
-            ("denoise steps that `progress` told of", f"{work.steps_seen:.1%}"),
-            ("recovery, median and worst", f"{middle(seconds):.1f} s, {max(seconds, default=0.0):.1f} s"),
-        ]  # fmt: skip
-        return table(("what", "figure"), rows)
-
-    def _faults(self) -> str:
-        counts = Counter(hit.fault.kind.name for hit in self.hits)
-        rows = []
-        for kind, count in sorted(counts.items()):
-            seconds = self.recoveries.get(kind, [])
-            spread = f"{middle(seconds):.1f} s, {max(seconds):.1f} s ({len(seconds)})" if seconds else ""
-            rows.append((kind, count, spread))
-        return table(("fault", "times", "recovery: median, worst (n)"), rows)
-
-
-def named(jobs: Sequence[str]) -> str:
-    return ", ".join(jobs[:10]) + (" ..." if len(jobs) > 10 else "")
-
-
 def result_of(seed: int, chaos: Chaos, report: Report, leaked: list[str]) -> Result:
     seen = chaos.seen
     latest = [history[-1] for history in seen.histories.values()]
@@ -226,7 +160,7 @@ def result_of(seed: int, chaos: Chaos, report: Report, leaked: list[str]) -> Res
     ]
     return Result(
         seed, ends_of(chaos.asked, seen.completions), work(latest, seen.steps),
-        recoveries(chaos.hits, seen.histories), chaos.hits, failures, report, leaked,
+        recoveries(chaos.hits, seen.histories), chaos.hits, failures, report, leaked, chaos.told,
     )  # fmt: skip
 
 
@@ -246,8 +180,8 @@ def main() -> int:
     seed = SystemRandom().randrange(10**6) if asked.seed is None else asked.seed
     command = f"make chaos SEED={seed} JOBS={asked.jobs} MINUTES={asked.minutes:g}"
     say(f"seed {seed}; the same again: {command}")
-    with a_stack() as (stack, store):
-        result = run(stack, store, seed, asked.jobs, asked.minutes * 60)
+    with a_stack() as (stack, store), Ears(seed) as ears:
+        result = run(stack, store, ears, seed, asked.jobs, asked.minutes * 60)
     tell(result)
     if result.is_ok and not result.failures and not asked.keep:
         stack.down(wipe=True)
@@ -260,14 +194,14 @@ def main() -> int:
     return 0 if result.is_ok else 1
 
 
-def run(stack: Stack, store: Proxy, seed: int, jobs: int, seconds: float) -> Result:
+def run(stack: Stack, store: Proxy, ears: Ears, seed: int, jobs: int, seconds: float) -> Result:
     settings = settings_in(stack.environment(), Settings())
     orders, faults = workload(seed, jobs, SENDING * seconds), schedule(seed, FAULTS * seconds)
-    chaos = Chaos(stack, store, settings, orders, faults)
+    chaos = Chaos(stack, store, ears, settings, orders, faults)
     chaos.run(seconds)
     say("auditing")
     left_behind = {**records(settings), **command_lines(stack.data)}
-    leaked = leaks(stack.data, left_behind, secrets_of(stack.data))
+    leaked = leaks(stack.data, left_behind, [*secrets_of(stack.data), *ears.secrets])
     return result_of(seed, chaos, audit(settings, command_line.store(settings)), leaked)
 
 

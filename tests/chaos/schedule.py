@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -38,6 +38,8 @@ KINDS = (
     Kind("lose", "store"), Kind("slow", "store"), Kind("refuse", "store"), Kind("cut", "store"),
     Kind("kill", "gateway"), Kind("term", "gateway"), Kind("stop", "gateway"),
 )  # fmt: skip
+NOTIFIER_KINDS = (Kind("kill", "notifier"), Kind("term", "notifier"), Kind("stop", "notifier"))
+NOTIFIER_GAP_S = (20.0, 60.0)
 
 
 @dataclass(frozen=True)
@@ -51,18 +53,26 @@ class Fault:
 
 
 def schedule(seed: int, seconds: float) -> list[Fault]:
-    """Faults until so many seconds after the start: a shuffled deck of all kinds, then the next one."""
-    random = Random(f"schedule {seed}")
-    at, found, deck = FIRST_S, list[Fault](), shuffled(random)
+    """Faults until so many seconds after the start, in the order of time.
+
+    Those of the notifier are drawn apart: which faults hit the rest under a seed does not depend on them.
+    """
+    line = drawn(Random(f"schedule {seed}"), KINDS, GAP_S, seconds)
+    notifier = drawn(Random(f"notifier {seed}"), NOTIFIER_KINDS, NOTIFIER_GAP_S, seconds)
+    return sorted((*line, *notifier), key=lambda fault: fault.at)
+
+
+def drawn(random: Random, kinds: Sequence[Kind], gap_s: tuple[float, float], seconds: float) -> Iterator[Fault]:
+    """From a shuffled deck of all kinds, then the next one."""
+    at, deck = FIRST_S, shuffled(random, kinds)
     while at < seconds:
-        found.append(fault(random, at, next(deck)))
-        at += random.uniform(*GAP_S)
-    return found
+        yield fault(random, at, next(deck))
+        at += random.uniform(*gap_s)
 
 
-def shuffled(random: Random) -> Iterator[Kind]:
+def shuffled(random: Random, kinds: Sequence[Kind]) -> Iterator[Kind]:
     while True:
-        deck = [kind for kind in KINDS for _ in range(kind.often)]
+        deck = [kind for kind in kinds for _ in range(kind.often)]
         random.shuffle(deck)
         yield from deck
 

@@ -9,8 +9,9 @@ from schemas.job import Attempt, JobState, JobStatus, StageState
 from schemas.stage import Stage
 from streams.audit.report import Breach, Compute, Report
 from tests.chaos.measure import ends_of, recoveries, work
-from tests.chaos.run import Result
-from tests.chaos.schedule import KINDS, LASTING, Fault, Kind, schedule
+from tests.chaos.result import Result
+from tests.chaos.schedule import KINDS, LASTING, NOTIFIER_KINDS, Fault, Kind, schedule
+from tests.chaos.told import TOLD, News, Told, told_of
 from tests.chaos.victims import Hit
 from tests.chaos.workload import EVERY_LONG, LONG_STEPS, workload
 from tests.contract.examples import RECIPE
@@ -29,7 +30,7 @@ def test_a_seed_says_what_is_sent_and_what_hits() -> None:
 
 def test_every_kind_of_fault_comes_up_and_none_after_its_time() -> None:
     faults = schedule(3, 900)
-    assert {fault.kind for fault in faults} == set(KINDS)
+    assert {fault.kind for fault in faults} == {*KINDS, *NOTIFIER_KINDS}
     assert faults == sorted(faults, key=lambda fault: fault.at)
     assert faults[-1].at < 900
     assert all(bool(fault.seconds) is (fault.kind.how in LASTING) for fault in faults)
@@ -95,16 +96,34 @@ def test_who_is_lost_and_who_is_doubled() -> None:
     assert ends.by_type == {"JobCompleted": 2}
 
 
+def test_an_end_is_told_once_it_was_taken_and_its_repeats_carry_one_id() -> None:
+    done, failed, foreign = (
+        completion_of(ended_state(job, status, 5.0)).model_copy(update={"tenant": tenant})
+        for job, status, tenant in (
+            ("video_a", JobStatus.COMPLETED, TOLD[0]), ("video_b", JobStatus.FAILED, TOLD[1]),
+            ("video_c", JobStatus.COMPLETED, "initech"),
+        )
+    )  # fmt: skip
+    ends = [done, failed, foreign]
+    assert told_of([], ends) == Told(owed=2, untold=("video_a", "video_b"))
+    first, other = News("msg_1", "video.completed", "video_a"), News("msg_2", "video.failed", "video_b")
+    assert told_of([first, other, first], ends) == Told(owed=2, repeated=1)
+    assert told_of([first, News("msg_3", "video.completed", "video_a"), other], ends).split == ("video_a",)
+    assert told_of([first, News("msg_2", "video.completed", "video_b")], ends).untold == ("video_b",)
+
+
 def test_a_run_ends_in_these_figures_and_says_which_promise_broke() -> None:
     ends = ends_of({JOB, "video_b"}, [completion_of(ended_state("video_b", JobStatus.COMPLETED, 5.0))] * 2)
     breach = Breach("no prompt is lost", "prompts/0/7", "it is no job and no dead letter")
     report = Report(checked={}, open_jobs=0, compute=Compute(), breaches=(breach,))
-    result = Result(1, ends, work([], []), {"kill worker": [9.0, 3.0]}, [], [], report, ["logs/denoise.log"])
+    told = Told(owed=3, untold=(JOB,), split=("video_b",))
+    result = Result(1, ends, work([], []), {"kill worker": [9.0, 3.0]}, [], [], report, ["logs/denoise.log"], told)
     assert result.figures() == {
         "jobs": 2, "completions": 2, "lost": 1, "doubled": 1, "redone_of_total": 0.0, "recovery_p50_s": 6.0,
-        "recovery_max_s": 9.0, "audit_ok": False,
+        "recovery_max_s": 9.0, "audit_ok": False, "untold": 1,
     }  # fmt: skip
     assert [line.partition(":")[0] for line in result.broken()] == [
-        "an accepted job is never lost", "one completion a job", "the audit", "nothing secret is logged"
+        "an accepted job is never lost", "one completion a job", "the audit", "who asked for it hears of each end",
+        "one webhook-id an end", "nothing secret is logged",
     ]  # fmt: skip
     assert not result.is_ok
