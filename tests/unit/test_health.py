@@ -88,7 +88,7 @@ def test_a_silent_client_holds_nobody_up(server: health.HealthServer) -> None:
 def test_a_client_that_hangs_up_is_no_news(
     server: health.HealthServer, service: Service, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    asking, answering = threading.Event(), threading.Event()
+    asking, answering, before = threading.Event(), threading.Event(), set(threading.enumerate())
 
     def slow() -> str | None:
         asking.set()
@@ -105,7 +105,7 @@ def test_a_client_that_hangs_up_is_no_news(
     answering.set()
     server.ready = service.ready
     assert get(server, "/healthz")[0] == 200
-    eventually(lambda: sum(thread.name.startswith("Thread-") for thread in threading.enumerate()) == 0)
+    eventually(lambda: not [new for new in set(threading.enumerate()) - before if new.name.startswith("Thread-")])
     assert "Traceback" not in "".join(capfd.readouterr())
 
 
