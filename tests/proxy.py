@@ -14,8 +14,8 @@ class Proxy:
     """Relays everything until one of its faults is set; each may be set and cleared at any time, from any thread.
 
     `away`: connections end at once, old ones too. `delay`: seconds that each piece of an answer takes longer.
-    `refusals`: so many requests to come are answered with `status`. `cuts`: so many connections to come end once
-    `cut_after` bytes have gone up.
+    `refusals`: so many requests to come are answered with `status`. `cuts`: so many connections, new or kept alive, end
+    once `cut_after` more bytes have gone up.
     """
 
     def __init__(self, target: str) -> None:
@@ -75,17 +75,16 @@ class Proxy:
     async def _up(
         self, reader: asyncio.StreamReader, store: asyncio.StreamWriter, client: asyncio.StreamWriter
     ) -> None:
-        cut_after: float = float("inf")
-        if self.cuts > 0:
-            self.cuts, cut_after = self.cuts - 1, self.cut_after
-        sent = 0
+        sent, cut_at = 0, float("inf")
         while (piece := await reader.read(PIECE)) and not self.away:
             if self.refusals > 0:
                 self.refusals -= 1
                 client.write(REFUSAL % self.status)
                 return await client.drain()
+            if self.cuts > 0 and cut_at == float("inf"):
+                self.cuts, cut_at = self.cuts - 1, sent + self.cut_after
             sent += len(piece)
-            if sent > cut_after:
+            if sent > cut_at:
                 store.write(piece[: len(piece) // 2])
                 return await store.drain()
             store.write(piece)
