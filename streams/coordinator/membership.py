@@ -149,12 +149,16 @@ def told_to_leave(beat: Heartbeat) -> list[Effect]:
 def forget(
     ledger: Ledger, policy: Policy, view: WorkerView, now: float, suspect: bool, last_end: str | None = None
 ) -> list[Effect]:
-    """A worker is gone; what it held runs elsewhere. `last_end`: what its supervisor says of its end."""
+    """A worker is gone; what it held runs elsewhere. `last_end`: what its supervisor says of its end.
+
+    Who leaves in order has handed over all that it began: a task that was still on its way to it is void, not lost.
+    """
     effects: list[Effect] = []
     for number in sorted(view.leases):
         state = ledger.job_of(number)
-        if state is not None:
-            lose = partial(lost, ledger, policy, state, now, "lost", suspect and not view.is_leaving, last_end)
+        if state is not None and state.lease is not None:
+            how = "voided" if view.beat.leaving and state.lease.started_at is None else "lost"
+            lose = partial(lost, ledger, policy, state, now, how, suspect and not view.is_leaving, last_end)
             effects += guarded(ledger, state.job, now, lose)
     ledger.remove_worker(view.beat.incarnation)
     if ledger.names.get(view.beat.worker) == view.beat.incarnation:

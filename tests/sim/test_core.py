@@ -168,6 +168,19 @@ def test_good_work_under_a_void_lease_counts_and_stops_its_successor() -> None:
     assert line.ledger.jobs[line.job].stage is Stage.DENOISE
 
 
+def test_a_task_on_its_way_to_a_worker_that_left_in_order_is_void_and_what_it_began_is_lost() -> None:
+    for begun, how in (False, "voided"), (True, "lost"):
+        line = Line()
+        line.submit()
+        line.beat("a")
+        task = line.task()
+        if begun:
+            line.report(Started(**names(task)))
+        line.beat("a", leaving=True)
+        state = line.ledger.jobs[line.job]
+        assert (state.status, state.attempts[-1].outcome) == (JobStatus.WAITING, how)
+
+
 def test_a_failure_under_a_void_lease_changes_nothing() -> None:
     line = Line()
     line.submit()
