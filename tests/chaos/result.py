@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from streams.audit.report import Report
 from tests.bench.report import table
 from tests.chaos.measure import Ends, Work, middle
+from tests.chaos.outputs import Spoilt
 from tests.chaos.told import Told
 from tests.chaos.victims import Hit
 
@@ -25,6 +26,7 @@ class Result:
     leaked: list[str] = field(default_factory=list)
     """Files, topics and processes that hold a secret."""
     told: Told = field(default_factory=Told)
+    spoilt: Spoilt = field(default_factory=Spoilt)
 
     @property
     def is_ok(self) -> bool:
@@ -73,6 +75,8 @@ class Result:
             ("breaches that the audit found", len(self.report.breaches)),
             ("ends that a webhook was owed, not told, told twice",
              f"{self.told.owed}, {len(self.told.untold)}, {self.told.repeated}"),
+            ("outputs harmed behind the line's back, found by a stage, never read again",
+             f"{self.spoilt.harmed}, {self.spoilt.found}, {self.spoilt.left}"),
             ("places that hold a secret", len(self.leaked)),
             ("redone compute of all compute", f"{work.redone:.1f} s of {work.useful + work.redone:.1f} s "
                                               f"({work.redone_of_total:.1%})"),

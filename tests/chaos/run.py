@@ -25,6 +25,7 @@ from infra.local.services import FIRST_PORT, Service, services
 from infra.local.stack import Stack
 from latentline import line as command_line
 from schemas.events import JobFailed
+from stages.store import ArtifactStore
 from streams import clients
 from streams.audit.report import Report
 from streams.audit.run import audit
@@ -33,8 +34,9 @@ from streams.topics import PROMPTS
 from tests.bench.report import RELIABILITY, last_line, write_section
 from tests.chaos.again import STORE
 from tests.chaos.measure import ends_of, recoveries, work
+from tests.chaos.outputs import spoil, spoilt_of
 from tests.chaos.result import Result
-from tests.chaos.schedule import Fault, schedule
+from tests.chaos.schedule import OUTPUT_KINDS, Fault, schedule
 from tests.chaos.store import harm, heal
 from tests.chaos.told import Ears, Told, configure, told_of
 from tests.chaos.victims import COORDINATORS, Hit, resume, strike
@@ -59,6 +61,7 @@ class Chaos:
     settings: Settings
     orders: list[Order]
     faults: list[Fault]
+    shelves: ArtifactStore
     hits: list[Hit] = field(default_factory=list)
     stopped: list[Hit] = field(default_factory=list)
     seen: Watched = field(default_factory=Watched)
@@ -112,6 +115,8 @@ class Chaos:
         return faults[1:]
 
     def _hit(self, fault: Fault, now: float) -> Hit | None:
+        if fault.kind in OUTPUT_KINDS:
+            return spoil(self.shelves, fault, now, self.seen.histories)
         return harm(self.store, fault, now) if fault.kind.what == "store" else strike(self.stack, fault, now)
 
     def _resume(self) -> None:
@@ -158,9 +163,10 @@ def result_of(seed: int, chaos: Chaos, report: Report, leaked: list[str]) -> Res
         for end in seen.completions
         if isinstance(end, JobFailed) and end.job not in wrong
     ]
+    report, spoilt = spoilt_of(report, chaos.hits, latest)
     return Result(
         seed, ends_of(chaos.asked, seen.completions), work(latest, seen.steps),
-        recoveries(chaos.hits, seen.histories), chaos.hits, failures, report, leaked, chaos.told,
+        recoveries(chaos.hits, seen.histories), chaos.hits, failures, report, leaked, chaos.told, spoilt,
     )  # fmt: skip
 
 
@@ -197,7 +203,8 @@ def main() -> int:
 def run(stack: Stack, store: Proxy, ears: Ears, seed: int, jobs: int, seconds: float) -> Result:
     settings = settings_in(stack.environment(), Settings())
     orders, faults = workload(seed, jobs, SENDING * seconds), schedule(seed, FAULTS * seconds)
-    chaos = Chaos(stack, store, ears, settings, orders, faults)
+    shelves = replace(command_line.store(settings), attempts=1)
+    chaos = Chaos(stack, store, ears, settings, orders, faults, shelves)
     chaos.run(seconds)
     say("auditing")
     left_behind = {**records(settings), **command_lines(stack.data)}

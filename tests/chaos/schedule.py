@@ -16,7 +16,8 @@ LASTING = ("stop", "lose", "slow", "refuse", "cut")
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of fault. `how`: kill, term or stop; of the store also lose, slow, refuse and cut. `what` is hit."""
+    """A kind of fault. `how`: kill, term or stop; of the store also lose, slow, refuse and cut; corrupt or delete what
+    lies in it. `what` is hit."""
 
     how: str
     what: str
@@ -40,6 +41,11 @@ KINDS = (
 )  # fmt: skip
 NOTIFIER_KINDS = (Kind("kill", "notifier"), Kind("term", "notifier"), Kind("stop", "notifier"))
 NOTIFIER_GAP_S = (20.0, 60.0)
+OUTPUT_KINDS = (
+    Kind("corrupt", "object"), Kind("delete", "object"), Kind("corrupt", "manifest"), Kind("delete", "manifest"),
+)  # fmt: skip
+OUTPUT_GAP_S = (10.0, 30.0)
+ALL_KINDS = (*KINDS, *NOTIFIER_KINDS, *OUTPUT_KINDS)
 
 
 @dataclass(frozen=True)
@@ -55,11 +61,12 @@ class Fault:
 def schedule(seed: int, seconds: float) -> list[Fault]:
     """Faults until so many seconds after the start, in the order of time.
 
-    Those of the notifier are drawn apart: which faults hit the rest under a seed does not depend on them.
+    Those of the notifier and of outputs are drawn apart: what hits the rest under a seed does not depend on them.
     """
     line = drawn(Random(f"schedule {seed}"), KINDS, GAP_S, seconds)
     notifier = drawn(Random(f"notifier {seed}"), NOTIFIER_KINDS, NOTIFIER_GAP_S, seconds)
-    return sorted((*line, *notifier), key=lambda fault: fault.at)
+    outputs = drawn(Random(f"outputs {seed}"), OUTPUT_KINDS, OUTPUT_GAP_S, seconds)
+    return sorted((*line, *notifier, *outputs), key=lambda fault: fault.at)
 
 
 def drawn(random: Random, kinds: Sequence[Kind], gap_s: tuple[float, float], seconds: float) -> Iterator[Fault]:

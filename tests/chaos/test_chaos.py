@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from schemas import envelope
 from schemas.envelope import UnreadableEvent
-from schemas.events import CancelRequested, PromptSubmitted, StepProgress
+from schemas.events import ArtifactRef, CancelRequested, PromptSubmitted, StepProgress
 from schemas.job import Attempt, JobState, JobStatus, StageState
 from schemas.stage import Stage
 from streams.audit.report import Breach, Compute, Report
 from tests.chaos.measure import ends_of, recoveries, work
+from tests.chaos.outputs import Spoilt, inputs, spoilt_of
 from tests.chaos.result import Result
-from tests.chaos.schedule import KINDS, LASTING, NOTIFIER_KINDS, Fault, Kind, schedule
+from tests.chaos.schedule import ALL_KINDS, LASTING, Fault, Kind, schedule
 from tests.chaos.told import TOLD, News, Told, told_of
 from tests.chaos.victims import Hit
 from tests.chaos.workload import EVERY_LONG, LONG_STEPS, workload
@@ -30,7 +31,7 @@ def test_a_seed_says_what_is_sent_and_what_hits() -> None:
 
 def test_every_kind_of_fault_comes_up_and_none_after_its_time() -> None:
     faults = schedule(3, 900)
-    assert {fault.kind for fault in faults} == {*KINDS, *NOTIFIER_KINDS}
+    assert {fault.kind for fault in faults} == set(ALL_KINDS)
     assert faults == sorted(faults, key=lambda fault: fault.at)
     assert faults[-1].at < 900
     assert all(bool(fault.seconds) is (fault.kind.how in LASTING) for fault in faults)
@@ -127,3 +128,29 @@ def test_a_run_ends_in_these_figures_and_says_which_promise_broke() -> None:
         "one webhook-id an end", "nothing secret is logged",
     ]  # fmt: skip
     assert not result.is_ok
+
+
+def test_an_output_is_harmed_while_somebody_still_has_to_read_it() -> None:
+    def job(status: JobStatus, at: float, made: Stage, stage: Stage | None) -> JobState:
+        ref = ArtifactRef(stage=made, key=f"{status}-{at:g}", manifest_key=f"artifacts/{at:g}/manifest.json", etag="e")
+        return ended_state(JOB, status, at).model_copy(update={
+            "stage": stage, "stages": {made: StageState(key=ref.key, artifact=ref)},
+        })  # fmt: skip
+
+    ended = job(JobStatus.COMPLETED, 9.0, Stage.DECODE, None)
+    running = job(JobStatus.RUNNING, 5.0, Stage.ENCODE, Stage.DENOISE)
+    waiting = [job(JobStatus.WAITING, at, Stage.ENCODE, Stage.DENOISE) for at in (1.0, 2.0)]
+    nothing_read = job(JobStatus.WAITING, 3.0, Stage.DENOISE, Stage.ENCODE)
+    found = inputs([ended, running, *waiting, nothing_read])
+    assert [ref.key for ref in found] == ["waiting-2", "waiting-1", "running-5"]
+
+
+def test_what_was_harmed_and_never_read_again_is_no_breach_and_all_else_is() -> None:
+    hit = Hit(Fault(1.0, Kind("corrupt", "object")), 1.0, ("artifacts/a/latents",), ())
+    ours, theirs = (Breach("a manifest is whole", f"artifacts/{key}/latents", "it is missing") for key in "ab")
+    state = ended_state(JOB, JobStatus.COMPLETED, 9.0).model_copy(
+        update={"attempts": (attempt(1, "decode", 2.0, 3.0, "input_lost"),)}
+    )
+    report, spoilt = spoilt_of(Report({}, 0, Compute(), (ours, theirs)), [hit], [state])
+    assert report.breaches == (theirs,)
+    assert spoilt == Spoilt(harmed=1, found=1, left=1)

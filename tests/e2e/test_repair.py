@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
-from schemas.events import ArtifactRef, JobCompleted, ObjectRef
+from schemas.events import ArtifactRef, JobCompleted
 from schemas.job import JobState
 from schemas.stage import STAGES, Stage
-from stages.store import ArtifactStore
 from streams.worker.child import store_of
 from tests.e2e.conftest import Line
+from tests.harm import HARMS, Harm, delete_object
 
 pytestmark = pytest.mark.broker
 
 
-def corrupt_object(store: ArtifactStore, ref: ArtifactRef, latents: ObjectRef) -> None:
-    """Of the same size: only the digest tells."""
-    store._put(latents.key, b"\0" * latents.size, latents.media_type)
-
-
-def delete_object(store: ArtifactStore, ref: ArtifactRef, latents: ObjectRef) -> None:
-    store.remove(latents.key)
-
-
-def corrupt_manifest(store: ArtifactStore, ref: ArtifactRef, latents: ObjectRef) -> None:
-    store._put(ref.manifest_key, b"{torn", "application/json")
-
-
-def delete_manifest(store: ArtifactStore, ref: ArtifactRef, latents: ObjectRef) -> None:
-    store.remove(ref.manifest_key)
-
-
-@pytest.mark.parametrize(
-    ("seed", "harm"), [(300, corrupt_object), (301, delete_object), (302, corrupt_manifest), (303, delete_manifest)]
-)
+@pytest.mark.parametrize(("seed", "harm"), enumerate(HARMS.values(), 300))
 def test_a_denoise_whose_output_is_harmed_runs_again_and_its_encode_does_not(
-    line_of_all: Line, seed: int, harm: Callable[[ArtifactStore, ArtifactRef, ObjectRef], None]
+    line_of_all: Line, seed: int, harm: Harm
 ) -> None:
     prompt = "a yellow triangle moving down on a green background"
     store = store_of(line_of_all.settings)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.schedule import KINDS, NOTIFIER_KINDS
+from tests.chaos.schedule import ALL_KINDS
 from tests.support import is_a_test
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
@@ -29,8 +29,8 @@ def test_what_shows_a_fault_exists(row: list[str]) -> None:
     assert answer
     assert tests or kinds or NOT_SHOWN in shown
     assert [test for test in tests if not is_a_test(test)] == []
-    assert set(kinds) <= {kind.name for kind in (*KINDS, *NOTIFIER_KINDS)}
+    assert set(kinds) <= {kind.name for kind in ALL_KINDS}
 
 
 def test_every_kind_of_chaos_stands_in_the_table() -> None:
-    assert [kind.name for kind in (*KINDS, *NOTIFIER_KINDS) if not any(kind.name in row[2] for row in rows())] == []
+    assert [kind.name for kind in ALL_KINDS if not any(kind.name in row[2] for row in rows())] == []
