@@ -19,7 +19,8 @@ from streams.gateway.gateway import Gateway, Tenant, TheGateway
 from streams.gateway.prefer import preferred_wait, waited
 from streams.gateway.problems import Problem, not_built
 from streams.gateway.read_model import Row
-from streams.gateway.video import REMIXED_FROM, DeletedVideo, Video, VideoList, poll_after_ms
+from streams.gateway.video import DeletedVideo, VideoList, poll_after_ms
+from streams.video import REMIXED_FROM, Video
 
 CANCEL_SHOWN_WITHIN_S = 2.0
 LISTED_WITHIN_S = 1.0
