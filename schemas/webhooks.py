@@ -15,7 +15,8 @@ from schemas.digest import digest
 from schemas.events import Name
 
 COMPLETED, FAILED, CANCELLED, STARTED = "video.completed", "video.failed", "video.cancelled", "video.started"
-EVENT_TYPES = (COMPLETED, FAILED, CANCELLED, STARTED)
+PROGRESS = "video.progress"
+EVENT_TYPES = (COMPLETED, FAILED, CANCELLED, STARTED, PROGRESS)
 
 Url = Annotated[str, Field(max_length=2048, pattern=r"^https?://[\x21-\x7e]+$")]
 

@@ -107,7 +107,7 @@ SERVICES = {
         knows_webhooks=True,
     ),
     NOTIFIER: Rights(
-        reads=(COMPLETIONS, JOBS, ENDPOINTS, WEBHOOKS),
+        reads=(COMPLETIONS, JOBS, PROGRESS, ENDPOINTS, WEBHOOKS),
         writes=(WEBHOOKS,),
         joins=(NOTIFIERS,),
         transactions=(NOTIFIERS,),

@@ -13,6 +13,7 @@ from schemas.digest import digest
 from schemas.webhooks import (
     COMPLETED,
     FAILED,
+    PROGRESS,
     DeliveryAttempt,
     DeliveryOutcome,
     DeliveryRequested,
@@ -24,10 +25,11 @@ from schemas.webhooks import (
 )
 from streams.notifier import schedule
 from streams.notifier.due import Way
-from streams.notifier.payload import Happening, body_of, type_for
+from streams.notifier.payload import Happening, body_of, event_of, type_for
 from streams.notifier.post import Answer
 
 ATTEMPTS_KEPT = 20
+SAMPLE_PERCENT = 50
 KEPT_S = 8 * 24 * 3600.0
 """For how long an ended delivery is remembered: longer than `completions` is kept, so none is ever made twice."""
 
@@ -113,11 +115,12 @@ def is_for(happening: Happening, endpoint: WebhookEndpoint) -> bool:
 def delivery_of(
     happening: Happening, kind: str, now: float, endpoint: str | None, url: str | None
 ) -> WebhookDelivery:  # fmt: skip
-    event = event_id(happening.job, kind)
+    """Its id is that of the job, the type and the receiver: the tens of percent of a job are one delivery, each word
+    in the place of the one before."""
     return WebhookDelivery(
-        id=delivery_id(event, endpoint or url or ""), event=event, type=kind, tenant=happening.tenant,
-        job=happening.job, endpoint=endpoint, url=url, body=body_of(happening.job, kind, happening.at),
-        created_at=now, next_at=now,
+        id=delivery_id(event_id(happening.job, kind), endpoint or url or ""), event=event_of(happening, kind),
+        type=kind, tenant=happening.tenant, job=happening.job, endpoint=endpoint, url=url,
+        body=body_of(happening, kind), created_at=now, next_at=now,
     )  # fmt: skip
 
 
@@ -180,7 +183,9 @@ def _done(known: Known, request: DeliveryRequested, now: float) -> list[Change]:
 
 def sample_of(request: DeliveryRequested, type: str, now: float) -> WebhookDelivery:
     job = f"video_{digest([request.id])[:32]}"
-    sample = delivery_of(Happening(job, request.tenant, type, request.at), type, now, request.endpoint, None)
+    percent = SAMPLE_PERCENT if type == PROGRESS else None
+    happening = Happening(job, request.tenant, type, request.at, percent=percent)
+    sample = delivery_of(happening, type, now, request.endpoint, None)
     return sample.changed(id=request.delivery or sample.id, test=True)
 
 

@@ -11,8 +11,9 @@ from schemas.events import Completion, JobCancelled, JobCompleted
 from schemas.job import JobState, JobStatus
 from schemas.webhooks import CANCELLED, COMPLETED, FAILED, STARTED, event_id
 
-SEQUENCE = {STARTED: 1, COMPLETED: 2, FAILED: 2, CANCELLED: 2}
-"""Deliveries come in any order: a receiver drops what has a lower number than what it knows of the video."""
+SEQUENCE = {STARTED: 1, COMPLETED: 100, FAILED: 100, CANCELLED: 100}
+"""Deliveries come in any order: a receiver drops what has a lower number than what it knows of the video. That of
+`video.progress` is its percent, a whole ten."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,16 @@ class Happening:
     at: float
     url: str | None = None
     """The `webhook_url` of its prompt, where that one is to hear of it."""
+    percent: int | None = None
+    """Of `video.progress`: the whole ten that the job has reached."""
+
+    @property
+    def sequence(self) -> int:
+        return SEQUENCE[self.type] if self.percent is None else self.percent
+
+    @property
+    def is_end(self) -> bool:
+        return self.type in (COMPLETED, FAILED, CANCELLED)
 
 
 def end_of(completion: Completion) -> Happening:
@@ -52,14 +63,25 @@ def type_for(happening: Happening, wanted: tuple[str, ...]) -> str | None:
     return FAILED if happening.type == CANCELLED and FAILED in wanted else None
 
 
-def body_of(job: str, type: str, at: float) -> str:
+def event_of(happening: Happening, type: str) -> str:
+    """The id of the event that a receiver hears of as `type`: each ten of percent is an event of its own."""
+    return event_id(happening.job, type if happening.percent is None else f"{type}/{happening.percent}")
+
+
+def body_of(happening: Happening, type: str) -> str:
     """The request's body, the same for every receiver of the event."""
+    moment = datetime.fromtimestamp(happening.at, UTC)
     event = {
-        "id": event_id(job, type),
+        "id": event_of(happening, type),
         "object": "event",
-        "created_at": int(at),
-        "timestamp": datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "created_at": int(happening.at),
+        "timestamp": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "type": type,
-        "data": {"id": job, "sequence": SEQUENCE[type]},
+        "data": thin(happening),
     }
     return orjson.dumps(event).decode()
+
+
+def thin(happening: Happening) -> dict[str, str | int]:
+    data: dict[str, str | int] = {"id": happening.job, "sequence": happening.sequence}
+    return data if happening.percent is None else data | {"progress": happening.percent}

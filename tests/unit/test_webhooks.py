@@ -251,7 +251,7 @@ def test_what_is_still_to_be_delivered_is_never_forgotten(known: Known) -> None:
 
 def signed(endpoint: WebhookEndpoint | None = ENDPOINT, at: float | None = None) -> tuple[str, dict[str, str]]:
     now = time.time() if at is None else at
-    body = body_of(JOB, COMPLETED, NOW)
+    body = body_of(END, COMPLETED)
     return body, signing.signed(keys.secrets_of(ROOT, endpoint, "acme", now), event_id(JOB, COMPLETED), body, now)
 
 
