@@ -17,6 +17,8 @@ from schemas.events import Name
 COMPLETED, FAILED, CANCELLED, STARTED = "video.completed", "video.failed", "video.cancelled", "video.started"
 PROGRESS = "video.progress"
 EVENT_TYPES = (COMPLETED, FAILED, CANCELLED, STARTED, PROGRESS)
+THIN, FULL = "thin", "full"
+"""What an event's `data` has: the id of the video, or the whole of it."""
 
 Url = Annotated[str, Field(max_length=2048, pattern=r"^https?://[\x21-\x7e]+$")]
 
@@ -34,6 +36,7 @@ class WebhookEndpoint(Frozen):
     revision: int = Field(1, ge=1, description="rises with every change")
     generation: int = Field(1, ge=1, description="of its signing secret; rises with every rotation")
     former_secret_until: float | None = Field(None, description="until then the secret before signs as well")
+    payload: str = Field(THIN, description="of its events: `thin`, or `full`, with the whole video in `data`")
 
 
 class EndpointDisabled(Frozen):

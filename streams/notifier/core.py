@@ -13,6 +13,7 @@ from schemas.digest import digest
 from schemas.webhooks import (
     COMPLETED,
     FAILED,
+    FULL,
     PROGRESS,
     DeliveryAttempt,
     DeliveryOutcome,
@@ -25,8 +26,10 @@ from schemas.webhooks import (
 )
 from streams.notifier import schedule
 from streams.notifier.due import Way
+from streams.notifier.full import sample_state
 from streams.notifier.payload import Happening, body_of, event_of, type_for
 from streams.notifier.post import Answer
+from streams.video import Live
 
 ATTEMPTS_KEPT = 20
 SAMPLE_PERCENT = 50
@@ -101,7 +104,7 @@ def deliveries_of(known: Known, happening: Happening, now: float) -> Iterator[We
     for endpoint in known.endpoints.values():
         kind = type_for(happening, endpoint.event_types)
         if kind and is_for(happening, endpoint) and known.serves(endpoint):
-            yield delivery_of(happening, kind, now, endpoint.id, None)
+            yield delivery_of(happening, kind, now, endpoint.id, None, endpoint.payload == FULL)
     kind = type_for(happening, (COMPLETED, FAILED))
     if happening.url and kind:
         yield delivery_of(happening, kind, now, None, happening.url)
@@ -113,14 +116,14 @@ def is_for(happening: Happening, endpoint: WebhookEndpoint) -> bool:
 
 
 def delivery_of(
-    happening: Happening, kind: str, now: float, endpoint: str | None, url: str | None
-) -> WebhookDelivery:  # fmt: skip
+    happening: Happening, kind: str, now: float, endpoint: str | None, url: str | None, full: bool = False
+) -> WebhookDelivery:
     """Its id is that of the job, the type and the receiver: the tens of percent of a job are one delivery, each word
     in the place of the one before."""
     return WebhookDelivery(
         id=delivery_id(event_id(happening.job, kind), endpoint or url or ""), event=event_of(happening, kind),
         type=kind, tenant=happening.tenant, job=happening.job, endpoint=endpoint, url=url,
-        body=body_of(happening, kind), created_at=now, next_at=now,
+        body=body_of(happening, kind, full), created_at=now, next_at=now,
     )  # fmt: skip
 
 
@@ -172,7 +175,8 @@ def requested(known: Known, request: DeliveryRequested, now: float) -> list[Chan
 
 def _done(known: Known, request: DeliveryRequested, now: float) -> list[Change]:
     if request.type is not None:
-        sample = sample_of(request, request.type, now)
+        endpoint = known.endpoints.get(request.endpoint)
+        sample = sample_of(request, request.type, now, endpoint is not None and endpoint.payload == FULL)
         return [(sample.id, sample)]
     delivery = known.deliveries.get(request.delivery or "")
     if delivery is None or (delivery.tenant, delivery.endpoint) != (request.tenant, request.endpoint):
@@ -181,11 +185,13 @@ def _done(known: Known, request: DeliveryRequested, now: float) -> list[Change]:
     return [(again.id, again)]
 
 
-def sample_of(request: DeliveryRequested, type: str, now: float) -> WebhookDelivery:
+def sample_of(request: DeliveryRequested, type: str, now: float, full: bool) -> WebhookDelivery:
     job = f"video_{digest([request.id])[:32]}"
     percent = SAMPLE_PERCENT if type == PROGRESS else None
-    happening = Happening(job, request.tenant, type, request.at, percent=percent)
-    sample = delivery_of(happening, type, now, request.endpoint, None)
+    live = None if percent is None else Live(percent)
+    state = sample_state(job, request.tenant, type, request.at)
+    happening = Happening(job, request.tenant, type, request.at, percent=percent, subject=state, live=live)
+    sample = delivery_of(happening, type, now, request.endpoint, None, full)
     return sample.changed(id=request.delivery or sample.id, test=True)
 
 

@@ -19,6 +19,7 @@ from streams.notifier.payload import Happening
 from streams.percent import percent_of_step
 from streams.settings import Settings
 from streams.topics import JOBS, PROGRESS
+from streams.video import Live
 
 BEGUN_WITHIN_S = 3600.0
 """A job whose state has not changed for longer is told of after its next change."""
@@ -61,7 +62,8 @@ class Running:
         if ten <= self.told.get(step.job, 0):
             return None
         self.told[step.job] = ten
-        return Happening(step.job, state.tenant, PROGRESS_TYPE, at, percent=ten)
+        live = Live(percent, step.step, step.steps, preview_step=step.preview_step)
+        return Happening(step.job, state.tenant, PROGRESS_TYPE, at, percent=ten, subject=state, live=live)
 
 
 class News:
@@ -78,20 +80,20 @@ class News:
             self.close()
             return []
         reader = self._reader = self._reader or self._opened()
-        reached = [each for message in reader.read(0.0) if (each := self._take(message))]
-        # Until it has read all there was, it may take a job for one that runs which has ended long ago.
-        return reached if reader.at_end else []
+        messages = reader.read(0.0)
+        return [reached for message in messages if (reached := self._take(message, reader.at_end))]
 
     def _opened(self) -> Reader:
         reader, now = Reader(self._settings), time.time()
         reader.assign([*reader.since(JOBS, now - BEGUN_WITHIN_S), *reader.since(PROGRESS, now)])
         return reader
 
-    def _take(self, message: Message) -> Happening | None:
+    def _take(self, message: Message, caught_up: bool) -> Happening | None:
+        """Until it has read all there was, it may take a job for one that runs which has ended long ago."""
         event = event_of(message)
         if isinstance(event, JobState):
             self._running.take(event)
-        elif isinstance(event, StepProgress):
+        elif isinstance(event, StepProgress) and caught_up:
             _, milliseconds = message.timestamp()
             return self._running.reached(event, milliseconds / 1000)
         return None

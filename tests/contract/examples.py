@@ -215,4 +215,7 @@ LATER |= {
     "latentline.job_state.v1.8": LATER["latentline.job_state.v1.7"].model_copy(update=HOOK),
     "latentline.job_completed.v1.6": LATER["latentline.job_completed.v1.5"].model_copy(update=HOOK),
 }
+LATER["latentline.webhook_endpoint.v1.2"] = first("webhook_endpoint").model_copy(
+    update={"event_types": ("video.completed", "video.progress"), "payload": "full"}
+)
 """Examples with fields that an event type got later, by the name of their golden file."""

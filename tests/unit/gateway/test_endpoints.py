@@ -87,7 +87,7 @@ def test_an_endpoint_shows_its_secret_once_and_the_topic_never_has_it(gateway: G
     listed = asked(gateway, "GET", PLACE).json()
     assert (listed["data"], listed["has_more"]) == ([endpoint], False)
     assert endpoint["signing_secret_hint"] == f"whsec_...{secret[-5:]}"
-    assert endpoint["x_latentline"]["status"] == "enabled"
+    assert endpoint["x_latentline"] == {"status": "enabled", "disabled_at": None, "reason": None, "payload": "thin"}
 
 
 def test_a_form_sets_one_up_as_well(gateway: Gateway) -> None:
@@ -100,10 +100,19 @@ def test_a_change_keeps_what_is_left_out_and_enables_what_was_disabled(gateway: 
     endpoint = made(gateway)["id"]
     heard(gateway, WEBHOOKS, endpoint, EndpointDisabled(endpoint=endpoint, revision=1, at=NOW, reason="410"))
     state = asked(gateway, "GET", f"{PLACE}/{endpoint}").json()["x_latentline"]
-    assert state == {"status": "disabled", "disabled_at": int(NOW), "reason": "410"}
+    assert state == {"status": "disabled", "disabled_at": int(NOW), "reason": "410", "payload": "thin"}
     changed = asked(gateway, "POST", f"{PLACE}/{endpoint}", json={"event_types": ["video.failed", "video.started"]})
     assert changed.json()["event_types"] == ["video.failed", "video.started"]
     assert (changed.json()["url"], changed.json()["x_latentline"]["status"]) == (NEW["url"], "enabled")
+
+
+def test_how_much_its_events_say_is_the_endpoints_choice(gateway: Gateway) -> None:
+    endpoint = made(gateway, payload="full")
+    assert endpoint["x_latentline"]["payload"] == gateway.hooks.endpoints[endpoint["id"]].payload == "full"
+    renamed = asked(gateway, "POST", f"{PLACE}/{endpoint['id']}", json={"name": "other"}).json()
+    assert renamed["x_latentline"]["payload"] == "full"
+    thin = asked(gateway, "POST", f"{PLACE}/{endpoint['id']}", json={"payload": "thin"}).json()
+    assert thin["x_latentline"]["payload"] == "thin"
 
 
 def test_a_rotation_gives_another_secret_and_keeps_the_old_one_if_asked_to(gateway: Gateway) -> None:
@@ -216,6 +225,7 @@ def test_a_test_without_a_notifier_is_a_503(gateway: Gateway, monkeypatch: pytes
         ({"name": "x" * 200}, "invalid_value", "name"),
         ({"event_types": []}, "invalid_value", "event_types"),
         ({"event_types": ["batch.completed"]}, "invalid_value", "event_types.0"),
+        ({"payload": "fat"}, "invalid_value", "payload"),
         ({"secret": "mine"}, "unknown_parameter", "secret"),
     ],
 )
