@@ -102,6 +102,7 @@ class SampleResult(BaseModel):
 
 class SigningSecret(BaseModel):
     key: str
+    former_active_until: int | None = Field(None, description="unix seconds; until then the one before signs as well")
 
 
 class AttemptView(BaseModel):

@@ -19,6 +19,7 @@ from schemas.webhooks import (
     DeliveryOutcome,
     DeliveryRequested,
     EndpointDisabled,
+    TenantSecret,
     WebhookDelivery,
     WebhookEndpoint,
     delivery_id,
@@ -49,10 +50,15 @@ class Known:
     deliveries: dict[str, WebhookDelivery] = field(default_factory=dict)
     requests: dict[str, DeliveryRequested] = field(default_factory=dict)
     """What is asked for and not done yet."""
+    secrets: dict[str, TenantSecret] = field(default_factory=dict)
+    """By tenant; without one its secret was never rotated."""
 
     def take_endpoint(self, key: str, endpoint: Frozen | None) -> None:
+        """A record of `endpoints`."""
         if isinstance(endpoint, WebhookEndpoint):
             self.endpoints[key] = endpoint
+        elif isinstance(endpoint, TenantSecret):
+            self.secrets[endpoint.tenant] = endpoint
         elif endpoint is None:
             self.endpoints.pop(key, None)
 
@@ -78,6 +84,11 @@ class Known:
 
     def is_wanted(self, type: str) -> bool:
         return any(type in each.event_types for each in self.endpoints.values())
+
+    def signer_of(self, delivery: WebhookDelivery) -> WebhookEndpoint | TenantSecret:
+        """Whose secret signs it: the endpoint's, or the tenant's own for the URL of a prompt."""
+        endpoint = self.endpoints.get(delivery.endpoint or "")
+        return endpoint or self.secrets.get(delivery.tenant) or TenantSecret(tenant=delivery.tenant)
 
     def url_of(self, delivery: WebhookDelivery) -> str | None:
         """Where it goes now; None where its endpoint is gone, disabled or somebody else's."""

@@ -136,8 +136,7 @@ class Notifier:
                 self._send(word, url, now)
 
     def _send(self, delivery: WebhookDelivery, url: str, now: float) -> None:
-        endpoint = self._known.endpoints.get(delivery.endpoint or "")
-        secrets = keys.secrets_of(self._settings.webhook_secret, endpoint, delivery.tenant, now)
+        secrets = keys.secrets_of(self._settings.webhook_secret, self._known.signer_of(delivery), now)
         self._sender.send(delivery.id, url, signed(secrets, delivery.event, delivery.body, now), delivery.body)
 
 

@@ -131,6 +131,7 @@ FIRST: tuple[Frozen, ...] = (
         id="whr_" + "78" * 16, tenant="acme", endpoint="we_" + "12" * 16, at=NOW, delivery="whd_" + "34" * 16,
         type="video.failed",
     ),
+    webhooks.TenantSecret(tenant="acme", generation=2, former_secret_until=NOW + 86400),
 )  # fmt: skip
 
 STATE = next(example for example in FIRST if isinstance(example, JobState))
