@@ -89,3 +89,10 @@ def test_an_end_arrives_once_though_receiver_and_notifier_were_down(
         eventually(lambda: receiver.paths().count("/hooks") == 3)
         assert receiver.requests[-1][1]["webhook-id"] == ended["id"] == delivery["event_id"]
         assert client.webhooks.delete(endpoint.id).deleted
+
+        overlap = {"keep_old_secret_active_for_24_hours": True}
+        rotated = http.post("webhooks/default/rotate_secret", json=overlap).json()["key"]
+        remix = client.videos.remix(job, prompt=PROMPT, extra_body={"webhook_url": f"{receiver.url}/remix"}).id
+        eventually(lambda: "/remix" in receiver.paths())
+        for secret in (tenant, rotated):
+            assert [event["data"]["id"] for event in receiver.verified("/remix", secret)] == [remix]
