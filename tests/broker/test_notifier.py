@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 from pydantic import SecretStr
+from standardwebhooks import WebhookVerificationError
 
 from schemas import envelope
 from schemas.base import Frozen
@@ -29,6 +30,7 @@ from schemas.webhooks import (
     WebhookEndpoint,
 )
 from streams import clients
+from streams.client.tenants import rotate_webhook_secret
 from streams.notifier import keys
 from streams.settings import Settings
 from streams.topics import COMPLETIONS, ENDPOINTS, JOBS, WEBHOOKS, Topic
@@ -183,6 +185,31 @@ def told_after(log: Log, job: str, number: int, receiver: Receiver, endpoint: We
 def percents(receiver: Receiver, endpoint: WebhookEndpoint, job: str) -> list[int]:
     events = receiver.verified("/", keys.secret_of_endpoint(ROOT, endpoint))
     return [each["data"]["progress"] for each in events if (each["type"], each["data"]["id"]) == (PROGRESS, job)]
+
+
+@pytest.mark.long
+def test_a_rotated_secret_of_a_tenant_signs_what_goes_to_the_url_of_a_prompt(
+    settings: Settings, log: Log, receiver: Receiver
+) -> None:
+    first, second, third = (keys.secret_of_tenant(ROOT, "acme", generation) for generation in (1, 2, 3))
+
+    def told_to(path: str) -> str:
+        job = log.end(webhook_url=f"{receiver.url}{path}")
+        eventually(lambda: path in receiver.paths())
+        return job
+
+    with services(settings, notifier="notifier"):
+        told_to("/never")
+        assert len(receiver.verified("/never", first)) == 1
+        rotate_webhook_secret(settings, "acme", time.time(), keep_old=True)
+        job = told_to("/once")
+        for secret in (first, second):
+            assert [event["data"]["id"] for event in receiver.verified("/once", secret)] == [job]
+        rotate_webhook_secret(settings, "acme", time.time(), keep_old=False)
+        told_to("/twice")
+        assert len(receiver.verified("/twice", third)) == 1
+        with pytest.raises(WebhookVerificationError):
+            receiver.verified("/twice", second)
 
 
 @pytest.mark.long

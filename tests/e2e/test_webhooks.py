@@ -14,6 +14,7 @@ from infra.local import ports
 from streams.client.tenants import put_key
 from streams.gateway.keys import new_key
 from tests.e2e.conftest import Line
+from tests.e2e.test_cli import run
 from tests.processes import Service, services
 from tests.receiver import Receiver
 from tests.support import eventually
@@ -55,7 +56,7 @@ def is_known(client: openai.OpenAI) -> bool:
 
 
 def test_an_end_arrives_once_though_receiver_and_notifier_were_down(
-    client: openai.OpenAI, running: dict[str, Service]
+    client: openai.OpenAI, running: dict[str, Service], line_of_all: Line
 ) -> None:
     headers = {"authorization": f"Bearer {client.api_key}"}
     with Receiver() as receiver, httpx.Client(base_url=str(client.base_url), headers=headers, timeout=30) as http:
@@ -96,3 +97,6 @@ def test_an_end_arrives_once_though_receiver_and_notifier_were_down(
         eventually(lambda: "/remix" in receiver.paths())
         for secret in (tenant, rotated):
             assert [event["data"]["id"] for event in receiver.verified("/remix", secret)] == [remix]
+        said = run(line_of_all, "tenants", "rotate-secret", "receivers", "--at-once")
+        assert "number 3; the one before signs no more" in said
+        eventually(lambda: http.get("webhooks/default/secret").json()["key"] not in (tenant, rotated))
