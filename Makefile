@@ -10,8 +10,9 @@ CHROMIUM := apt-get -qq update && apt-get -qq install --yes --no-install-recomme
 SEED ?= 1
 JOBS ?= 500
 MINUTES ?= 20
+PAIRS ?= 8
 
-.PHONY: help setup demo up down test test-long test-deps sim-million mutations chaos chaos-short bench-coordinator bench-line bench-gateway bench-checkpoint lint format lock train-tiny judge-tiny clean
+.PHONY: help setup demo up down test test-long test-deps sim-million mutations chaos chaos-short bench-coordinator bench-line bench-gateway bench-checkpoint bench-preview lint format lock train-tiny judge-tiny clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | sort | awk -F'\t' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -86,6 +87,9 @@ bench-gateway: setup ## creates, reads and event streams of the gateway beside a
 
 bench-checkpoint: setup ## what checkpoints cost and save; writes docs/benchmarks.md (five minutes)
 	@$(BIN)/python -m tests.bench.checkpoint
+
+bench-preview: setup ## what previews cost a denoise: make bench-preview PAIRS=8; writes docs/benchmarks.md (minutes)
+	@$(BIN)/python -m tests.bench.preview --pairs $(PAIRS)
 
 format: setup ## format and fix what can be fixed
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

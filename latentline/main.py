@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from latentline.commands import audit, demo, dlq, drain, jobs, keys, replay, services, stack, store, submit, watch
+from latentline.commands import (
+    audit,
+    demo,
+    dlq,
+    drain,
+    jobs,
+    keys,
+    replay,
+    services,
+    stack,
+    store,
+    submit,
+    tenants,
+    watch,
+)
 from latentline.failures import Commands
 
 app = typer.Typer(
@@ -41,6 +55,7 @@ app.add_typer(stack.topics, name="topics")
 app.add_typer(dlq.dlq, name="dlq")
 app.add_typer(store.store, name="store")
 app.add_typer(keys.keys, name="keys")
+app.add_typer(tenants.tenants, name="tenants")
 
 
 def main() -> None:

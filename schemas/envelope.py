@@ -35,6 +35,7 @@ EVENTS: tuple[type[Frozen], ...] = (
     events.JobCompleted, events.JobFailed, events.JobCancelled, events.UsageWindow, events.ApiKey,
     job.JobState,
     webhooks.WebhookEndpoint, webhooks.EndpointDisabled, webhooks.WebhookDelivery, webhooks.DeliveryRequested,
+    webhooks.TenantSecret,
 )  # fmt: skip
 
 Headers = list[tuple[str, bytes]]

@@ -1,12 +1,13 @@
 """Webhooks: who wants to hear of which events, and how each delivery gets on. All of it internal.
 
-`endpoints` holds what tenants have set up, written by gateways. `webhooks` holds what came of it, written by the
-notifier, and what gateways ask of the notifier. Signing secrets are in neither: they derive from a setting.
+`endpoints` holds what tenants have set up, written by gateways, and how often the secret of each was rotated, which an
+operator writes as well. `webhooks` holds what came of it, written by the notifier, and what gateways ask of the
+notifier. Signing secrets are in neither: they derive from a setting.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field
 
@@ -15,7 +16,12 @@ from schemas.digest import digest
 from schemas.events import Name
 
 COMPLETED, FAILED, CANCELLED, STARTED = "video.completed", "video.failed", "video.cancelled", "video.started"
-EVENT_TYPES = (COMPLETED, FAILED, CANCELLED, STARTED)
+PROGRESS = "video.progress"
+EVENT_TYPES = (COMPLETED, FAILED, CANCELLED, STARTED, PROGRESS)
+OVERLAP_S = 24 * 3600.0
+"""For how long the secret before signs beside the one that a rotation made."""
+THIN, FULL = "thin", "full"
+"""What an event's `data` has: the id of the video, or the whole of it."""
 
 Url = Annotated[str, Field(max_length=2048, pattern=r"^https?://[\x21-\x7e]+$")]
 
@@ -33,6 +39,18 @@ class WebhookEndpoint(Frozen):
     revision: int = Field(1, ge=1, description="rises with every change")
     generation: int = Field(1, ge=1, description="of its signing secret; rises with every rotation")
     former_secret_until: float | None = Field(None, description="until then the secret before signs as well")
+    payload: str = Field(THIN, description="of its events: `thin`, or `full`, with the whole video in `data`")
+
+
+class TenantSecret(Frozen):
+    """How often a tenant's own signing secret was rotated: that of what goes to the `webhook_url` of its prompts."""
+
+    tenant: Name
+    generation: int = Field(1, ge=1, description="rises with every rotation")
+    former_secret_until: float | None = Field(None, description="until then the secret before signs as well")
+
+    def rotated(self, now: float, keep_old: bool) -> Self:
+        return self.changed(generation=self.generation + 1, former_secret_until=now + OVERLAP_S if keep_old else None)
 
 
 class EndpointDisabled(Frozen):
@@ -89,6 +107,11 @@ class DeliveryRequested(Frozen):
     at: float
     delivery: str | None = Field(None, description="the one to make again, or the id of the sample")
     type: str | None = Field(None, description="of the sample")
+
+
+def tenant_key(tenant: str) -> str:
+    """Of its secret in `endpoints`."""
+    return f"tenant/{tenant}"
 
 
 def event_id(job: str, type: str) -> str:

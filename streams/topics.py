@@ -79,8 +79,9 @@ COMPLETIONS = Topic(
 )  # fmt: skip
 TENANTS = Topic("tenants", "API key", (events.ApiKey,), "whose the gateway's API keys are", cleanup="compact")
 ENDPOINTS = Topic(
-    "endpoints", "endpoint", (webhooks.WebhookEndpoint,), "where tenants want to hear of their jobs", cleanup="compact"
-)
+    "endpoints", "endpoint or tenant", (webhooks.WebhookEndpoint, webhooks.TenantSecret),
+    "where tenants want to hear of their jobs", cleanup="compact",
+)  # fmt: skip
 WEBHOOKS = Topic(
     "webhooks", "delivery, endpoint or request",
     (webhooks.WebhookDelivery, webhooks.EndpointDisabled, webhooks.DeliveryRequested),

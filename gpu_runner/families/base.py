@@ -87,7 +87,7 @@ class Family(ABC):
         return self.latents(recipe, after)
 
     def latents_of(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Pixels (n, 3, frames, height, width) in [-1, 1] to the latents that denoise would give for them."""
+        """Pixels (n, 3, frames, height, width) in [-1, 1] to latents as `expected` has them."""
         raise NotImplementedError(f"{type(self).__name__} makes no previews")
 
     @abstractmethod

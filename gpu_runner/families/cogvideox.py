@@ -197,6 +197,21 @@ class CogVideoX(Family):
     def latents(self, recipe: Recipe, carried: Tensors) -> torch.Tensor:
         return carried["latents"][:, self._padding(recipe) :]
 
+    def expected(self, recipe: Recipe, scheduler: Any, index: int, before: Tensors, after: Tensors) -> torch.Tensor:
+        """What the solver predicts where it keeps that (DPM). A step of DDIM mixes it with what was before: a part of
+        `kept` of the latents before, and a part of `new` of the finished ones."""
+        if (predicted := after.get("predicted")) is None:
+            share, next_share = shares_of_sample(scheduler, index)
+            kept = ((1 - next_share) / (1 - share)) ** 0.5
+            new = next_share**0.5 - share**0.5 * kept
+            predicted = (after["latents"].float() - kept * before["latents"].float()) / new
+        return self.latents(recipe, {"latents": predicted}).transpose(1, 2)
+
+    @no_grad
+    def latents_of(self, pixels: torch.Tensor) -> torch.Tensor:
+        latents: torch.Tensor = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist.mean
+        return self.vae.config.scaling_factor * latents.cpu().float()
+
     def decode(self, latents: torch.Tensor) -> Iterator[torch.Tensor]:
         return self._chunks(self._scaled(latents))
 
@@ -219,6 +234,14 @@ class CogVideoX(Family):
                 part = self.vae.post_quant_conv(part)
             decoded, cache = self.vae.decoder(part, conv_cache=cache)
             yield decoded
+
+
+def shares_of_sample(scheduler: Any, index: int) -> tuple[float, float]:
+    """How much of the latents' variance is the finished sample's, before step `index` and after it."""
+    moment = int(scheduler.timesteps[index])
+    later = moment - scheduler.config.num_train_timesteps // scheduler.num_inference_steps
+    share = float(scheduler.alphas_cumprod[moment])
+    return share, float(scheduler.alphas_cumprod[later] if later >= 0 else scheduler.final_alpha_cumprod)
 
 
 def chunks(latent_frames: int) -> list[tuple[int, int]]:

@@ -107,7 +107,7 @@ SERVICES = {
         knows_webhooks=True,
     ),
     NOTIFIER: Rights(
-        reads=(COMPLETIONS, JOBS, ENDPOINTS, WEBHOOKS),
+        reads=(COMPLETIONS, JOBS, PROGRESS, ENDPOINTS, WEBHOOKS),
         writes=(WEBHOOKS,),
         joins=(NOTIFIERS,),
         transactions=(NOTIFIERS,),
@@ -119,7 +119,7 @@ PEOPLE = {
     DOWNSTREAM: Rights(reads=(COMPLETIONS, USAGE), joins=("downstream*",), gets=("videos/*",)),
     OPERATOR: Rights(
         reads=TOPICS,
-        writes=(PROMPTS, REPORTS, DLQ, TENANTS),
+        writes=(PROMPTS, REPORTS, DLQ, TENANTS, ENDPOINTS),
         manages=TOPICS,
         watches=(UNUSED_GROUP, COORDINATORS_GROUP),
         gets=("artifacts/*", "videos/*"),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import stamina
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
@@ -18,6 +18,7 @@ from streams.settings import Settings
 from streams.topics import Topic
 
 ANSWER_WITHIN_S = 10.0
+Answer = TypeVar("Answer")
 
 
 class Reader:
@@ -26,7 +27,8 @@ class Reader:
     def __init__(self, settings: Settings) -> None:
         self._settings, self._watch = settings, clients.ErrorWatch()
         self._consumer = clients.consumer(clients.TOOL, settings, self._watch)
-        self._behind: set[tuple[str, int]] = set()
+        self._behind: dict[tuple[str, int], int] = {}
+        """Partitions that have not been read to their end, with where that was when they were assigned."""
 
     def __enter__(self) -> Self:
         return self
@@ -52,14 +54,7 @@ class Reader:
     def since(self, topic: Topic, moment: float) -> list[TopicPartition]:
         """Where all begins that was written after `moment` (unix seconds) or is not committed yet."""
         places = [TopicPartition(*partition, int(moment * 1000)) for partition in self._partitions(topic)]
-        try:
-            # A partition that has just been created, or whose broker has just died, has no leader for a moment.
-            for attempt in stamina.retry_context(on=KafkaException, attempts=None, timeout=ANSWER_WITHIN_S):
-                with attempt:
-                    return [self._resolved(place) for place in places]
-        except KafkaException as error:
-            raise Unreachable(self._settings.kafka_bootstrap, error.args[0].str()) from None
-        raise AssertionError("the retry loop always returns or raises")
+        return self._answered(lambda: [self._resolved(place) for place in places])
 
     def _resolved(self, place: TopicPartition) -> TopicPartition:
         """From a time in milliseconds to an offset."""
@@ -71,12 +66,23 @@ class Reader:
 
     def ends(self, topic: Topic) -> dict[tuple[str, int], int]:
         """Where each partition ends now, for a reader of what is committed."""
-        places = [TopicPartition(*partition) for partition in self._partitions(topic)]
+        return self._ends_of([TopicPartition(*partition) for partition in self._partitions(topic)])
+
+    def _ends_of(self, places: list[TopicPartition]) -> dict[tuple[str, int], int]:
+        def end(place: TopicPartition) -> int:
+            return int(self._consumer.get_watermark_offsets(place, timeout=ANSWER_WITHIN_S)[1])
+
+        return self._answered(lambda: {(place.topic, place.partition): end(place) for place in places})
+
+    def _answered(self, ask: Callable[[], Answer]) -> Answer:
         try:
-            ends = [self._consumer.get_watermark_offsets(place, timeout=ANSWER_WITHIN_S)[1] for place in places]
+            # A partition that has just been created, or whose broker has just died, has no leader for a moment.
+            for attempt in stamina.retry_context(on=KafkaException, attempts=None, timeout=ANSWER_WITHIN_S):
+                with attempt:
+                    return ask()
         except KafkaException as error:
             raise Unreachable(self._settings.kafka_bootstrap, error.args[0].str()) from None
-        return {(place.topic, place.partition): end for place, end in zip(places, ends, strict=True)}
+        raise AssertionError("the retry loop always returns or raises")
 
     def _partitions(self, topic: Topic) -> list[tuple[str, int]]:
         name = topic.named(self._settings.topic_prefix)
@@ -89,7 +95,8 @@ class Reader:
         return [(name, number) for number in sorted(found.partitions)]
 
     def assign(self, places: list[TopicPartition]) -> None:
-        self._behind = {(place.topic, place.partition) for place in places}
+        """From these offsets on. The end is where it is now: one that moves all the time would never be met."""
+        self._behind = self._ends_of(places)
         self._consumer.assign(places)
 
     @property
@@ -105,11 +112,13 @@ class Reader:
         return [message for message in batch if self._is_record(message)]
 
     def _is_record(self, message: Message) -> bool:
-        error = message.error()
+        error, place = message.error(), (message.topic() or "", message.partition() or 0)
         if error is None:
+            if place in self._behind and (message.offset() or 0) + 1 >= self._behind[place]:
+                del self._behind[place]
             return True
         if error.code() == KafkaError._PARTITION_EOF:
-            self._behind.discard((message.topic() or "", message.partition() or 0))
+            self._behind.pop(place, None)
         elif not clients.is_mended(error):
             raise ClientError(f"cannot read {message.topic() or 'from Kafka'}: {error.str()}")
         return False

@@ -1,4 +1,4 @@
-"""The compacted `tenants` topic: which API keys there are."""
+"""What is kept of tenants: API keys in the compacted topic `tenants`, signing secrets of webhooks in `endpoints`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import time
 from confluent_kafka import KafkaError, KafkaException
 
 from schemas import envelope
+from schemas.base import Frozen
 from schemas.events import ApiKey
+from schemas.webhooks import TenantSecret, tenant_key
 from streams import clients
 from streams.client.errors import NotDelivered
 from streams.client.reader import Reader, event_of
 from streams.settings import Settings
-from streams.topics import TENANTS
+from streams.topics import ENDPOINTS, TENANTS, Topic
 
 SOURCE = "latentline/keys"
 DELIVERED_WITHIN_S = 15.0
@@ -20,29 +22,51 @@ DELIVERED_WITHIN_S = 15.0
 
 def read_keys(settings: Settings) -> list[ApiKey]:
     """Every key as it is now, oldest first. Raises `ClientError`."""
-    keys: dict[str, ApiKey] = {}
-    with Reader(settings) as reader:
-        reader.assign(reader.from_start(TENANTS))
-        for message in reader.read_to_end():
-            event = event_of(message)
-            if isinstance(event, ApiKey):
-                keys[event.id] = event
-    return sorted(keys.values(), key=lambda key: key.created_at)
+    kept = read(settings, TENANTS).values()
+    return sorted((key for key in kept if isinstance(key, ApiKey)), key=lambda key: key.created_at)
 
 
 def put_key(settings: Settings, key: ApiKey) -> None:
     """Write what is to be known of a key, and wait until the broker has it. Raises `NotDelivered`."""
+    put(settings, TENANTS, key.id, key)
+
+
+def rotate_webhook_secret(settings: Settings, tenant: str, now: float, keep_old: bool) -> TenantSecret:
+    """Raises `ClientError`, and `ValidationError` for a tenant that cannot be named so."""
+    first = TenantSecret(tenant=tenant)
+    known = read(settings, ENDPOINTS).get(tenant_key(tenant))
+    rotated = (known if isinstance(known, TenantSecret) else first).rotated(now, keep_old)
+    put(settings, ENDPOINTS, tenant_key(tenant), rotated)
+    return rotated
+
+
+def read(settings: Settings, topic: Topic) -> dict[str, Frozen]:
+    """The latest record of each key. Raises `ClientError`."""
+    kept: dict[str, Frozen] = {}
+    with Reader(settings) as reader:
+        reader.assign(reader.from_start(topic))
+        for message in reader.read_to_end():
+            key, event = (message.key() or b"").decode(errors="replace"), event_of(message)
+            if event is not None:
+                kept[key] = event
+            elif message.value() is None:
+                kept.pop(key, None)
+    return kept
+
+
+def put(settings: Settings, topic: Topic, key: str, record: Frozen) -> None:
+    """Write it, and wait until the broker has it. Raises `NotDelivered`."""
     errors: list[KafkaError] = []
     now = time.time()
-    value, headers = envelope.write(key, id=f"{key.id}-{now:.6f}", source=SOURCE, time=now)
+    value, headers = envelope.write(record, id=f"{key}-{now:.6f}", source=SOURCE, time=now)
     producer = clients.producer(clients.PRODUCER, settings, message_timeout_ms=int(DELIVERED_WITHIN_S * 1000))
     try:
         producer.produce(
-            TENANTS.named(settings.topic_prefix), value, key.id, headers=[*headers],
+            topic.named(settings.topic_prefix), value, key, headers=[*headers],
             on_delivery=lambda error, _: errors.append(error) if error else None,
         )  # fmt: skip
     except KafkaException as error:
         errors.append(error.args[0])
     if producer.flush(DELIVERED_WITHIN_S + 5) or errors:
         why = errors[0].str() if errors else "no answer"
-        raise NotDelivered(f"Kafka at {settings.kafka_bootstrap} did not acknowledge the key {key.id}: {why}")
+        raise NotDelivered(f"Kafka at {settings.kafka_bootstrap} did not acknowledge {key}: {why}")

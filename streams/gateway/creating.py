@@ -48,8 +48,7 @@ class Call:
 
 async def create(gateway: Gateway, call: Call, asked: CreateVideo) -> Row:
     """The job, accepted now or before. Raises `Problem`."""
-    if asked.webhook_url and (wrong := gateway.gate.problem_with_url(asked.webhook_url)):
-        raise Problem("invalid_value", f"webhook_url = {shorten(asked.webhook_url)}: {wrong}", "webhook_url")
+    check_hook(gateway, asked)
     if call.key is None and call.is_retry and not gateway.retries.knows(call.tenant, asked.fingerprint):
         earlier = await run_in_threadpool(earlier_call, gateway, call.tenant, asked)
         if earlier is not None:
@@ -57,6 +56,12 @@ async def create(gateway: Gateway, call: Call, asked: CreateVideo) -> Row:
     key = call.key or gateway.retries.key_of(call.tenant, asked.fingerprint, call.is_retry)
     is_new = call.key is None and not call.is_retry
     return await accept(gateway, asked.event(call.tenant, key), call.traceparent, is_new)
+
+
+def check_hook(gateway: Gateway, asked: CreateVideo) -> None:
+    """Raises `Problem` for a `webhook_url` that nothing would be sent to."""
+    if asked.webhook_url and (wrong := gateway.gate.problem_with_url(asked.webhook_url)):
+        raise Problem("invalid_value", f"webhook_url = {shorten(asked.webhook_url)}: {wrong}", "webhook_url")
 
 
 def earlier_call(gateway: Gateway, tenant: str, asked: CreateVideo) -> Row | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
 
-from schemas.webhooks import COMPLETED, EVENT_TYPES, FAILED, Url, WebhookDelivery, WebhookEndpoint
+from schemas.webhooks import COMPLETED, EVENT_TYPES, FAILED, THIN, Url, WebhookDelivery, WebhookEndpoint
 from streams.notifier import keys
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def known_type(word: str) -> str:
 EventType = Annotated[str, AfterValidator(known_type), Field(examples=[*EVENT_TYPES])]
 EventTypes = Annotated[tuple[EventType, ...], Field(min_length=1, max_length=len(EVENT_TYPES))]
 EndpointName = Annotated[str, Field(min_length=1, max_length=128)]
+Payload = Literal["thin", "full"]
 
 
 class NewEndpoint(BaseModel):
@@ -30,6 +31,7 @@ class NewEndpoint(BaseModel):
     url: Url = Field(description="https, at a public address")
     name: EndpointName = "webhook"
     event_types: EventTypes = Field((COMPLETED, FAILED), description=f"of {', '.join(EVENT_TYPES)}")
+    payload: Payload = Field("thin", description="what `data` has: the video's id, or all of the video object")
 
 
 class ChangedEndpoint(BaseModel):
@@ -40,6 +42,7 @@ class ChangedEndpoint(BaseModel):
     url: Url | None = None
     name: EndpointName | None = None
     event_types: EventTypes | None = None
+    payload: Payload | None = None
 
 
 class Rotation(BaseModel):
@@ -58,6 +61,7 @@ class EndpointState(BaseModel):
     status: Literal["enabled", "disabled"] = "enabled"
     disabled_at: int | None = Field(None, description="unix seconds")
     reason: str | None = None
+    payload: str = Field(THIN, description="what `data` has: thin or full")
 
 
 class EndpointView(BaseModel):
@@ -98,6 +102,7 @@ class SampleResult(BaseModel):
 
 class SigningSecret(BaseModel):
     key: str
+    former_active_until: int | None = Field(None, description="unix seconds; until then the one before signs as well")
 
 
 class AttemptView(BaseModel):
@@ -129,8 +134,10 @@ class DeliveryList(BaseModel):
 def endpoint_view(gateway: Gateway, endpoint: WebhookEndpoint) -> EndpointView:
     disabled = gateway.hooks.disabled_of(endpoint)
     state = (
-        EndpointState(status="disabled", disabled_at=int(disabled.at), reason=disabled.reason)
-        if disabled else EndpointState()
+        EndpointState(
+            status="disabled", disabled_at=int(disabled.at), reason=disabled.reason, payload=endpoint.payload
+        )
+        if disabled else EndpointState(payload=endpoint.payload)
     )  # fmt: skip
     secret = keys.secret_of_endpoint(gateway.settings.webhook_secret, endpoint)
     return EndpointView(

@@ -14,7 +14,15 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 
 from schemas.errors import shorten
-from schemas.webhooks import EVENT_TYPES, DeliveryRequested, WebhookDelivery, WebhookEndpoint
+from schemas.webhooks import (
+    EVENT_TYPES,
+    OVERLAP_S,
+    DeliveryRequested,
+    TenantSecret,
+    WebhookDelivery,
+    WebhookEndpoint,
+    tenant_key,
+)
 from streams.gateway.asking import fields_of
 from streams.gateway.endpoint_views import (
     ChangedEndpoint,
@@ -159,7 +167,7 @@ async def delete_endpoint(endpoint_id: str, gateway: TheGateway, tenant: Tenant)
 async def rotate_secret(endpoint_id: str, request: Request, gateway: TheGateway, tenant: Tenant) -> Response:
     """If it is asked for, the old secret signs beside the new one for 24 hours."""
     overlap = (await asked(request, Rotation)).keep_old_secret_active_for_24_hours
-    until = time.time() + keys.OVERLAP_S if overlap else None
+    until = time.time() + OVERLAP_S if overlap else None
     async with gateway.lock_of(endpoint_id):
         endpoint = found(gateway, tenant, endpoint_id)
         rotated = changed(endpoint, generation=endpoint.generation + 1, former_secret_until=until)
@@ -249,5 +257,27 @@ async def list_event_types(tenant: Tenant) -> Response:
     summary="The secret that signs what goes to a `webhook_url`",
 )  # fmt: skip
 async def default_secret(gateway: TheGateway, tenant: Tenant) -> Response:
-    """Of your tenant: it stays the same."""
-    return JSONResponse({"key": keys.secret_of_tenant(gateway.settings.webhook_secret, tenant)})
+    """Of your tenant: it stays the same until it is rotated."""
+    return shown(gateway, gateway.hooks.secret_of(tenant))
+
+
+@router.post(
+    "/webhooks/default/rotate_secret", name="webhooks", response_model=SigningSecret,
+    summary="Another secret for what goes to a `webhook_url`",
+    openapi_extra=body_of(Rotation.model_json_schema(), required=False, kinds=("application/json",)),
+)  # fmt: skip
+async def rotate_default_secret(request: Request, gateway: TheGateway, tenant: Tenant) -> Response:
+    """If it is asked for, the old secret signs beside the new one for 24 hours."""
+    overlap = (await asked(request, Rotation)).keep_old_secret_active_for_24_hours
+    async with gateway.lock_of(tenant_key(tenant)):
+        rotated = gateway.hooks.secret_of(tenant).rotated(time.time(), overlap)
+        await gateway.intake.keep(ENDPOINTS, tenant_key(tenant), rotated)
+        gateway.hooks.put_secret(rotated)
+    return shown(gateway, rotated)
+
+
+def shown(gateway: Gateway, secret: TenantSecret) -> Response:
+    key = keys.secret_of_tenant(gateway.settings.webhook_secret, secret.tenant, secret.generation)
+    until = secret.former_secret_until
+    active = int(until) if until is not None and time.time() < until else None
+    return JSONResponse(SigningSecret(key=key, former_active_until=active).model_dump(mode="json"))

@@ -28,9 +28,10 @@ from streams.gateway.rates import Rates
 from streams.gateway.read_model import ReadModel, Row
 from streams.gateway.retries import Retries
 from streams.gateway.sweeper import Sweeper
-from streams.gateway.video import Video, video_of
+from streams.gateway.video import video_of
 from streams.notifier.addresses import Gate
 from streams.settings import Settings
+from streams.video import Video
 
 
 @dataclass

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from confluent_kafka import Message
 
 from schemas.base import Frozen
-from schemas.webhooks import EndpointDisabled, WebhookDelivery, WebhookEndpoint
+from schemas.webhooks import EndpointDisabled, TenantSecret, WebhookDelivery, WebhookEndpoint
 from streams.topics import ENDPOINTS, WEBHOOKS
 
 MOST_LOGS, LONGEST_LOG = 10_000, 100
@@ -26,6 +26,8 @@ class Hooks:
     endpoints: dict[str, WebhookEndpoint] = field(default_factory=dict)
     disabled: dict[str, EndpointDisabled] = field(default_factory=dict)
     logs: OrderedDict[str, Log] = field(default_factory=OrderedDict)
+    secrets: dict[str, TenantSecret] = field(default_factory=dict)
+    """By tenant; without one its secret was never rotated."""
     _names: dict[str, str] = field(default_factory=dict)
     """Delivery to the name of its log."""
     _removed: set[str] = field(default_factory=set)
@@ -45,6 +47,8 @@ class Hooks:
             self.remove(key)
         elif isinstance(event, WebhookEndpoint):
             self.put(event)
+        elif isinstance(event, TenantSecret):
+            self.put_secret(event)
 
     def _take_state(self, key: str, event: Frozen | None) -> None:
         self._news.add(key)
@@ -72,6 +76,14 @@ class Hooks:
         known = self.endpoints.get(endpoint.id)
         if endpoint.id not in self._removed and (known is None or known.revision < endpoint.revision):
             self.endpoints[endpoint.id] = endpoint
+
+    def put_secret(self, secret: TenantSecret) -> None:
+        """Of two rotations at once, which come to the same secret, the one that is read last tells of the overlap."""
+        if self.secret_of(secret.tenant).generation <= secret.generation:
+            self.secrets[secret.tenant] = secret
+
+    def secret_of(self, tenant: str) -> TenantSecret:
+        return self.secrets.get(tenant) or TenantSecret(tenant=tenant)
 
     def remove(self, key: str) -> None:
         self._removed.add(key)

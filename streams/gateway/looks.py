@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from streams.gateway.read_model import Row
-from streams.gateway.video import Video
+from streams.video import Video
 
 Key = tuple[str, str, int]
 """Tenant, job, and how often news has been told: a look that began before the latest news may have missed it."""

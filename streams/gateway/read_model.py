@@ -36,8 +36,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from schemas.events import StepProgress
 from schemas.job import JobState, JobStatus
-from streams.gateway.progress import percent_of_state, percent_of_step
 from streams.gateway.tables import JOBS, OFFSETS, SOURCE, metadata
+from streams.percent import percent_of_state, percent_of_step
 
 CONNECTIONS = 40
 """As many as there are threads for requests."""

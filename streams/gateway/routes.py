@@ -13,13 +13,14 @@ from schemas.errors import shorten
 from schemas.events import CancelRequested, DeleteRequested, PromptSubmitted
 from schemas.job import JobState
 from streams.gateway import timeline
-from streams.gateway.asking import CreateVideo, asked_in, fields_of
-from streams.gateway.creating import Call, accept, create
+from streams.gateway.asking import CreateVideo, asked_by, asked_in, fields_of
+from streams.gateway.creating import Call, accept, check_hook, create
 from streams.gateway.gateway import Gateway, Tenant, TheGateway
 from streams.gateway.prefer import preferred_wait, waited
 from streams.gateway.problems import Problem, not_built
 from streams.gateway.read_model import Row
-from streams.gateway.video import REMIXED_FROM, DeletedVideo, Video, VideoList, poll_after_ms
+from streams.gateway.video import DeletedVideo, VideoList, poll_after_ms
+from streams.video import REMIXED_FROM, Video
 
 CANCEL_SHOWN_WITHIN_S = 2.0
 LISTED_WITHIN_S = 1.0
@@ -28,6 +29,11 @@ Order = Literal["asc", "desc"]
 router = APIRouter(prefix="/v1", tags=["videos"])
 
 KINDS = ("application/json", "multipart/form-data")
+CREATE = CreateVideo.model_json_schema()
+REMIX = {
+    "type": "object", "required": ["prompt"],
+    "properties": {name: CREATE["properties"][name] for name in ("prompt", "webhook_url")},
+}  # fmt: skip
 
 
 def body_of(schema: dict[str, Any], required: bool = True, kinds: tuple[str, ...] = KINDS) -> dict[str, Any]:
@@ -55,7 +61,7 @@ async def made(request: Request, gateway: Gateway, row: Row) -> Response:
 
 
 @router.post(
-    "/videos", name="create", response_model=Video, openapi_extra=body_of(CreateVideo.model_json_schema()),
+    "/videos", name="create", response_model=Video, openapi_extra=body_of(CREATE),
     summary="Ask for a video",
 )  # fmt: skip
 async def create_video(request: Request, gateway: TheGateway, tenant: Tenant) -> Response:
@@ -128,17 +134,20 @@ async def cancel_video(video_id: str, gateway: TheGateway, tenant: Tenant) -> Re
 
 @router.post(
     "/videos/{video_id}/remix", name="remix", response_model=Video, summary="The same video in other words",
-    openapi_extra=body_of({"type": "object", "properties": {"prompt": {"type": "string"}}, "required": ["prompt"]}),
+    openapi_extra=body_of(REMIX),
 )  # fmt: skip
 async def remix_video(video_id: str, request: Request, gateway: TheGateway, tenant: Tenant) -> Response:
-    """Another prompt with the recipe of an earlier video, its seed included."""
+    """Another prompt with the recipe of an earlier video, its seed included. Its `webhook_url` is its own."""
     call = Call.of(request, tenant)
     parent = (await gateway.row(tenant, video_id)).state
     fields = await fields_of(request)
     if not isinstance(prompt := fields.get("prompt"), str):
         raise Problem("missing_required_parameter", "prompt is missing", "prompt")
     gateway.rates.create(tenant)
-    asked = CreateVideo(prompt=prompt, metadata={REMIXED_FROM: parent.job})
+    asked = asked_by(
+        {"prompt": prompt, "metadata": {REMIXED_FROM: parent.job}, "webhook_url": fields.get("webhook_url")}
+    )
+    check_hook(gateway, asked)
     key = call.key or gateway.retries.key_of(tenant, asked.fingerprint, call.is_retry)
     return await made(request, gateway, await accept(gateway, remixed(parent, asked, key), call.traceparent))
 
@@ -153,6 +162,7 @@ def remixed(parent: JobState, asked: CreateVideo, key: str) -> PromptSubmitted:
         negative_prompt=recipe.negative_prompt, size=f"{recipe.width}x{recipe.height}", num_frames=recipe.num_frames,
         fps=recipe.fps, num_inference_steps=recipe.num_inference_steps, guidance_scale=recipe.guidance_scale,
         scheduler=recipe.scheduler, seed=recipe.seed, priority=parent.priority, metadata=asked.metadata,
+        webhook_url=asked.webhook_url,
     )  # fmt: skip
 
 

@@ -21,7 +21,8 @@ from streams.gateway.gateway import Gateway, Tenant, TheGateway
 from streams.gateway.hub import set_within
 from streams.gateway.problems import Problem
 from streams.gateway.read_model import Row
-from streams.gateway.video import DeletedVideo, Video
+from streams.gateway.video import DeletedVideo
+from streams.video import Video
 
 WRITTEN = re.compile(r"(\d{1,18})\.(\d{1,18})", re.ASCII)
 BETWEEN_STEPS_S = 1.0

@@ -1,73 +1,18 @@
-"""The Video object: what OpenAI's API says of a job, and under `x_latentline` what this line knows beyond it."""
+"""The Video object as the gateway answers with it: a row of the read model, its place in the queue, the time left."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
-from schemas.errors import ErrorKind
-from schemas.job import JobState, JobStatus, StageState
-from schemas.stage import STAGES, Stage
+from schemas.job import JobStatus
+from streams import video
 from streams.gateway.pace import Pace
 from streams.gateway.read_model import ReadModel, Row
+from streams.video import Live, Video, status_of
 
-Status = Literal["queued", "in_progress", "completed", "failed"]
-CODES = {"gpu_out_of_memory": "gpu_out_of_memory", "compute_child_died": "gpu_out_of_memory"}
 SHORTEST_POLL_MS, LONGEST_POLL_MS, POLLS = 1000, 10_000, 8
-
-
-class VideoError(BaseModel):
-    code: str
-    message: str
-    param: str | None = None
-
-
-class StageView(BaseModel):
-    stage: str
-    state: Literal["waiting", "running", "done"]
-    attempts: int
-    seconds: float | None = Field(None, description="compute of the output that counts")
-    reused: bool = False
-
-
-class Extension(BaseModel):
-    """What the line knows beyond the contract."""
-
-    stage: str | None = Field(None, description="the stage that runs or waits")
-    waiting: bool = Field(False, description="for a worker, or for a retry")
-    step: int | None = None
-    steps_total: int | None = None
-    queue_position: int | None = Field(
-        None, description="jobs that come first, while it waits; 1000 where there are more"
-    )
-    eta_s: tuple[float, float] | None = Field(None, description="seconds of work left: median and 90th percentile")
-    attempt: int = Field(0, description="of the present stage, from 1")
-    last_retry: str | None = Field(None, description="why the attempt before was not the last")
-    stages: list[StageView] = []
-    seed: int | None = None
-    num_frames: int | None = None
-    fps: int | None = None
-    metadata: dict[str, str] = {}
-    preview_step: int | None = Field(None, description="the denoise step that the variant `preview` shows")
-    variants: list[str] = Field([], description="what `content` has")
-
-
-class Video(BaseModel):
-    id: str
-    object: Literal["video"] = "video"
-    created_at: int = Field(description="unix seconds")
-    status: Status
-    progress: int = Field(ge=0, le=100, description="percent; never falls")
-    model: str
-    prompt: str | None = None
-    seconds: str
-    size: str
-    completed_at: int | None = None
-    expires_at: int | None = None
-    remixed_from_video_id: str | None = None
-    error: VideoError | None = None
-    x_latentline: Extension
 
 
 class VideoList(BaseModel):
@@ -84,94 +29,16 @@ class DeletedVideo(BaseModel):
     deleted: bool = True
 
 
-REMIXED_FROM = "remixed_from_video_id"
-"""Name under which a remix keeps its parent in its metadata."""
-
-
-def status_of(state: JobState) -> Status:
-    """The four words of the contract: clients take any other one as final."""
-    if state.status is JobStatus.COMPLETED:
-        return "completed"
-    if state.status.ended:
-        return "failed"
-    return "queued" if not any(stage.dispatches for stage in state.stages.values()) else "in_progress"
-
-
 def video_of(row: Row, model: ReadModel, pace: Pace) -> Video:
     """What a client is told of a job. Asks the read model for its place in the queue."""
-    state, recipe = row.state, row.state.recipe
-    return Video(
-        id=state.job,
-        created_at=int(state.accepted_at),
-        status=status_of(state),
-        progress=row.percent if state.status is JobStatus.COMPLETED else min(row.percent, 99),
-        model=recipe.model if recipe else "",
-        prompt=recipe.prompt if recipe else None,
-        seconds=f"{recipe.seconds:g}" if recipe else "0",
-        size=f"{recipe.width}x{recipe.height}" if recipe else "",
-        completed_at=None if state.ended_at is None else int(state.ended_at),
-        remixed_from_video_id=state.metadata.get(REMIXED_FROM),
-        error=error_of(state),
-        x_latentline=extension_of(row, model, pace),
-    )
-
-
-def error_of(state: JobState) -> VideoError | None:
-    if state.status is JobStatus.CANCELLED:
-        return VideoError(code="cancelled", message=state.cancel_reason or "cancelled")
-    if state.error is None:
-        return None
-    if state.error.kind is ErrorKind.INVALID_JOB:
-        return VideoError(code="invalid_input", message=state.error.message, param=state.error.field)
-    return VideoError(code=CODES.get(state.error.code, "internal_error"), message=state.error.message)
-
-
-def extension_of(row: Row, model: ReadModel, pace: Pace) -> Extension:
-    state, recipe = row.state, row.state.recipe
-    waiting = state.status is JobStatus.WAITING
-    present = state.stages.get(state.stage) if state.stage and not state.status.ended else None
-    return Extension(
-        stage=str(state.stage) if state.stage and not state.status.ended else None,
-        waiting=waiting,
-        step=row.step,
-        steps_total=row.steps,
-        queue_position=model.ahead_of(state) if waiting else None,
-        eta_s=None if state.status.ended or status_of(state) == "queued" else pace.left(row),
-        attempt=0 if present is None else present.dispatches + waiting,
-        last_retry=None if state.status.ended else last_retry(state),
-        stages=[stage_view(state, stage, state.stages[stage]) for stage in STAGES if stage in state.stages],
-        seed=recipe and recipe.seed,
-        num_frames=recipe and recipe.num_frames,
-        fps=recipe and recipe.fps,
-        metadata=state.metadata,
-        preview_step=row.preview_step,
-        variants=variants_of(row),
-    )
-
-
-def variants_of(row: Row) -> list[str]:
     state = row.state
-    files = {"video": state.video, "thumbnail": state.poster, "spritesheet": state.spritesheet}
-    names = [name for name, ref in files.items() if ref]
-    return [*names, *["manifest"][: bool(state.video)], *["preview"][: row.preview_step is not None]]
-
-
-def stage_view(state: JobState, stage: Stage, record: StageState) -> StageView:
-    running = state.lease is not None and state.lease.stage is stage
-    done = record.artifact is not None
-    word: Any = "done" if done else "running" if running else "waiting"
-    return StageView(
-        stage=str(stage), state=word, attempts=record.dispatches, seconds=record.seconds if done else None,
-        reused=record.reused,
+    waiting = state.status is JobStatus.WAITING
+    untimed = state.status.ended or status_of(state) == "queued"
+    live = Live(
+        percent=row.percent, step=row.step, steps=row.steps, preview_step=row.preview_step,
+        queue_position=model.ahead_of(state) if waiting else None, eta_s=None if untimed else pace.left(row),
     )  # fmt: skip
-
-
-def last_retry(state: JobState) -> str | None:
-    """In words: which stage was interrupted on which worker, and by what."""
-    past = state.attempts[-1] if state.attempts else None
-    if past is None or past.outcome == "done" or past.stage != state.stage:
-        return None
-    return f"{past.stage} {past.outcome} on {past.worker}" + (f": {past.error.message}" if past.error else "")
+    return video.video_of(state, live)
 
 
 def poll_after_ms(video: Video) -> int:

@@ -13,10 +13,13 @@ from schemas.digest import digest
 from schemas.webhooks import (
     COMPLETED,
     FAILED,
+    FULL,
+    PROGRESS,
     DeliveryAttempt,
     DeliveryOutcome,
     DeliveryRequested,
     EndpointDisabled,
+    TenantSecret,
     WebhookDelivery,
     WebhookEndpoint,
     delivery_id,
@@ -24,10 +27,13 @@ from schemas.webhooks import (
 )
 from streams.notifier import schedule
 from streams.notifier.due import Way
-from streams.notifier.payload import Happening, body_of, type_for
+from streams.notifier.full import sample_state
+from streams.notifier.payload import Happening, body_of, event_of, type_for
 from streams.notifier.post import Answer
+from streams.video import Live
 
 ATTEMPTS_KEPT = 20
+SAMPLE_PERCENT = 50
 KEPT_S = 8 * 24 * 3600.0
 """For how long an ended delivery is remembered: longer than `completions` is kept, so none is ever made twice."""
 
@@ -44,10 +50,15 @@ class Known:
     deliveries: dict[str, WebhookDelivery] = field(default_factory=dict)
     requests: dict[str, DeliveryRequested] = field(default_factory=dict)
     """What is asked for and not done yet."""
+    secrets: dict[str, TenantSecret] = field(default_factory=dict)
+    """By tenant; without one its secret was never rotated."""
 
     def take_endpoint(self, key: str, endpoint: Frozen | None) -> None:
+        """A record of `endpoints`."""
         if isinstance(endpoint, WebhookEndpoint):
             self.endpoints[key] = endpoint
+        elif isinstance(endpoint, TenantSecret):
+            self.secrets[endpoint.tenant] = endpoint
         elif endpoint is None:
             self.endpoints.pop(key, None)
 
@@ -74,6 +85,11 @@ class Known:
     def is_wanted(self, type: str) -> bool:
         return any(type in each.event_types for each in self.endpoints.values())
 
+    def signer_of(self, delivery: WebhookDelivery) -> WebhookEndpoint | TenantSecret:
+        """Whose secret signs it: the endpoint's, or the tenant's own for the URL of a prompt."""
+        endpoint = self.endpoints.get(delivery.endpoint or "")
+        return endpoint or self.secrets.get(delivery.tenant) or TenantSecret(tenant=delivery.tenant)
+
     def url_of(self, delivery: WebhookDelivery) -> str | None:
         """Where it goes now; None where its endpoint is gone, disabled or somebody else's."""
         if delivery.endpoint is None:
@@ -99,7 +115,7 @@ def deliveries_of(known: Known, happening: Happening, now: float) -> Iterator[We
     for endpoint in known.endpoints.values():
         kind = type_for(happening, endpoint.event_types)
         if kind and is_for(happening, endpoint) and known.serves(endpoint):
-            yield delivery_of(happening, kind, now, endpoint.id, None)
+            yield delivery_of(happening, kind, now, endpoint.id, None, endpoint.payload == FULL)
     kind = type_for(happening, (COMPLETED, FAILED))
     if happening.url and kind:
         yield delivery_of(happening, kind, now, None, happening.url)
@@ -111,13 +127,14 @@ def is_for(happening: Happening, endpoint: WebhookEndpoint) -> bool:
 
 
 def delivery_of(
-    happening: Happening, kind: str, now: float, endpoint: str | None, url: str | None
-) -> WebhookDelivery:  # fmt: skip
-    event = event_id(happening.job, kind)
+    happening: Happening, kind: str, now: float, endpoint: str | None, url: str | None, full: bool = False
+) -> WebhookDelivery:
+    """Its id is that of the job, the type and the receiver: the tens of percent of a job are one delivery, each word
+    in the place of the one before."""
     return WebhookDelivery(
-        id=delivery_id(event, endpoint or url or ""), event=event, type=kind, tenant=happening.tenant,
-        job=happening.job, endpoint=endpoint, url=url, body=body_of(happening.job, kind, happening.at),
-        created_at=now, next_at=now,
+        id=delivery_id(event_id(happening.job, kind), endpoint or url or ""), event=event_of(happening, kind),
+        type=kind, tenant=happening.tenant, job=happening.job, endpoint=endpoint, url=url,
+        body=body_of(happening, kind, full), created_at=now, next_at=now,
     )  # fmt: skip
 
 
@@ -169,7 +186,8 @@ def requested(known: Known, request: DeliveryRequested, now: float) -> list[Chan
 
 def _done(known: Known, request: DeliveryRequested, now: float) -> list[Change]:
     if request.type is not None:
-        sample = sample_of(request, request.type, now)
+        endpoint = known.endpoints.get(request.endpoint)
+        sample = sample_of(request, request.type, now, endpoint is not None and endpoint.payload == FULL)
         return [(sample.id, sample)]
     delivery = known.deliveries.get(request.delivery or "")
     if delivery is None or (delivery.tenant, delivery.endpoint) != (request.tenant, request.endpoint):
@@ -178,9 +196,13 @@ def _done(known: Known, request: DeliveryRequested, now: float) -> list[Change]:
     return [(again.id, again)]
 
 
-def sample_of(request: DeliveryRequested, type: str, now: float) -> WebhookDelivery:
+def sample_of(request: DeliveryRequested, type: str, now: float, full: bool) -> WebhookDelivery:
     job = f"video_{digest([request.id])[:32]}"
-    sample = delivery_of(Happening(job, request.tenant, type, request.at), type, now, request.endpoint, None)
+    percent = SAMPLE_PERCENT if type == PROGRESS else None
+    live = None if percent is None else Live(percent)
+    state = sample_state(job, request.tenant, type, request.at)
+    happening = Happening(job, request.tenant, type, request.at, percent=percent, subject=state, live=live)
+    sample = delivery_of(happening, type, now, request.endpoint, None, full)
     return sample.changed(id=request.delivery or sample.id, test=True)
 
 

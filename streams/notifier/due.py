@@ -46,6 +46,9 @@ class Due:
         """Nothing more is sent there before that time."""
         self._paused[way] = max(until, self._paused.get(way, 0.0))
 
+    def is_paused(self, way: Way, now: float) -> bool:
+        return self._paused.get(way, 0.0) > now
+
     def take(self, now: float) -> Iterator[tuple[str, Way]]:
         """What is to be sent; each one is under way until `done`."""
         while self._ways and self._ways[0][0] <= now:

@@ -13,12 +13,10 @@ import hmac
 
 from pydantic import SecretStr
 
-from schemas.webhooks import WebhookEndpoint
+from schemas.webhooks import TenantSecret, WebhookEndpoint, tenant_key
 from streams.settings import Settings
 
 PREFIX = "whsec_"
-OVERLAP_S = 24 * 3600.0
-"""For how long the secret before signs beside the one that a rotation made."""
 LEAST_ROOT = 16
 
 
@@ -36,9 +34,9 @@ def secret_of_endpoint(root: SecretStr, endpoint: WebhookEndpoint) -> str:
     return derived(root, endpoint.id, endpoint.generation)
 
 
-def secret_of_tenant(root: SecretStr, tenant: str) -> str:
+def secret_of_tenant(root: SecretStr, tenant: str, generation: int = 1) -> str:
     """Signs what goes to the `webhook_url` of a prompt."""
-    return derived(root, f"tenant/{tenant}", 1)
+    return derived(root, tenant_key(tenant), generation)
 
 
 def derived(root: SecretStr, whose: str, generation: int) -> str:
@@ -47,11 +45,10 @@ def derived(root: SecretStr, whose: str, generation: int) -> str:
     return PREFIX + base64.b64encode(hmac.digest(root.get_secret_value().encode(), message, hashlib.sha256)).decode()
 
 
-def secrets_of(root: SecretStr, endpoint: WebhookEndpoint | None, tenant: str, now: float) -> list[str]:
+def secrets_of(root: SecretStr, holder: WebhookEndpoint | TenantSecret, now: float) -> list[str]:
     """Those that sign at this time, the newest first."""
-    if endpoint is None:
-        return [secret_of_tenant(root, tenant)]
-    secrets = [secret_of_endpoint(root, endpoint)]
-    if endpoint.former_secret_until is not None and now < endpoint.former_secret_until:
-        secrets.append(derived(root, endpoint.id, endpoint.generation - 1))
+    whose = holder.id if isinstance(holder, WebhookEndpoint) else tenant_key(holder.tenant)
+    secrets = [derived(root, whose, holder.generation)]
+    if holder.former_secret_until is not None and now < holder.former_secret_until:
+        secrets.append(derived(root, whose, holder.generation - 1))
     return secrets

@@ -12,6 +12,7 @@ from streams import clients, log
 from streams.clients import ErrorWatch
 from streams.notifier.journal import NAME, Journal
 from streams.notifier.keys import weakness
+from streams.notifier.news import News
 from streams.notifier.sender import Sender
 from streams.notifier.service import Notifier
 from streams.serving import serve
@@ -46,6 +47,7 @@ class Service:
         )  # fmt: skip
         self._sender: Sender | None = None
         self._journal: Journal | None = None
+        self._news = News(settings)
         self._is_ours = self._stopping = False
         self._state = "starting"
         self._turned_at = time.monotonic()
@@ -72,7 +74,7 @@ class Service:
     def _deliver(self) -> None:
         self._state = "reading what is to be delivered"
         self._journal, self._sender = Journal(self._settings, self._group, self._watch), Sender(self._settings)
-        notifier = Notifier(self._settings, self._journal, self._sender)
+        notifier = Notifier(self._settings, self._journal, self._news, self._sender)
         notifier.open()
         self._state = "ready"
         while not self._stopping:
@@ -106,6 +108,6 @@ class Service:
         self._is_ours &= not any(partition.partition == 0 for partition in partitions)
 
     def close(self) -> None:
-        for part in (self._sender, self._journal, self._group):
+        for part in (self._sender, self._journal, self._news, self._group):
             if part is not None:
                 part.close()

@@ -1,18 +1,22 @@
-"""What a webhook says: OpenAI's thin shape, and what Standard Webhooks asks for beside it."""
+"""What a webhook says: OpenAI's thin shape, and what Standard Webhooks asks for beside it; or the whole video."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 
 from schemas.events import Completion, JobCancelled, JobCompleted
 from schemas.job import JobState, JobStatus
 from schemas.webhooks import CANCELLED, COMPLETED, FAILED, STARTED, event_id
+from streams.notifier.full import full_video
+from streams.video import Live
 
-SEQUENCE = {STARTED: 1, COMPLETED: 2, FAILED: 2, CANCELLED: 2}
-"""Deliveries come in any order: a receiver drops what has a lower number than what it knows of the video."""
+SEQUENCE = {STARTED: 1, COMPLETED: 100, FAILED: 100, CANCELLED: 100}
+"""Deliveries come in any order: a receiver drops what has a lower number than what it knows of the video. That of
+`video.progress` is its percent, a whole ten."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,19 @@ class Happening:
     at: float
     url: str | None = None
     """The `webhook_url` of its prompt, where that one is to hear of it."""
+    percent: int | None = None
+    """Of `video.progress`: the whole ten that the job has reached."""
+    subject: JobState | Completion | None = None
+    live: Live | None = None
+    """What is known beside the subject, of a job that runs."""
+
+    @property
+    def sequence(self) -> int:
+        return SEQUENCE[self.type] if self.percent is None else self.percent
+
+    @property
+    def is_end(self) -> bool:
+        return self.type in (COMPLETED, FAILED, CANCELLED)
 
 
 def end_of(completion: Completion) -> Happening:
@@ -33,7 +50,9 @@ def end_of(completion: Completion) -> Happening:
         else CANCELLED if isinstance(completion, JobCancelled)
         else FAILED
     )  # fmt: skip
-    return Happening(completion.job, completion.tenant, kind, completion.ended_at, completion.webhook_url)
+    return Happening(
+        completion.job, completion.tenant, kind, completion.ended_at, completion.webhook_url, subject=completion
+    )
 
 
 def start_of(state: JobState) -> Happening | None:
@@ -42,7 +61,7 @@ def start_of(state: JobState) -> Happening | None:
     first = sum(stage.dispatches for stage in state.stages.values()) == 1
     if state.status is not JobStatus.RUNNING or lease is None or lease.started_at is None or not first:
         return None
-    return Happening(state.job, state.tenant, STARTED, lease.started_at)
+    return Happening(state.job, state.tenant, STARTED, lease.started_at, subject=state)
 
 
 def type_for(happening: Happening, wanted: tuple[str, ...]) -> str | None:
@@ -52,14 +71,33 @@ def type_for(happening: Happening, wanted: tuple[str, ...]) -> str | None:
     return FAILED if happening.type == CANCELLED and FAILED in wanted else None
 
 
-def body_of(job: str, type: str, at: float) -> str:
-    """The request's body, the same for every receiver of the event."""
+def event_of(happening: Happening, type: str) -> str:
+    """The id of the event that a receiver hears of as `type`: each ten of percent is an event of its own."""
+    return event_id(happening.job, type if happening.percent is None else f"{type}/{happening.percent}")
+
+
+def body_of(happening: Happening, type: str, full: bool = False) -> str:
+    """The request's body, the same for every receiver of the event that wants as much of it."""
+    moment = datetime.fromtimestamp(happening.at, UTC)
     event = {
-        "id": event_id(job, type),
+        "id": event_of(happening, type),
         "object": "event",
-        "created_at": int(at),
-        "timestamp": datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "created_at": int(happening.at),
+        "timestamp": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "type": type,
-        "data": {"id": job, "sequence": SEQUENCE[type]},
+        "data": whole(happening) if full else thin(happening),
     }
     return orjson.dumps(event).decode()
+
+
+def thin(happening: Happening) -> dict[str, str | int]:
+    data: dict[str, str | int] = {"id": happening.job, "sequence": happening.sequence}
+    return data if happening.percent is None else data | {"progress": happening.percent}
+
+
+def whole(happening: Happening) -> dict[str, Any]:
+    """The Video object beside the sequence; what is thin where nothing more is known."""
+    if happening.subject is None:
+        return thin(happening)
+    video = full_video(happening.subject, happening.live)
+    return video.model_dump(mode="json") | {"sequence": happening.sequence}

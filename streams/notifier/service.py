@@ -12,13 +12,15 @@ import time
 import structlog
 
 from schemas.base import Frozen
-from schemas.webhooks import EndpointDisabled, WebhookDelivery
+from schemas.webhooks import PROGRESS, EndpointDisabled, WebhookDelivery
 from streams import metrics
 from streams.notifier import core, keys, schedule
 from streams.notifier.core import Change, Known
 from streams.notifier.due import Due, Way
 from streams.notifier.journal import Journal
+from streams.notifier.news import News
 from streams.notifier.post import Answer
+from streams.notifier.progress import Words
 from streams.notifier.sender import Sender
 from streams.notifier.signing import signed
 from streams.settings import Settings
@@ -30,9 +32,9 @@ log = structlog.get_logger(__name__)
 
 
 class Notifier:
-    def __init__(self, settings: Settings, journal: Journal, sender: Sender) -> None:
-        self._settings, self._journal, self._sender = settings, journal, sender
-        self._known, self._due = Known(), Due()
+    def __init__(self, settings: Settings, journal: Journal, news: News, sender: Sender) -> None:
+        self._settings, self._journal, self._news, self._sender = settings, journal, news, sender
+        self._known, self._due, self._words = Known(), Due(), Words()
         self._under_way: dict[str, Way] = {}
         self._changes: dict[str, Frozen | None] = {}
         self._next = dict.fromkeys(("offsets", "gauges", "forget"), 0.0)
@@ -52,6 +54,12 @@ class Notifier:
         """Raises `Lost` and `ClientError`, after which only a new life can go on."""
         for happening in self._journal.read(self._known, TURN_S):
             self._note(core.scheduled(self._known, happening, time.time()))
+            if happening.is_end:
+                self._news.end(happening.job)
+                self._words.drop(happening.job)
+        for happening in self._news.read(self._known.is_wanted(PROGRESS)):
+            for word in core.deliveries_of(self._known, happening, time.time()):
+                self._words.put(word)
         for request in [*self._known.requests.values()]:
             self._note(core.requested(self._known, request, time.time()))
         for delivery, answer in self._sender.answers():
@@ -61,6 +69,7 @@ class Notifier:
         self._commit()
         if sending:
             self._send_due(time.time())
+            self._send_words(time.time())
         if self._is_time("gauges", GAUGES_EVERY_S):
             metrics.WEBHOOK_PENDING.set(len(self._due) + len(self._under_way))
             metrics.WEBHOOK_OLDEST.set(core.oldest_wait(self._known.open_deliveries(), time.time()))
@@ -85,14 +94,17 @@ class Notifier:
             self._due.add(delivery.id, core.way_of(delivery), delivery.next_at)
 
     def _take_answer(self, key: str, answer: Answer) -> None:
-        now, way, delivery = time.time(), self._under_way.pop(key), self._known.deliveries.get(key)
-        self._due.done(way, now)
+        now, word = time.time(), self._words.done(key)
         kind = "none" if answer.status is None else f"{answer.status // 100}xx"
         metrics.WEBHOOK_ATTEMPTS.labels(metrics.WEBHOOK_ANSWER.of(kind)).inc()
+        way = core.way_of(word) if word else self._under_way.pop(key)
         if answer.status in schedule.OVERLOADED:
             wish = min(answer.retry_after or schedule.PAUSE_S, schedule.LONGEST_WISH_S)
             self._due.pause(way, now + wish * self._settings.webhook_pace)
-        if delivery is not None:
+        if word is not None:
+            return
+        self._due.done(way, now)
+        if (delivery := self._known.deliveries.get(key)) is not None:
             pace = self._settings.webhook_pace
             self._note(core.attempted(self._known, delivery, answer, now, pace, random.random()))
 
@@ -116,9 +128,15 @@ class Notifier:
                 self._under_way[key] = way
                 self._send(delivery, url, now)
 
+    def _send_words(self, now: float) -> None:
+        for word in self._words.take(lambda word: not self._due.is_paused(core.way_of(word), now)):
+            if (url := self._known.url_of(word)) is None:
+                self._words.done(word.id)
+            else:
+                self._send(word, url, now)
+
     def _send(self, delivery: WebhookDelivery, url: str, now: float) -> None:
-        endpoint = self._known.endpoints.get(delivery.endpoint or "")
-        secrets = keys.secrets_of(self._settings.webhook_secret, endpoint, delivery.tenant, now)
+        secrets = keys.secrets_of(self._settings.webhook_secret, self._known.signer_of(delivery), now)
         self._sender.send(delivery.id, url, signed(secrets, delivery.event, delivery.body, now), delivery.body)
 
 

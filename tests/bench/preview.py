@@ -1,4 +1,4 @@
-"""What previews cost a denoise: `python -m tests.bench.preview`.
+"""What previews cost a denoise: `make bench-preview`.
 
 The denoise stage with and without previews to a real store, in turn, in one process, the same recipe and model; in
 seconds, and in CPU seconds of the process, which neighbours on the machine change less.
@@ -10,6 +10,7 @@ import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,9 +29,11 @@ from stages.store import ArtifactStore
 from stages.tensors import to_blob
 from streams.settings import Settings
 from streams.worker.child import store_of
-from tests.bench.report import Spread, last_line, table
+from tests.bench.report import Spread, last_line, table, write_section
 
 BUNDLE = Path("bundles/tiny")
+TITLE = "Previews"
+HIGHEST_PRICE = 1.01
 
 
 class Shown(Undisturbed):
@@ -97,21 +100,40 @@ def measure(arguments: argparse.Namespace) -> list[tuple[Run, Run]]:
             stack.down(wipe=True)
 
 
+def figures_of(pairs: Sequence[tuple[Run, Run]]) -> dict[str, object]:
+    """Of pairs without and with previews. The price is what a denoise takes longer: 1 is nothing."""
+    return {
+        "preview_price": Spread.of([shown.seconds / bare.seconds for bare, shown in pairs]),
+        "preview_cpu_price": Spread.of([shown.cpu_seconds / bare.cpu_seconds for bare, shown in pairs]),
+        "denoise_s": Spread.of([bare.seconds for bare, _ in pairs]),
+        "previews": statistics.median(shown.previews for _, shown in pairs),
+    }
+
+
+def shown(figures: dict[str, object]) -> str:
+    words = {
+        "preview_price": ("a denoise with previews / one without, by wall time", f"<= {HIGHEST_PRICE}"),
+        "preview_cpu_price": ("the same, by the CPU time of the process", f"<= {HIGHEST_PRICE}"),
+        "denoise_s": ("a denoise without, s", ""),
+        "previews": ("previews that a denoise made", ""),
+    }
+    rows = [(words[name][0], figure, words[name][1]) for name, figure in figures.items()]
+    return table(("figure", "measured", "target"), rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=8)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--size", default="128x128")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--no-page", action="store_true", help="write nothing into docs/benchmarks.md")
     arguments = parser.parse_args()
-    pairs = measure(arguments)
-    figures: dict[str, object] = {
-        "preview_price": Spread.of([shown.seconds / bare.seconds for bare, shown in pairs]),
-        "preview_cpu_price": Spread.of([shown.cpu_seconds / bare.cpu_seconds for bare, shown in pairs]),
-        "denoise_s": Spread.of([bare.seconds for bare, _ in pairs]),
-        "previews": statistics.median(shown.previews for _, shown in pairs),
-    }
-    print(table(("figure", "measured"), list(figures.items())))
+    figures = figures_of(measure(arguments))
+    body = shown(figures)
+    print(body)
+    if not arguments.no_page:
+        write_section(TITLE, f"make bench-preview PAIRS={arguments.pairs}", body)
     print(last_line(figures))
 
 

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Event, Thread
 from typing import cast
 
 import pytest
@@ -27,6 +28,7 @@ from streams.client.submit import cancel, send, submit
 from streams.client.updates import Changed, Ended, Stepped
 from streams.settings import Settings
 from streams.topics import COMPLETIONS, JOBS, PROGRESS, PROMPTS, Topic
+from tests.support import eventually
 from tests.unit.test_reducers import completion_of, ended_state, waiting
 
 pytestmark = pytest.mark.broker
@@ -139,6 +141,28 @@ def test_a_snapshot_is_the_last_committed_state_of_each_job(line: Settings) -> N
     assert [(job, state.version, state.status) for job, state in jobs.items()] == [
         ("video_2", 2, JobStatus.WAITING), ("video_1", 1, JobStatus.WAITING),
     ]  # fmt: skip
+
+
+def test_the_end_is_met_though_there_is_always_something_new(line: Settings) -> None:
+    """Kafka says that a partition ends there only when a fetch comes back empty: under such a trickle none does."""
+    producer, stop = clients.producer(clients.PRODUCER, line), Event()
+    step = StepProgress(job=JOB, tenant="acme", stage=Stage.DENOISE, lease=1, step=1, steps=2)
+
+    def trickle() -> None:
+        while not stop.wait(0.01):
+            send_event(producer, line, PROGRESS, JOB, step)
+            producer.flush(10)
+
+    writing = Thread(target=trickle)
+    writing.start()
+    try:
+        with Reader(line) as reader:
+            eventually(lambda: any(reader.ends(PROGRESS).values()))
+            reader.assign(reader.from_start(PROGRESS))
+            assert eventually(lambda: [reader.read(0.1), reader.at_end][1], 10)
+    finally:
+        stop.set()
+        writing.join()
 
 
 def test_an_empty_line_has_no_jobs(line: Settings) -> None:

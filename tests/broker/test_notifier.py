@@ -12,16 +12,29 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 from pydantic import SecretStr
+from standardwebhooks import WebhookVerificationError
 
 from schemas import envelope
 from schemas.base import Frozen
+from schemas.events import StepProgress
 from schemas.job import JobState, JobStatus, StageState
 from schemas.stage import Stage
-from schemas.webhooks import CANCELLED, COMPLETED, FAILED, STARTED, EndpointDisabled, WebhookDelivery, WebhookEndpoint
+from schemas.webhooks import (
+    CANCELLED,
+    COMPLETED,
+    FAILED,
+    PROGRESS,
+    STARTED,
+    EndpointDisabled,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 from streams import clients
+from streams.client.tenants import rotate_webhook_secret
 from streams.notifier import keys
 from streams.settings import Settings
 from streams.topics import COMPLETIONS, ENDPOINTS, JOBS, WEBHOOKS, Topic
+from streams.topics import PROGRESS as STEPS
 from tests.contract.examples import STATE, first
 from tests.processes import Service, services, tail
 from tests.receiver import Receiver
@@ -54,9 +67,9 @@ class Log:
         self.write(ENDPOINTS, made.id, made)
         return made
 
-    def end(self, kind: str = "job_completed", **fields: Any) -> str:
+    def end(self, kind: str = "job_completed", job: str = "", **fields: Any) -> str:
         """A job of tenant acme that has ended just now."""
-        job = f"video_{uuid.uuid4().hex}"
+        job = job or f"video_{uuid.uuid4().hex}"
         self.write(COMPLETIONS, "acme", first(kind).model_copy(update={"job": job, "ended_at": time.time(), **fields}))
         return job
 
@@ -124,6 +137,79 @@ def begin(log: Log) -> str:
 
 def disabled(events: list[Frozen]) -> set[str]:
     return {each.endpoint for each in events if isinstance(each, EndpointDisabled)}
+
+
+@pytest.mark.long
+def test_progress_is_told_while_a_job_runs_never_after_its_end_and_is_written_down_nowhere(
+    settings: Settings, log: Log, receiver: Receiver
+) -> None:
+    with services(settings, notifier="notifier") as running, tail(settings, WEBHOOKS) as said:
+        curious = log.endpoint(f"{receiver.url}/", "acme", COMPLETED, PROGRESS)
+        settled(log, receiver, curious)
+        job = begin(log)
+        eventually(lambda: told_after(log, job, 40, receiver, curious))
+        for number in (41, 42, 60, 30):
+            step(log, job, number)
+        eventually(lambda: percents(receiver, curious, job)[-1] == 50)
+        running["notifier"].send_signal(signal.SIGTERM)
+        assert running["notifier"].wait() == 0
+        running["notifier"].start()
+        eventually(lambda: told_after(log, job, 80, receiver, curious)[-1] == 70)
+        log.end(job=job)
+        eventually(lambda: (COMPLETED, job) in heard(receiver, curious))
+        step(log, job, 99)
+        settled(log, receiver, curious)
+        told = heard(receiver, curious)
+        assert (PROGRESS, job) not in told[told.index((COMPLETED, job)) :]
+        assert PROGRESS not in [each.type for each in said.events() if isinstance(each, WebhookDelivery)]
+
+
+def settled(log: Log, receiver: Receiver, endpoint: WebhookEndpoint) -> None:
+    """Something later than all that was written has been told."""
+    other = log.end()
+    eventually(lambda: (COMPLETED, other) in heard(receiver, endpoint))
+
+
+def step(log: Log, job: str, number: int) -> None:
+    """Of a hundred, under the lease that runs."""
+    done = {"job": job, "tenant": "acme", "stage": Stage.DENOISE, "lease": 7, "step": number, "steps": 100}
+    log.write(STEPS, job, StepProgress.model_validate(done))
+
+
+def told_after(log: Log, job: str, number: int, receiver: Receiver, endpoint: WebhookEndpoint) -> list[int]:
+    """What has been told by now; the notifier may not have begun to listen when an earlier step was written."""
+    step(log, job, number)
+    return percents(receiver, endpoint, job)
+
+
+def percents(receiver: Receiver, endpoint: WebhookEndpoint, job: str) -> list[int]:
+    events = receiver.verified("/", keys.secret_of_endpoint(ROOT, endpoint))
+    return [each["data"]["progress"] for each in events if (each["type"], each["data"]["id"]) == (PROGRESS, job)]
+
+
+@pytest.mark.long
+def test_a_rotated_secret_of_a_tenant_signs_what_goes_to_the_url_of_a_prompt(
+    settings: Settings, log: Log, receiver: Receiver
+) -> None:
+    first, second, third = (keys.secret_of_tenant(ROOT, "acme", generation) for generation in (1, 2, 3))
+
+    def told_to(path: str) -> str:
+        job = log.end(webhook_url=f"{receiver.url}{path}")
+        eventually(lambda: path in receiver.paths())
+        return job
+
+    with services(settings, notifier="notifier"):
+        told_to("/never")
+        assert len(receiver.verified("/never", first)) == 1
+        rotate_webhook_secret(settings, "acme", time.time(), keep_old=True)
+        job = told_to("/once")
+        for secret in (first, second):
+            assert [event["data"]["id"] for event in receiver.verified("/once", secret)] == [job]
+        rotate_webhook_secret(settings, "acme", time.time(), keep_old=False)
+        told_to("/twice")
+        assert len(receiver.verified("/twice", third)) == 1
+        with pytest.raises(WebhookVerificationError):
+            receiver.verified("/twice", second)
 
 
 @pytest.mark.long

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
+from pydantic import SecretStr
+
 from schemas import envelope
 from schemas.envelope import UnreadableEvent
 from schemas.events import ArtifactRef, CancelRequested, PromptSubmitted, StepProgress
@@ -12,7 +16,7 @@ from tests.chaos.measure import ends_of, recoveries, work
 from tests.chaos.outputs import Spoilt, inputs, spoilt_of
 from tests.chaos.result import Result
 from tests.chaos.schedule import ALL_KINDS, LASTING, Fault, Kind, schedule
-from tests.chaos.told import TOLD, News, Told, told_of
+from tests.chaos.told import TOLD, Ears, News, Told, told_of
 from tests.chaos.victims import Hit
 from tests.chaos.workload import EVERY_LONG, LONG_STEPS, workload
 from tests.contract.examples import RECIPE
@@ -27,6 +31,14 @@ def test_a_seed_says_what_is_sent_and_what_hits() -> None:
     assert workload(1, 100, 60) != workload(2, 100, 60)
     assert schedule(1, 300) == schedule(1, 300)
     assert schedule(1, 300) != schedule(2, 300)
+
+
+def test_a_receiver_refuses_what_the_line_has_not_signed_and_takes_it_for_no_news() -> None:
+    ears = Ears(1)
+    ears.root = SecretStr("of this test alone")
+    forged = {"webhook-id": "evt_1", "webhook-timestamp": str(int(time.time())), "webhook-signature": "v1,Zm9yZ2Vk"}
+    assert {ears.answer("/acme", headers, b"{}") for _ in range(20) for headers in (forged, {})} == {500}
+    assert ears.news == []
 
 
 def test_every_kind_of_fault_comes_up_and_none_after_its_time() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from random import Random
 
 from pydantic import SecretStr
-from standardwebhooks import Webhook
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from schemas import envelope
 from schemas.events import Completion, JobCompleted
@@ -81,7 +81,10 @@ class Ears(Receiver):
         if self._random.random() < FAILS:
             return 500
         endpoint = endpoint_of(path.removeprefix("/"), self.url)
-        said = Webhook(keys.secret_of_endpoint(self.root, endpoint)).verify(body, headers)
+        try:
+            said = Webhook(keys.secret_of_endpoint(self.root, endpoint)).verify(body, headers)
+        except WebhookVerificationError:
+            return 500
         self.news.append(News(headers["webhook-id"], said["type"], said["data"]["id"]))
         return 204
 

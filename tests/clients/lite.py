@@ -1,4 +1,8 @@
-"""The same API through LiteLLM's video calls: a second opinion. Run by its own Python."""
+"""The same API through LiteLLM's video calls: a second opinion. Run by its own Python.
+
+Content is not fetched: `video_content` of 1.80.0 takes an `api_base` and does not pass it on, so it would ask
+api.openai.com, with the key of this line.
+"""
 
 from __future__ import annotations
 
@@ -22,5 +26,4 @@ while video.status in ("queued", "in_progress"):
     time.sleep(1)
     video = litellm.video_status(video_id=video.id, **access)
 assert video.status == "completed", video
-assert litellm.video_content(video_id=video.id, **access)[4:8] == b"ftyp"
 print(json.dumps({"video": None}))

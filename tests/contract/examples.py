@@ -131,6 +131,7 @@ FIRST: tuple[Frozen, ...] = (
         id="whr_" + "78" * 16, tenant="acme", endpoint="we_" + "12" * 16, at=NOW, delivery="whd_" + "34" * 16,
         type="video.failed",
     ),
+    webhooks.TenantSecret(tenant="acme", generation=2, former_secret_until=NOW + 86400),
 )  # fmt: skip
 
 STATE = next(example for example in FIRST if isinstance(example, JobState))
@@ -215,4 +216,7 @@ LATER |= {
     "latentline.job_state.v1.8": LATER["latentline.job_state.v1.7"].model_copy(update=HOOK),
     "latentline.job_completed.v1.6": LATER["latentline.job_completed.v1.5"].model_copy(update=HOOK),
 }
+LATER["latentline.webhook_endpoint.v1.2"] = first("webhook_endpoint").model_copy(
+    update={"event_types": ("video.completed", "video.progress"), "payload": "full"}
+)
 """Examples with fields that an event type got later, by the name of their golden file."""

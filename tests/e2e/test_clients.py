@@ -1,4 +1,4 @@
-"""Clients of other makers fetch real videos: each version of the official one, and LiteLLM."""
+"""Clients of other makers make real videos: each version of the official one, which fetches them, and LiteLLM."""
 
 from __future__ import annotations
 
@@ -76,5 +76,7 @@ def test_each_version_makes_and_fetches_a_video(
     assert store.keys.pop() is None
 
 
-def test_litellm_makes_and_fetches_a_video(redirecting: Service, line_of_all: Line) -> None:
+def test_litellm_makes_a_video_and_sees_its_end(redirecting: Service, line_of_all: Line) -> None:
+    """It fetches none: `video_content` of LiteLLM 1.80.0 names `api_base` among its parameters and drops it (only what
+    is left in `kwargs` reaches the request), so it would ask api.openai.com, and show it the key of this line."""
     ran("litellm", given(redirecting), script=CHECKS.with_name("lite.py"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import openai
@@ -14,6 +15,7 @@ from infra.local import ports
 from streams.client.tenants import put_key
 from streams.gateway.keys import new_key
 from tests.e2e.conftest import Line
+from tests.e2e.test_cli import run
 from tests.processes import Service, services
 from tests.receiver import Receiver
 from tests.support import eventually
@@ -55,7 +57,7 @@ def is_known(client: openai.OpenAI) -> bool:
 
 
 def test_an_end_arrives_once_though_receiver_and_notifier_were_down(
-    client: openai.OpenAI, running: dict[str, Service]
+    client: openai.OpenAI, running: dict[str, Service], line_of_all: Line
 ) -> None:
     headers = {"authorization": f"Bearer {client.api_key}"}
     with Receiver() as receiver, httpx.Client(base_url=str(client.base_url), headers=headers, timeout=30) as http:
@@ -89,3 +91,38 @@ def test_an_end_arrives_once_though_receiver_and_notifier_were_down(
         eventually(lambda: receiver.paths().count("/hooks") == 3)
         assert receiver.requests[-1][1]["webhook-id"] == ended["id"] == delivery["event_id"]
         assert client.webhooks.delete(endpoint.id).deleted
+
+        overlap = {"keep_old_secret_active_for_24_hours": True}
+        rotated = http.post("webhooks/default/rotate_secret", json=overlap).json()["key"]
+        remix = client.videos.remix(job, prompt=PROMPT, extra_body={"webhook_url": f"{receiver.url}/remix"}).id
+        eventually(lambda: "/remix" in receiver.paths())
+        for secret in (tenant, rotated):
+            assert [event["data"]["id"] for event in receiver.verified("/remix", secret)] == [remix]
+        said = run(line_of_all, "tenants", "rotate-secret", "receivers", "--at-once")
+        assert "number 3; the one before signs no more" in said
+        eventually(lambda: http.get("webhooks/default/secret").json()["key"] not in (tenant, rotated))
+
+
+def test_an_endpoint_that_asks_for_all_is_told_how_far_and_then_what_the_gateway_answers(client: openai.OpenAI) -> None:
+    headers = {"authorization": f"Bearer {client.api_key}"}
+    with Receiver() as receiver, httpx.Client(base_url=str(client.base_url), headers=headers, timeout=30) as http:
+        wanted = {"url": f"{receiver.url}/all", "payload": "full", "event_types": ["video.completed", "video.progress"]}
+        endpoint = http.post("webhook_endpoints", json=wanted).json()
+        fields = {"seed": 8200, "num_inference_steps": 60}
+        job = client.videos.create(prompt=PROMPT, extra_body=fields).id
+
+        def said() -> list[dict[str, Any]]:
+            return receiver.verified("/all", endpoint["signing_secret"])
+
+        eventually(lambda: any(event["type"] == "video.completed" for event in said()), 120)
+        *news, end = [event["data"] for event in said()]
+        assert end.pop("sequence") == 100
+        assert end == http.get(f"videos/{job}").json()
+        tens = [each["sequence"] for each in news]
+        assert tens == sorted(set(tens))
+        assert 1 <= len(tens) <= 9
+        for each in news:
+            assert (each["id"], each["status"]) == (job, "in_progress")
+            assert each["sequence"] <= each["progress"] < each["sequence"] + 10
+            assert each["x_latentline"]["steps_total"] == 60
+        assert client.webhooks.delete(endpoint["id"]).deleted

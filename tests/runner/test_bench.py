@@ -1,9 +1,10 @@
-"""The figures of the checkpoint benchmark are what its page says that they are."""
+"""The figures of the benchmarks of checkpoints and previews are what their page says that they are."""
 
 from __future__ import annotations
 
 import torch
 
+from tests.bench import preview
 from tests.bench.checkpoint import EARLIEST, LATEST, Run, cuts, figures_of
 from tests.bench.kills import Loss
 from tests.bench.report import Spread
@@ -36,3 +37,12 @@ def test_figures_are_ratios_of_what_was_measured() -> None:
 def test_one_other_bit_anywhere_is_not_equal() -> None:
     assert figures_of([(BARE, SAVED)], [BARE], [loss(1.0, ZEROS)])["bit_equal"] is False
     assert figures_of([(BARE, Run(21.0, 11.0, ZEROS, (3,)))], [BARE], [loss(1.0)])["bit_equal"] is False
+
+
+def test_the_price_of_previews_is_by_pairs_and_each_figure_is_on_the_page() -> None:
+    bare, dear = preview.Run(10.0, 8.0, 0), preview.Run(10.1, 8.2, 7)
+    figures = preview.figures_of([(bare, dear), (bare, bare), (bare, dear)])
+    assert figures["preview_price"] == Spread.of([1.01, 1.0, 1.01])
+    assert figures["preview_cpu_price"] == Spread.of([8.2 / 8.0, 1.0, 8.2 / 8.0])
+    assert figures["previews"] == 7
+    assert len(preview.shown(figures).splitlines()) == 2 + len(figures)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from threading import Event
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,9 @@ from PIL import Image
 
 from gpu_runner.bundle import Bundle
 from gpu_runner.colours import picture_of
+from gpu_runner.denoise import Denoise
+from gpu_runner.families import cogvideox
+from gpu_runner.families.cogvideox import CogVideoX
 from gpu_runner.families.wan import Wan
 from schemas.bundle import LatentColours
 from schemas.errors import StoreUnavailable
@@ -20,7 +25,7 @@ from stages import preview
 from stages.contract import StageRunner
 from stages.in_process import Undisturbed
 from stages.preview import PreviewWriter
-from tests.runner.models import TINY
+from tests.runner.models import CASES, TINY
 from tests.runner.test_stages import STEPS, denoise, inputs, task, whole
 from tests.support import eventually
 
@@ -67,6 +72,35 @@ def test_the_colours_of_a_picture_survive_the_latents(colour: tuple[int, int, in
     shown = picture_of(wan.latents_of(pixels), colours)
     assert shown.shape == (2, 8, 8, 3)
     assert np.abs(shown[:, 2:-2, 2:-2].mean((0, 1, 2)) - colour).max() < 50
+
+
+@pytest.mark.parametrize("name", ["cogvideox-ddim-rotary", "cogvideox-1.5-dpm"])
+def test_cogvideox_shows_what_its_scheduler_predicts_without_padding(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = next(case for case in CASES if case.name == name)
+    folder = case.bundle(tmp_path / name)
+    family = CogVideoX(Bundle.open(folder), torch.device("cpu"))
+    for load in (family.load_encoder, family.load_denoiser, family.load_decoder):
+        load()
+    recipe, predicted = case.recipe(folder), list[torch.Tensor]()
+    kind = cogvideox.SCHEDULERS[recipe.scheduler]
+    own_step = kind.step
+
+    def step(scheduler: Any, *arguments: Any, return_dict: bool, **more: Any) -> tuple[torch.Tensor, ...]:
+        result = own_step(scheduler, *arguments, **more)
+        predicted.append(result[1])
+        return result[0], result[1]
+
+    monkeypatch.setattr(kind, "step", step)
+    run = Denoise(family, recipe, family.encode(recipe))
+    while not run.done:
+        run.step()
+        assert torch.allclose(run.expected(), predicted[-1][:, -5:].transpose(1, 2), atol=1e-3)
+    assert torch.allclose(run.expected(), run.latents.transpose(1, 2), atol=1e-3)
+    clip = torch.zeros(1, 3, recipe.num_frames, recipe.height, recipe.width)
+    assert family.latents_of(clip).shape == run.expected().shape
+    assert run.expected().shape == (1, 4, 5, 8, 8)
 
 
 def test_a_denoise_shows_what_it_is_becoming_and_ends_in_the_same_bits(

@@ -28,7 +28,7 @@ from tests.unit.test_reducers import waiting
 
 COMMANDS = (
     "up", "down", "doctor", "submit", "watch", "jobs", "show", "cancel", "download", "replay", "audit", "gc", "drain",
-    "demo", "worker", "coordinator", "views", "gateway", "notifier", "topics", "dlq", "store", "keys",
+    "demo", "worker", "coordinator", "views", "gateway", "notifier", "topics", "dlq", "store", "keys", "tenants",
 )  # fmt: skip
 TORCH, FAUST = {"torch", "diffusers", "transformers"}, {"faust", "mode"}
 HEAVY = TORCH | FAUST | {"av", "numpy"}
@@ -111,6 +111,7 @@ def test_wrong_usage_is_named_and_exits_with_2(arguments: tuple[str, ...], said:
     [("jobs",), ("show", "video_1"), ("submit", "a circle"), ("cancel", "video_1"), ("download", "video_1"),
      ("drain", "denoise"), ("watch",), ("replay", "1", "--from", "mux"), ("gc",), ("store", "usage"),
      ("dlq", "drop", "--all"), ("coordinator",), ("views",), ("gateway",), ("notifier",), ("keys", "list"),
+     ("tenants", "rotate-secret", "acme"),
      ("topics", "check"), ("topics", "apply")],
 )  # fmt: skip
 def test_without_a_line_every_command_says_how_to_start_one(arguments: tuple[str, ...]) -> None:

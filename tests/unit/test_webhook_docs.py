@@ -15,7 +15,7 @@ from infra.local import ports
 from schemas.webhooks import COMPLETED, EVENT_TYPES, event_id
 from streams.notifier import keys, schedule
 from streams.notifier.addresses import Gate
-from streams.notifier.payload import body_of
+from streams.notifier.payload import Happening, body_of
 from streams.notifier.post import Answer, Poster
 from streams.notifier.signing import signed
 from tests.contract.examples import JOB
@@ -55,7 +55,7 @@ def test_the_example_takes_what_is_signed_once_and_refuses_the_rest() -> None:
 def send(url: str, secret: str) -> Answer:
     async def posted() -> Answer:
         poster = Poster(Gate.of("127.0.0.1"), 10.0, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
-        body = body_of(JOB, COMPLETED, time.time())
+        body = body_of(Happening(JOB, "acme", COMPLETED, time.time()), COMPLETED)
         try:
             return await poster.post(url, signed([secret], event_id(JOB, COMPLETED), body, time.time()), body)
         finally:

@@ -21,9 +21,11 @@ from schemas.webhooks import (
     CANCELLED,
     COMPLETED,
     FAILED,
+    OVERLAP_S,
     STARTED,
     DeliveryOutcome,
     DeliveryRequested,
+    TenantSecret,
     WebhookDelivery,
     WebhookEndpoint,
     event_id,
@@ -249,10 +251,10 @@ def test_what_is_still_to_be_delivered_is_never_forgotten(known: Known) -> None:
 # -- signatures ----------------------------------------------------------------------------------------------------
 
 
-def signed(endpoint: WebhookEndpoint | None = ENDPOINT, at: float | None = None) -> tuple[str, dict[str, str]]:
+def signed(endpoint: WebhookEndpoint | TenantSecret = ENDPOINT, at: float | None = None) -> tuple[str, dict[str, str]]:
     now = time.time() if at is None else at
-    body = body_of(JOB, COMPLETED, NOW)
-    return body, signing.signed(keys.secrets_of(ROOT, endpoint, "acme", now), event_id(JOB, COMPLETED), body, now)
+    body = body_of(END, COMPLETED)
+    return body, signing.signed(keys.secrets_of(ROOT, endpoint, now), event_id(JOB, COMPLETED), body, now)
 
 
 def test_both_libraries_verify_what_we_sign() -> None:
@@ -280,15 +282,31 @@ def test_what_was_tampered_with_is_refused_by_both(spoil: str) -> None:
 
 def test_for_a_day_after_a_rotation_both_secrets_sign() -> None:
     old, now = keys.secret_of_endpoint(ROOT, ENDPOINT), time.time()
-    rotated = changed(ENDPOINT, generation=2, former_secret_until=now + keys.OVERLAP_S)
+    rotated = changed(ENDPOINT, generation=2, former_secret_until=now + OVERLAP_S)
     new = keys.secret_of_endpoint(ROOT, rotated)
     assert new != old
     body, headers = signed(rotated)
     for secret in (old, new):
         Webhook(secret).verify(body, headers)
-    later = now + keys.OVERLAP_S + 1
-    assert keys.secrets_of(ROOT, rotated, "acme", later) == [new]
-    assert keys.secrets_of(ROOT, changed(ENDPOINT, generation=2), "acme", now) == [new]
+    later = now + OVERLAP_S + 1
+    assert keys.secrets_of(ROOT, rotated, later) == [new]
+    assert keys.secrets_of(ROOT, changed(ENDPOINT, generation=2), now) == [new]
+
+
+def test_the_url_of_a_prompt_is_signed_by_its_tenant_also_across_a_rotation() -> None:
+    known, now = knowing(ENDPOINT), time.time()
+    end = Happening(JOB, "acme", COMPLETED, NOW, "https://a.example")
+    by_endpoint, by_tenant = core.deliveries_of(known, end, NOW)
+    assert known.signer_of(by_endpoint) == ENDPOINT
+    first = keys.secret_of_tenant(ROOT, "acme")
+    assert keys.secrets_of(ROOT, known.signer_of(by_tenant), now) == [first]
+    known.take_endpoint("tenant/acme", TenantSecret(tenant="acme").rotated(now, keep_old=True))
+    body, headers = signed(known.signer_of(by_tenant))
+    for secret in (first, second := keys.secret_of_tenant(ROOT, "acme", 2)):
+        Webhook(secret).verify(body, headers)
+    assert keys.secrets_of(ROOT, known.signer_of(by_tenant), now + OVERLAP_S) == [second]
+    known.take_endpoint("tenant/acme", known.secrets["acme"].rotated(now, keep_old=False))
+    assert keys.secrets_of(ROOT, known.signer_of(by_tenant), now) == [keys.secret_of_tenant(ROOT, "acme", 3)]
 
 
 def test_secrets_are_32_bytes_each_its_own_and_only_the_root_gives_them() -> None:

@@ -14,8 +14,9 @@ from streams.gateway.creating import earlier_call, expected_state
 from streams.gateway.gateway import Gateway
 from streams.gateway.problems import Problem
 from streams.gateway.retries import WINDOW_S, Retries
+from streams.gateway.routes import remixed
 from streams.settings import Settings
-from tests.unit.gateway.samples import taken
+from tests.unit.gateway.samples import SOME, asked, job, taken
 
 
 def test_a_silent_retry_gets_the_same_key_for_a_minute() -> None:
@@ -31,16 +32,16 @@ def test_a_silent_retry_gets_the_same_key_for_a_minute() -> None:
 
 
 def test_a_retry_finds_what_another_gateway_has_made_of_the_call(gateway: Gateway) -> None:
-    asked = asked_by({"prompt": "a red circle", "metadata": {"order": "7"}})
-    prompt = asked.event("default", "of another gateway")
+    wanted = asked_by({"prompt": "a red circle", "metadata": {"order": "7"}})
+    prompt = wanted.event("default", "of another gateway")
     made = expected_state(gateway, prompt, job_id("default", "of another gateway"))
     taken(gateway.model, made)
-    found = earlier_call(gateway, "default", asked)
+    found = earlier_call(gateway, "default", wanted)
     assert found is not None
     assert found.state == made
     for other in ({"metadata": {"order": "8"}}, {"seed": 1}, {"prompt": "a blue circle"}, {"priority": 1}):
-        assert earlier_call(gateway, "default", asked.model_copy(update=other)) is None
-    assert earlier_call(gateway, "other", asked) is None
+        assert earlier_call(gateway, "default", wanted.model_copy(update=other)) is None
+    assert earlier_call(gateway, "other", wanted) is None
 
 
 def test_a_broker_that_is_away_is_a_503_that_says_when_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,3 +51,18 @@ def test_a_broker_that_is_away_is_a_503_that_says_when_to_come_back(monkeypatch:
         asyncio.run(door.accept(PromptSubmitted(prompt="a cat")))
     assert (raised.value.status, raised.value.headers["x-should-retry"], raised.value.retry_after) == (503, "true", 2)
     door.close()
+
+
+def test_a_remix_tells_whom_it_names_and_not_whom_its_parent_told() -> None:
+    parent, hook = job(webhook_url="https://first.example/"), "https://second.example/"
+    for url in (hook, None):
+        prompt = remixed(parent, asked_by({"prompt": "a blue circle", "webhook_url": url}), "k")
+        assert (prompt.webhook_url, prompt.seed, prompt.prompt) == (url, 1, "a blue circle")
+
+
+@pytest.mark.parametrize("url", ["https://127.0.0.1/", "http://shop.example/", "shop", 7])
+def test_a_remix_refuses_a_url_that_nothing_would_be_sent_to(gateway: Gateway, url: object) -> None:
+    taken(gateway.model, job())
+    answer = asked(gateway, "POST", f"{SOME}/remix", json={"prompt": "a blue circle", "webhook_url": url})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (400, "invalid_value", "webhook_url")

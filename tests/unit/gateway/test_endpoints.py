@@ -13,7 +13,14 @@ import pytest
 from pydantic import SecretStr
 
 from schemas.base import Frozen
-from schemas.webhooks import DeliveryOutcome, DeliveryRequested, EndpointDisabled, WebhookDelivery, WebhookEndpoint
+from schemas.webhooks import (
+    DeliveryOutcome,
+    DeliveryRequested,
+    EndpointDisabled,
+    TenantSecret,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 from streams.gateway import endpoints
 from streams.gateway.gateway import Gateway
 from streams.gateway.hooks import LONGEST_LOG, Hooks
@@ -87,7 +94,7 @@ def test_an_endpoint_shows_its_secret_once_and_the_topic_never_has_it(gateway: G
     listed = asked(gateway, "GET", PLACE).json()
     assert (listed["data"], listed["has_more"]) == ([endpoint], False)
     assert endpoint["signing_secret_hint"] == f"whsec_...{secret[-5:]}"
-    assert endpoint["x_latentline"]["status"] == "enabled"
+    assert endpoint["x_latentline"] == {"status": "enabled", "disabled_at": None, "reason": None, "payload": "thin"}
 
 
 def test_a_form_sets_one_up_as_well(gateway: Gateway) -> None:
@@ -100,10 +107,19 @@ def test_a_change_keeps_what_is_left_out_and_enables_what_was_disabled(gateway: 
     endpoint = made(gateway)["id"]
     heard(gateway, WEBHOOKS, endpoint, EndpointDisabled(endpoint=endpoint, revision=1, at=NOW, reason="410"))
     state = asked(gateway, "GET", f"{PLACE}/{endpoint}").json()["x_latentline"]
-    assert state == {"status": "disabled", "disabled_at": int(NOW), "reason": "410"}
+    assert state == {"status": "disabled", "disabled_at": int(NOW), "reason": "410", "payload": "thin"}
     changed = asked(gateway, "POST", f"{PLACE}/{endpoint}", json={"event_types": ["video.failed", "video.started"]})
     assert changed.json()["event_types"] == ["video.failed", "video.started"]
     assert (changed.json()["url"], changed.json()["x_latentline"]["status"]) == (NEW["url"], "enabled")
+
+
+def test_how_much_its_events_say_is_the_endpoints_choice(gateway: Gateway) -> None:
+    endpoint = made(gateway, payload="full")
+    assert endpoint["x_latentline"]["payload"] == gateway.hooks.endpoints[endpoint["id"]].payload == "full"
+    renamed = asked(gateway, "POST", f"{PLACE}/{endpoint['id']}", json={"name": "other"}).json()
+    assert renamed["x_latentline"]["payload"] == "full"
+    thin = asked(gateway, "POST", f"{PLACE}/{endpoint['id']}", json={"payload": "thin"}).json()
+    assert thin["x_latentline"]["payload"] == "thin"
 
 
 def test_a_rotation_gives_another_secret_and_keeps_the_old_one_if_asked_to(gateway: Gateway) -> None:
@@ -111,11 +127,11 @@ def test_a_rotation_gives_another_secret_and_keeps_the_old_one_if_asked_to(gatew
     path = f"{PLACE}/{endpoint['id']}/rotate_secret"
     second = asked(gateway, "POST", path, json={"keep_old_secret_active_for_24_hours": True}).json()["signing_secret"]
     record = gateway.hooks.endpoints[endpoint["id"]]
-    signing = keys.secrets_of(gateway.settings.webhook_secret, record, "default", record.updated_at)
+    signing = keys.secrets_of(gateway.settings.webhook_secret, record, record.updated_at)
     assert signing == [second, endpoint["signing_secret"]]
     third = asked(gateway, "POST", path).json()["signing_secret"]
     record = gateway.hooks.endpoints[endpoint["id"]]
-    assert keys.secrets_of(gateway.settings.webhook_secret, record, "default", record.updated_at) == [third]
+    assert keys.secrets_of(gateway.settings.webhook_secret, record, record.updated_at) == [third]
 
 
 def test_a_deleted_endpoint_stays_deleted_though_its_past_is_read_later(gateway: Gateway) -> None:
@@ -216,6 +232,7 @@ def test_a_test_without_a_notifier_is_a_503(gateway: Gateway, monkeypatch: pytes
         ({"name": "x" * 200}, "invalid_value", "name"),
         ({"event_types": []}, "invalid_value", "event_types"),
         ({"event_types": ["batch.completed"]}, "invalid_value", "event_types.0"),
+        ({"payload": "fat"}, "invalid_value", "payload"),
         ({"secret": "mine"}, "unknown_parameter", "secret"),
     ],
 )
@@ -254,12 +271,31 @@ def test_another_tenants_endpoint_is_not_there(gateway: Gateway) -> None:
 
 def test_event_types_and_the_secret_of_a_tenant(gateway: Gateway) -> None:
     types = asked(gateway, "GET", "/v1/webhook_event_types").json()
-    assert types == {
-        "object": "list", "data": ["video.completed", "video.failed", "video.cancelled", "video.started"]
-    }  # fmt: skip
+    words = ("completed", "failed", "cancelled", "started", "progress")
+    assert types == {"object": "list", "data": [f"video.{word}" for word in words]}
     secret = asked(gateway, "GET", "/v1/webhooks/default/secret").json()["key"]
     assert secret == keys.secret_of_tenant(gateway.settings.webhook_secret, "default")
-    assert asked(gateway, "GET", "/v1/webhooks/default/secret", key=None).status_code == 401
+    for method, path in (("GET", "secret"), ("POST", "rotate_secret")):
+        assert asked(gateway, method, f"/v1/webhooks/default/{path}", key=None).status_code == 401
+
+
+def test_a_tenant_rotates_its_own_secret_and_the_topic_has_only_how_often(gateway: Gateway) -> None:
+    path, root = "/v1/webhooks/default", gateway.settings.webhook_secret
+    first = asked(gateway, "GET", f"{path}/secret").json()
+    assert first["former_active_until"] is None
+    overlap = {"keep_old_secret_active_for_24_hours": True}
+    second = asked(gateway, "POST", f"{path}/rotate_secret", json=overlap).json()
+    [(topic, key, record)] = said(gateway)
+    assert isinstance(record, TenantSecret)
+    assert (topic, key, record.generation) == ("endpoints", "tenant/default", 2)
+    assert keys.secrets_of(root, record, NOW) == [second["key"], first["key"]]
+    assert second["key"][6:] not in record.to_bytes().decode()
+    assert asked(gateway, "GET", f"{path}/secret").json() == second
+    third = asked(gateway, "POST", f"{path}/rotate_secret").json()
+    assert keys.secrets_of(root, gateway.hooks.secret_of("default"), NOW) == [third["key"]]
+    heard(gateway, ENDPOINTS, key, record)
+    assert asked(gateway, "GET", f"{path}/secret").json()["key"] == third["key"], "an older word changes nothing"
+    assert gateway.hooks.secret_of("globex") == TenantSecret(tenant="globex")
 
 
 def test_two_changes_at_once_are_two_revisions(gateway: Gateway) -> None:

@@ -9,10 +9,10 @@ from schemas.job import JobStatus
 from schemas.stage import Stage
 from streams.gateway.gateway import Gateway
 from streams.gateway.pace import Pace
-from streams.gateway.progress import percent_of_step
 from streams.gateway.read_model import ReadModel, Row
 from streams.gateway.stream import Mark, Told
 from streams.gateway.video import video_of
+from streams.percent import percent_of_step
 from tests.unit.gateway.samples import NOW, SOME, asked, job, running, taken, with_done
 
 

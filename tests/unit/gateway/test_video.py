@@ -11,9 +11,10 @@ from schemas.job import Attempt, JobStatus
 from schemas.stage import STAGES, Stage
 from streams.gateway.gateway import Gateway
 from streams.gateway.pace import Pace
-from streams.gateway.progress import percent_of_state, percent_of_step
 from streams.gateway.read_model import ReadModel, Row
-from streams.gateway.video import status_of, video_of
+from streams.gateway.video import video_of
+from streams.percent import percent_of_state, percent_of_step
+from streams.video import status_of
 from tests.unit.gateway.samples import NOW, SOME, asked, job, running, taken, with_done
 
 
