@@ -30,7 +30,7 @@ from streams.coordinator.placement import place
 from streams.coordinator.policy import Policy
 from streams.topics import PROMPTS
 
-__all__ = ["Record", "bury", "place", "take"]
+__all__ = ["Record", "bury", "decide", "place", "take"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,13 @@ def take(ledger: Ledger, policy: Policy, record: Record, now: float) -> list[Eff
         event, attributes = envelope.read(record.value, record.headers)
     except UnreadableEvent as error:
         return bury(ledger, policy, record, error.reason, str(error), now)
+    return decide(ledger, policy, record, event, attributes, now)
+
+
+def decide(
+    ledger: Ledger, policy: Policy, record: Record, event: Frozen, attributes: Envelope, now: float
+) -> list[Effect]:
+    """Apply the event that a record was read as."""
     if record.topic == PROMPTS.name:
         return take_prompt(ledger, policy, event, attributes, record, now)
     return take_report(ledger, policy, event, record, now)
