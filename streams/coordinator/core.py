@@ -5,7 +5,7 @@ Pure: `(ledger, policy, record, now)` in, changed ledger and effects out. The se
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from schemas import envelope
 from schemas.base import Frozen
@@ -33,15 +33,14 @@ from streams.topics import PROMPTS
 __all__ = ["Record", "bury", "decide", "place", "take"]
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """A record of `prompts` or `reports` as it was read. `topic` is its name in the table, without prefix."""
 
     topic: str
     partition: int
     offset: int
     value: bytes | None
-    headers: Headers = field(default_factory=list)
+    headers: Headers
 
     @property
     def raw(self) -> Raw:

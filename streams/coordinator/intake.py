@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from schemas.envelope import Envelope, Headers
 from schemas.errors import InvalidJob
@@ -17,12 +17,11 @@ from streams.coordinator.ledger import Ledger
 from streams.coordinator.policy import Policy
 
 
-@dataclass(frozen=True)
-class Raw:
+class Raw(NamedTuple):
     """A record as it was read, for the dead-letter topic. `origin` is topic/partition/offset."""
 
     value: bytes | None = None
-    headers: Headers = field(default_factory=list)
+    headers: Headers = []
     origin: str = ""
 
     def dead_letter(self, reason: str, message: str, key: str | None = None) -> DeadLetter:
