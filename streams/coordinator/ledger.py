@@ -67,14 +67,14 @@ class WorkerView(NamedTuple):
 
     @property
     def free(self) -> int:
-        return 0 if self.is_leaving else max(self.beat.slots - self.occupied, 0)
+        return self.free_beside(self.occupied)
 
-    @property
-    def offers(self) -> tuple[Offer, ...]:
-        """What may be placed on it now."""
-        if not self.free:
-            return ()
-        return offers_of(self.beat, tuple(stage for stage, _ in self.unread), self.occupied == 0)
+    def free_beside(self, occupied: int) -> int:
+        return 0 if self.is_leaving else max(self.beat.slots - occupied, 0)
+
+    def offers(self, empty: bool) -> tuple[Offer, ...]:
+        """What may be placed on it, if it has a free slot."""
+        return offers_of(self.beat, tuple([stage for stage, _ in self.unread]), empty)
 
     def partition(self, stage: Stage) -> int | None:
         return next((inbox.partition for inbox in self.beat.inboxes if inbox.stage == stage), None)
@@ -209,8 +209,10 @@ class Ledger:
 
     def note_open(self, incarnation: str) -> None:
         view = self.workers.get(incarnation)
-        self.open.note(incarnation, view.offers if view else ())
-        self.nodes.note(incarnation, view.beat.node if view and view.occupied else None)
+        occupied = view.occupied if view else 0
+        free = view.free_beside(occupied) if view else 0
+        self.open.note(incarnation, view.offers(occupied == 0) if view and free else (), free)
+        self.nodes.note(incarnation, view.beat.node if view and occupied else None)
 
     def note_suspect(self, state: JobState) -> None:
         if state.lease is not None and is_suspect(state):
