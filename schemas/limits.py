@@ -71,7 +71,7 @@ def checked_cache(asked: FeatureCache, limits: Limits) -> FeatureCache:
 
 def clean_text(field: str, text: str, limits: Limits, required: bool = False) -> str:
     """NFC, whitespace collapsed. Raises for control characters, for emptiness if required, for length."""
-    for place, character in enumerate(text):
+    for place, character in enumerate("" if text.isprintable() else text):
         if unicodedata.category(character) in ("Cc", "Cs") and character not in ALLOWED_CONTROLS:
             raise InvalidJob(field, text, f"has the control character U+{ord(character):04X} at {place}")
     cleaned = " ".join(unicodedata.normalize("NFC", text).split())
