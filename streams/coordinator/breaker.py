@@ -50,7 +50,10 @@ class Breaker(NamedTuple):
     def after(self, ended: Ended) -> Breaker:
         """The breaker after one more lease has ended. Only a failure opens it, only a success closes it."""
         oldest = ended.tick - KEPT_TICKS
-        recent = (*dropwhile(lambda past: past.tick < oldest, self.recent), ended)[-KEPT:]
+        recent = self.recent
+        if recent and recent[0].tick < oldest:
+            recent = tuple(dropwhile(lambda past: past.tick < oldest, recent))
+        recent = (*recent[1 - KEPT :], ended)
         if self.is_open and (ended.failed or is_failing(recent)):
             return self._replace(recent=recent)
         return Breaker(recent, is_open=ended.failed and is_failing(recent), probe_tick=ended.tick + 1)

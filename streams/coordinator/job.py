@@ -36,8 +36,13 @@ def with_recipe(state: JobState, recipe: Recipe, keys: dict[Stage, str], now: fl
 
 def wait_for(state: JobState, stage: Stage, now: float, delay: float = 0.0) -> JobState:
     """The job waits for a worker of `stage`, not before `delay` seconds have passed."""
-    record = state.stages[stage].changed(waiting_since=now, not_before=now + delay if delay else 0.0)
-    return with_stage(state, stage, record, status=JobStatus.WAITING, stage=stage, lease=None)
+    return waiting(state, stage, state.stages, now, delay)
+
+
+def waiting(state: JobState, stage: Stage, records: dict[Stage, StageState], now: float, delay: float) -> JobState:
+    """The state with these records of its stages, of which one waits."""
+    record = records[stage].changed(waiting_since=now, not_before=now + delay if delay else 0.0)
+    return state.changed(stages=records | {stage: record}, status=JobStatus.WAITING, stage=stage, lease=None)
 
 
 def dispatched(state: JobState, lease: Lease) -> JobState:
@@ -76,22 +81,22 @@ def accepted_output(state: JobState, done: Done, now: float, bit_class: str | No
     counted: an output that is lost again and again ends the job.
     """
     record = state.stages[done.stage]
-    state = change_stage(
-        state, done.stage,
+    has_repaired = bool(record.condemned_etag)
+    records = state.stages | {done.stage: record.changed(
         artifact=done.artifact, condemned_etag=None, seconds=done.seconds, worker=done.worker, reused=done.reused,
         resumed_from_step=done.resumed_from_step, unusable_checkpoint_step=unusable_checkpoint(record, done, bit_class),
         timings=done.timings,
-        failures=record.failures if record.condemned_etag else 0,
-        failures_by_kind=record.failures_by_kind if record.condemned_etag else {},
+        failures=record.failures if has_repaired else 0,
+        failures_by_kind=record.failures_by_kind if has_repaired else {},
         setbacks=0, suspicions=0, lost_alone=0, checkpoints={},
-    )  # fmt: skip
+    )}  # fmt: skip
     downstream = done.stage.downstream
-    return wait_for(state, downstream, now) if downstream else state
+    return waiting(state, downstream, records, now, 0.0) if downstream else state.changed(stages=records)
 
 
 def unusable_checkpoint(record: StageState, done: Done, own: str | None) -> int | None:
     """The furthest step that was saved, where the stage began anew since none was of the worker's `own` bit class."""
-    if own is None or done.reused or done.resumed_from_step is not None:
+    if own is None or not record.checkpoints or done.reused or done.resumed_from_step is not None:
         return None
     return max((step for bit_class, step in record.checkpoints.items() if bit_class != own), default=None)
 

@@ -77,10 +77,16 @@ class WorkerView(NamedTuple):
         return offers_of(self.beat, tuple([stage for stage, _ in self.unread]), empty)
 
     def partition(self, stage: Stage) -> int | None:
-        return next((inbox.partition for inbox in self.beat.inboxes if inbox.stage == stage), None)
+        for inbox in self.beat.inboxes:
+            if inbox.stage is stage:
+                return inbox.partition
+        return None
 
     def echo(self, stage: Stage) -> int:
-        return next((inbox.echo for inbox in self.beat.inboxes if inbox.stage == stage), 0)
+        for inbox in self.beat.inboxes:
+            if inbox.stage is stage:
+                return inbox.echo
+        return 0
 
 
 class LiveLease(NamedTuple):
@@ -143,7 +149,7 @@ class Ledger:
                 self.enqueue(state)
                 self.note_suspect(state)
         for incarnation in workers:
-            self.note_open(incarnation)
+            self.note_open(incarnation, self.workers.get(incarnation))
 
     def load(self, job_id: str, state: JobState | None) -> None:
         """Replay one record of the changelog; a tombstone is None. Call `rebuild_queues` after the last."""
@@ -185,14 +191,20 @@ class Ledger:
 
     def track_lease(self, before: JobState | None, after: JobState) -> None:
         old, new = before.lease if before else None, after.lease
-        if old and (new is None or new.number != old.number):
+        if old and new and new.number == old.number:
+            if new.started_at != old.started_at:
+                self.leases[new.number] = self.leases[new.number]._replace(started=True)
+            return
+        if old:
             self.leases.remove(old.number)
-            self.update_worker(old.incarnation, lambda view: view._replace(leases=view.leases - {old.number}))
-        if new and old and new.number == old.number and new.started_at != old.started_at:
-            self.leases[new.number] = self.leases[new.number]._replace(started=True)
-        if new and (old is None or new.number != old.number):
+            view = self.workers.get(old.incarnation)
+            if view is not None:
+                self.put_worker(view._replace(leases=view.leases - {old.number}))
+        if new:
             self.leases[new.number] = LiveLease(after.job, new.incarnation, self.tick, new.started_at is not None)
-            self.update_worker(new.incarnation, lambda view: view._replace(leases=view.leases | {new.number}))
+            view = self.workers.get(new.incarnation)
+            if view is not None:
+                self.put_worker(view._replace(leases=view.leases | {new.number}))
 
     def update_worker(self, incarnation: str, change: Callable[[WorkerView], WorkerView]) -> None:
         view = self.workers.get(incarnation)
@@ -200,15 +212,15 @@ class Ledger:
             self.put_worker(change(view))
 
     def put_worker(self, view: WorkerView) -> None:
-        self.workers[view.beat.incarnation] = view
-        self.note_open(view.beat.incarnation)
+        incarnation = view.beat.incarnation
+        self.workers[incarnation] = view
+        self.note_open(incarnation, view)
 
     def remove_worker(self, incarnation: str) -> None:
         self.workers.remove(incarnation)
-        self.note_open(incarnation)
+        self.note_open(incarnation, None)
 
-    def note_open(self, incarnation: str) -> None:
-        view = self.workers.get(incarnation)
+    def note_open(self, incarnation: str, view: WorkerView | None) -> None:
         occupied = view.occupied if view else 0
         free = view.free_beside(occupied) if view else 0
         self.open.note(incarnation, view.offers(occupied == 0) if view and free else (), free)
@@ -221,13 +233,12 @@ class Ledger:
     def enqueue(self, state: JobState) -> None:
         if state.status.ended:
             heapq.heappush(self.stubs, (stub_time(state), state.job))
-        if state.status is not JobStatus.WAITING or state.stage is None:
-            return
-        due = state.stages[state.stage].not_before
-        if due > state.updated_at:
-            heapq.heappush(self.delayed, (due, state.job))
-        else:
-            self.enqueue_now(state)
+        elif state.status is JobStatus.WAITING and state.stage is not None:
+            due = state.stages[state.stage].not_before
+            if due > state.updated_at:
+                heapq.heappush(self.delayed, (due, state.job))
+            else:
+                self.enqueue_now(state)
 
     def enqueue_now(self, state: JobState) -> None:
         assert state.stage is not None
