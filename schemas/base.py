@@ -69,7 +69,12 @@ class Frozen(BaseModel):
 
         Which fields were set is not known of it: nothing here asks for it.
         """
-        return put_together(type(self), self.__dict__ | changes)
+        value = NEW(type(self))
+        SET_PARTS(value, self.__dict__ | changes)
+        SET_FIELDS_SET(value, NO_FIELDS)
+        SET_EXTRA(value, None)
+        SET_PRIVATE(value, None)
+        return value
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: sorted keys, unset optional fields left out."""
@@ -87,7 +92,12 @@ def made(model: Callable[Parts, Model], /, *_: Parts.args, **parts: Parts.kwargs
     A type checker holds the parts against the model as it does where the model is called.
     """
     known: type[Model] = model  # type: ignore[assignment]
-    return put_together(known, defaults_of(known) | parts)
+    value = NEW(known)
+    SET_PARTS(value, defaults_of(known) | parts)
+    SET_FIELDS_SET(value, NO_FIELDS)
+    SET_EXTRA(value, None)
+    SET_PRIVATE(value, None)
+    return value
 
 
 @cache
@@ -95,19 +105,10 @@ def defaults_of(model: type[Frozen]) -> dict[str, Any]:
     return {name: field.default for name, field in model.__pydantic_fields__.items() if not field.is_required()}
 
 
+NEW, NO_FIELDS = object.__new__, set[str]()
 SLOTS = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
 SET_PARTS, SET_FIELDS_SET, SET_EXTRA, SET_PRIVATE = (vars(BaseModel)[slot].__set__ for slot in SLOTS)
-"""What `object.__setattr__` would look up each time."""
+"""All that pydantic keeps of a value, set directly: what `object.__setattr__` would look up each time.
 
-
-NO_FIELDS: set[str] = set()
-
-
-def put_together(model: type[Model], parts: dict[str, Any]) -> Model:
-    """A value from all its fields."""
-    value = object.__new__(model)
-    SET_PARTS(value, parts)
-    SET_FIELDS_SET(value, NO_FIELDS)
-    SET_EXTRA(value, None)
-    SET_PRIVATE(value, None)
-    return value
+`changed` and `made` write it out, since a call would cost as much as all of it.
+"""

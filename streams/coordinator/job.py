@@ -14,10 +14,6 @@ from schemas.stage import STAGES, Stage
 ATTEMPTS_KEPT = 20
 
 
-def change(state: JobState, **changes: Any) -> JobState:
-    return state.changed(**changes)
-
-
 def change_stage(state: JobState, stage: Stage, **changes: Any) -> JobState:
     """The state with some fields of one stage changed."""
     return with_stage(state, stage, state.stages[stage].changed(**changes))
@@ -31,7 +27,7 @@ def with_stage(state: JobState, of: Stage, record: StageState, /, **changes: Any
 def with_recipe(state: JobState, recipe: Recipe, keys: dict[Stage, str], now: float) -> JobState:
     """An accepted job: it waits for its first stage."""
     stages = {stage: made(StageState, key=keys[stage]) for stage in STAGES}
-    return wait_for(change(state, recipe=recipe, stages=stages), STAGES[0], now)
+    return wait_for(state.changed(recipe=recipe, stages=stages), STAGES[0], now)
 
 
 def wait_for(state: JobState, stage: Stage, now: float, delay: float = 0.0) -> JobState:
@@ -67,7 +63,7 @@ def lease_ended(
         dispatched_at=lease.dispatched_at, ended_at=now, seconds=seconds, error=error, suspicious=suspicious,
         alone=lease.alone,
     )  # fmt: skip
-    state = change(state, lease=None, attempts=(*state.attempts, attempt)[-ATTEMPTS_KEPT:])
+    state = state.changed(lease=None, attempts=(*state.attempts, attempt)[-ATTEMPTS_KEPT:])
     if outcome == "done" or lease.stage not in state.stages:
         return state
     stage = state.stages[lease.stage]
@@ -139,7 +135,7 @@ def is_suspect(state: JobState) -> bool:
 
 
 def ended(state: JobState, status: JobStatus, now: float, **changes: Any) -> JobState:
-    return change(state, status=status, ended_at=now, lease=None, **changes)
+    return state.changed(status=status, ended_at=now, lease=None, **changes)
 
 
 def deleted(state: JobState) -> JobState:
@@ -150,8 +146,8 @@ def deleted(state: JobState) -> JobState:
     """
     attempts = tuple(past.changed(error=None, seconds=0.0) for past in state.attempts)
     keys = {stage: made(StageState, key=record.key) for stage, record in state.stages.items()}
-    return change(
-        state, status=JobStatus.DELETED, deleting=False, attempts=attempts, stage=None, stages=keys,
+    return state.changed(
+        status=JobStatus.DELETED, deleting=False, attempts=attempts, stage=None, stages=keys,
         recipe=None, asked=None, exact=None, runs={},
         cancel_reason=None, error=None, video=None, poster=None, spritesheet=None, metadata={}, traceparent=None,
     )  # fmt: skip

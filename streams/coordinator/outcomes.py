@@ -28,7 +28,7 @@ def resolve(ledger: Ledger, policy: Policy, outcome: Outcome, now: float) -> lis
         withdraw_suspicion(ledger, outcome.job, outcome.lease, now)
         return [Count("duplicate", ("outcome",)), *wasted("void_lease", outcome)]
     if isinstance(outcome, Started):
-        ledger.put(transitions.change(state, lease=state.lease.changed(started_at=now)), now)
+        ledger.put(state.changed(lease=state.lease.changed(started_at=now)), now)
         return []
     if isinstance(outcome, Failed):
         return failed(ledger, policy, state, outcome.error, now, outcome.seconds, outcome.log_tail)
