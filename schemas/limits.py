@@ -7,6 +7,7 @@ import re
 import unicodedata
 from typing import TypeVar
 
+from schemas.base import made
 from schemas.bundle import BundleManifest, Limits
 from schemas.errors import InvalidJob
 from schemas.events import PromptSubmitted
@@ -29,7 +30,8 @@ def recipe_of(asked: PromptSubmitted, job: str, bundles: dict[str, BundleManifes
     guidance = or_default(asked.guidance_scale, defaults.guidance_scale)
     negative = or_default(asked.negative_prompt, defaults.negative_prompt)
     seed = or_default(asked.seed, derived_seed(job))
-    return Recipe(
+    return made(
+        Recipe,
         model=bundle.model,
         revision=bundle.revision,
         prompt=clean_text("prompt", asked.prompt, limits, required=True),

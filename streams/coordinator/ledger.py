@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from schemas.events import Heartbeat, HeldLease, HeldState
+from schemas.events import Heartbeat, HeldLease, HeldState, Outcome
 from schemas.job import JobState, JobStatus
 from schemas.stage import STAGES, Stage
 from streams.coordinator.breaker import Breaker, rebuilt
@@ -198,13 +198,21 @@ class Ledger:
         if old:
             self.leases.remove(old.number)
             view = self.workers.get(old.incarnation)
-            if view is not None:
+            if view is not None and old.number in view.leases:
                 self.put_worker(view._replace(leases=view.leases - {old.number}))
         if new:
             self.leases[new.number] = LiveLease(after.job, new.incarnation, self.tick, new.started_at is not None)
             view = self.workers.get(new.incarnation)
             if view is not None:
                 self.put_worker(view._replace(leases=view.leases | {new.number}))
+
+    def note_outcome(self, outcome: Outcome) -> None:
+        """The outcome of a lease has been read: its slot is free, whatever the worker's last heartbeat lists."""
+        view, live = self.workers.get(outcome.incarnation), self.leases.get(outcome.lease)
+        if view is not None:
+            is_in_force = live is not None and live.job == outcome.job
+            leases = view.leases - {outcome.lease} if is_in_force else view.leases
+            self.put_worker(view._replace(leases=leases, ended=view.ended | {outcome.lease}))
 
     def update_worker(self, incarnation: str, change: Callable[[WorkerView], WorkerView]) -> None:
         view = self.workers.get(incarnation)

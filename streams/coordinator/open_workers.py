@@ -60,7 +60,7 @@ def preferred(stage: Stage, model: str) -> tuple[Offer, ...]:
 
 def offers_of(beat: Heartbeat, unread: tuple[Stage, ...], empty: bool) -> tuple[Offer, ...]:
     """The offers of a worker with a free slot. An inbox that is not read offers nothing (protocol rule 8)."""
-    stages = tuple(inbox.stage for inbox in beat.inboxes if inbox.stage not in unread)
+    stages = tuple([inbox.stage for inbox in beat.inboxes if inbox.stage not in unread])
     return offers(stages, beat.bundles, beat.loaded, empty)
 
 

@@ -18,7 +18,7 @@ from streams.coordinator.policy import Policy
 def resolve(ledger: Ledger, policy: Policy, outcome: Outcome, now: float) -> list[Effect]:
     """Apply one outcome. Whatever no longer matters is counted and dropped, never applied twice."""
     if not isinstance(outcome, Started):
-        ledger.update_worker(outcome.incarnation, lambda view: view._replace(ended=view.ended | {outcome.lease}))
+        ledger.note_outcome(outcome)
     state = ledger.jobs.get(outcome.job)
     if state is None:
         return [Count("duplicate", ("outcome",))]
