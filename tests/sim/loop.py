@@ -23,6 +23,12 @@ class Loop:
     def after(self, seconds: float, act: Callable[[], None]) -> None:
         self.at(self.now + seconds, act)
 
+    def run_until(self, time: float) -> None:
+        """Callbacks one after the other, to the first that is due at that time or later."""
+        while self.now < time:
+            self.now, _, act = heapq.heappop(self._due)
+            act()
+
     def step(self) -> None:
         """Run the next callback."""
         self.now, _, act = heapq.heappop(self._due)
