@@ -51,10 +51,10 @@ class Stuck(AssertionError):
 
 
 class World:
-    def __init__(self, scenario: Scenario, policy: Policy = POLICY, check_every: int = 1) -> None:
+    def __init__(self, scenario: Scenario, policy: Policy = POLICY, check_every: int = 1, bytes_every: int = 1) -> None:
         self.scenario, self.policy = scenario, policy
         self.chance = random.Random(scenario.seed)
-        self.loop, self.logs, self.store = Loop(), Logs(), Store()
+        self.loop, self.logs, self.store = Loop(), Logs(bytes_every=bytes_every), Store()
         self.inbox_partitions = max(len(scenario.nodes) // scenario.readers_an_inbox, 2)
         self.beat_seconds = scenario.beat_seconds
         self.over_at = START + scenario.faulty_seconds
