@@ -83,7 +83,7 @@ def cancel(ledger: Ledger, asked: CancelRequested, raw: Raw, now: float) -> list
         return [Count("duplicate", ("cancel",))]
     if state.lease is None:
         return ending.cancel(ledger, state, asked.reason, now)
-    ledger.put(state.changed(cancel_reason=asked.reason), now)
+    ledger.put(state, now, cancel_reason=asked.reason)
     return [cancel_lease(state, asked.reason)]
 
 
@@ -102,7 +102,7 @@ def delete(ledger: Ledger, asked: DeleteRequested, raw: Raw, now: float) -> list
     if state.status.ended:
         ledger.put(transitions.deleted(state), now)
         return []
-    ledger.put(state.changed(deleting=True), now)
+    ledger.put(state, now, deleting=True)
     return cancel(ledger, CancelRequested(job=asked.job, tenant=asked.tenant, reason="deleted by the user"), raw, now)
 
 

@@ -16,12 +16,7 @@ ATTEMPTS_KEPT = 20
 
 def change_stage(state: JobState, stage: Stage, **changes: Any) -> JobState:
     """The state with some fields of one stage changed."""
-    return with_stage(state, stage, state.stages[stage].changed(**changes))
-
-
-def with_stage(state: JobState, of: Stage, record: StageState, /, **changes: Any) -> JobState:
-    """The state with another record of one stage, and with some of its own fields changed."""
-    return state.changed(stages=state.stages | {of: record}, **changes)
+    return state.changed(stages=state.stages | {stage: state.stages[stage].changed(**changes)})
 
 
 def with_recipe(state: JobState, recipe: Recipe, keys: dict[Stage, str], now: float) -> JobState:
@@ -35,10 +30,13 @@ def wait_for(state: JobState, stage: Stage, now: float, delay: float = 0.0) -> J
     return waiting(state, stage, state.stages, now, delay)
 
 
-def waiting(state: JobState, stage: Stage, records: dict[Stage, StageState], now: float, delay: float) -> JobState:
-    """The state with these records of its stages, of which one waits."""
+def waiting(
+    state: JobState, stage: Stage, records: dict[Stage, StageState], now: float, delay: float = 0.0, **changes: Any
+) -> JobState:
+    """The state with these records of its stages, of which one waits, and with some of its own fields changed."""
     record = records[stage].changed(waiting_since=now, not_before=now + delay if delay else 0.0)
-    return state.changed(stages=records | {stage: record}, status=JobStatus.WAITING, stage=stage, lease=None)
+    stages = records | {stage: record}
+    return state.changed(stages=stages, status=JobStatus.WAITING, stage=stage, lease=None, **changes)
 
 
 def dispatched(state: JobState, lease: Lease) -> JobState:
@@ -47,34 +45,48 @@ def dispatched(state: JobState, lease: Lease) -> JobState:
     since = max(stage.waiting_since or lease.dispatched_at, stage.not_before)
     waited = stage.wait_seconds + max(lease.dispatched_at - since, 0.0)
     stage = stage.changed(dispatches=stage.dispatches + 1, waiting_since=None, not_before=0.0, wait_seconds=waited)
-    return with_stage(state, lease.stage, stage, status=JobStatus.RUNNING, lease=lease)
+    return state.changed(stages=state.stages | {lease.stage: stage}, status=JobStatus.RUNNING, lease=lease)
 
 
 def lease_ended(
     state: JobState, outcome: str, now: float, seconds: float = 0.0, error: ErrorReport | None = None,
     suspicious: bool = False,
 ) -> JobState:  # fmt: skip
-    """The current lease goes into the history; its seconds count as wasted unless it is done."""
+    """The current lease goes into the history, and its seconds count as wasted: it led to nothing."""
     lease = state.lease
     if lease is None:
         return state
-    attempt = made(
-        Attempt, stage=lease.stage, lease=lease.number, worker=lease.worker, outcome=outcome,
-        dispatched_at=lease.dispatched_at, ended_at=now, seconds=seconds, error=error, suspicious=suspicious,
-        alone=lease.alone,
-    )  # fmt: skip
-    state = state.changed(lease=None, attempts=(*state.attempts, attempt)[-ATTEMPTS_KEPT:])
-    if outcome == "done" or lease.stage not in state.stages:
+    state = state.changed(lease=None, attempts=history(state, outcome, now, seconds, error, suspicious))
+    if lease.stage not in state.stages:
         return state
     stage = state.stages[lease.stage]
     return change_stage(state, lease.stage, wasted_seconds=stage.wasted_seconds + seconds)
 
 
-def accepted_output(state: JobState, done: Done, now: float, bit_class: str | None) -> JobState:
+def history(
+    state: JobState, outcome: str, now: float, seconds: float = 0.0, error: ErrorReport | None = None,
+    suspicious: bool = False,
+) -> tuple[Attempt, ...]:  # fmt: skip
+    """The latest ended leases of a job, with the one that it holds."""
+    lease = state.lease
+    if lease is None:
+        return state.attempts
+    attempt = made(
+        Attempt, stage=lease.stage, lease=lease.number, worker=lease.worker, outcome=outcome,
+        dispatched_at=lease.dispatched_at, ended_at=now, seconds=seconds, error=error, suspicious=suspicious,
+        alone=lease.alone,
+    )  # fmt: skip
+    return (*state.attempts, attempt)[-ATTEMPTS_KEPT:]
+
+
+def accepted_output(
+    state: JobState, done: Done, attempts: tuple[Attempt, ...], now: float, bit_class: str | None
+) -> JobState:
     """The output of a stage exists. The job waits for the next stage, or has all it needs to complete.
 
-    `bit_class`: of the worker that made it; None where nobody knows it any more. Of a repair the failures stay
-    counted: an output that is lost again and again ends the job.
+    `attempts`: its ended leases, with the one that has ended by this. `bit_class`: of the worker that made it; None
+    where nobody knows it any more. Of a repair the failures stay counted: an output that is lost again and again ends
+    the job.
     """
     record = state.stages[done.stage]
     has_repaired = bool(record.condemned_etag)
@@ -87,7 +99,9 @@ def accepted_output(state: JobState, done: Done, now: float, bit_class: str | No
         setbacks=0, suspicions=0, lost_alone=0, checkpoints={},
     )}  # fmt: skip
     downstream = done.stage.downstream
-    return waiting(state, downstream, records, now, 0.0) if downstream else state.changed(stages=records)
+    if downstream is None:
+        return state.changed(stages=records, lease=None, attempts=attempts)
+    return waiting(state, downstream, records, now, attempts=attempts)
 
 
 def unusable_checkpoint(record: StageState, done: Done, own: str | None) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from schemas.events import Heartbeat, HeldLease, HeldState, Outcome
 from schemas.job import JobState, JobStatus
@@ -179,10 +179,10 @@ class Ledger:
             self.breakers[stage] = breaker
         self.commit()
 
-    def put(self, state: JobState, now: float) -> JobState:
-        """Record a new state of a job, one version on."""
+    def put(self, state: JobState, now: float, **changes: Any) -> JobState:
+        """Record a new state of a job, one version on, with the last of its changes."""
         before = self.jobs.get(state.job)
-        state = state.changed(version=before.version + 1 if before else 1, updated_at=now)
+        state = state.changed(version=before.version + 1 if before else 1, updated_at=now, **changes)
         self.jobs[state.job] = state
         self.track_lease(before, state)
         self.enqueue(state)
