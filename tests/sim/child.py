@@ -81,7 +81,7 @@ class Child:
             self._around.killed_by(task, self._machine)
         elif held.interruption is not None:
             self._stop(held)
-        elif step >= self._steps(task):
+        elif step >= (held.steps or 0):
             self._finish(held)
         else:
             self._machine.later(STEP_SECONDS, lambda: self._stepped(task.lease, step + 1))

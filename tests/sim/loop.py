@@ -18,7 +18,7 @@ class Loop:
 
     def at(self, time: float, act: Callable[[], None]) -> None:
         self._asked += 1
-        heapq.heappush(self._due, (max(time, self.now), self._asked, act))
+        heapq.heappush(self._due, (time if time > self.now else self.now, self._asked, act))
 
     def after(self, seconds: float, act: Callable[[], None]) -> None:
         self.at(self.now + seconds, act)

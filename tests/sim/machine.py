@@ -87,9 +87,9 @@ class Machine(Life):
         wait = max(self.stalled_until[stage], self.reached_at) - self.loop.now
         if wait > 0:
             return self.later(wait, lambda: self._read(stage))
-        log = self.around.logs.inboxes[stage, self.partition]
-        while self.alive and self._next[stage] < len(log):
-            order = log[self._next[stage]]
+        for order in self.around.logs.inboxes[stage, self.partition].read(self._next[stage]):
+            if not self.alive:
+                return
             self._next[stage] += 1
             self.echo[stage] = max(self.echo[stage], getattr(order, "lease", 0))
             if order.incarnation == self.incarnation:
