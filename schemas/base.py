@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum, StrEnum
 from functools import cache
-from typing import Annotated, Any, ParamSpec, Self, TypeVar, cast
+from typing import Annotated, Any, ParamSpec, Self, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
@@ -67,9 +67,14 @@ class Frozen(BaseModel):
     def changed(self, **changes: Any) -> Self:
         """A copy with some fields replaced, not validated: `model_copy` at half its cost.
 
-        Which fields were set is not kept up to date: nothing here asks for it.
+        Which fields were set is not known of it: nothing here asks for it.
         """
-        return put_together(type(self), self.__dict__ | changes, self.__pydantic_fields_set__)
+        value = NEW(type(self))
+        SET_PARTS(value, self.__dict__ | changes)
+        SET_FIELDS_SET(value, NO_FIELDS)
+        SET_EXTRA(value, None)
+        SET_PRIVATE(value, None)
+        return value
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: sorted keys, unset optional fields left out."""
@@ -86,8 +91,13 @@ def made(model: Callable[Parts, Model], /, *_: Parts.args, **parts: Parts.kwargs
 
     A type checker holds the parts against the model as it does where the model is called.
     """
-    known = cast("type[Model]", model)
-    return put_together(known, defaults_of(known) | parts, set(parts))
+    known: type[Model] = model  # type: ignore[assignment]
+    value = NEW(known)
+    SET_PARTS(value, defaults_of(known) | parts)
+    SET_FIELDS_SET(value, NO_FIELDS)
+    SET_EXTRA(value, None)
+    SET_PRIVATE(value, None)
+    return value
 
 
 @cache
@@ -95,16 +105,10 @@ def defaults_of(model: type[Frozen]) -> dict[str, Any]:
     return {name: field.default for name, field in model.__pydantic_fields__.items() if not field.is_required()}
 
 
+NEW, NO_FIELDS = object.__new__, set[str]()
 SLOTS = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
 SET_PARTS, SET_FIELDS_SET, SET_EXTRA, SET_PRIVATE = (vars(BaseModel)[slot].__set__ for slot in SLOTS)
-"""What `object.__setattr__` would look up each time."""
+"""All that pydantic keeps of a value, set directly: what `object.__setattr__` would look up each time.
 
-
-def put_together(model: type[Model], parts: dict[str, Any], fields_set: set[str]) -> Model:
-    """A value from all that pydantic keeps of it."""
-    value = object.__new__(model)
-    SET_PARTS(value, parts)
-    SET_FIELDS_SET(value, fields_set)
-    SET_EXTRA(value, None)
-    SET_PRIVATE(value, None)
-    return value
+`changed` and `made` write it out, since a call would cost as much as all of it.
+"""

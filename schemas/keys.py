@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from schemas.bundle import BundleManifest
 from schemas.digest import digest
@@ -31,15 +32,16 @@ def stage_keys(recipe: Recipe, bundle: BundleManifest, job: str, runs: Mapping[S
     `mux` belongs to its job, since the file carries job metadata. `runs`: a stage with a run number, and all after it,
     have keys that no other run has.
     """
+    settings = recipe.plain()
     determined_by: dict[Stage, list[object]] = {
-        Stage.ENCODE: [bundle.components.encode, bundle.dtype, recipe.subset(*ENCODE_FIELDS)],
+        Stage.ENCODE: [bundle.components.encode, bundle.dtype, picked(settings, ENCODE_FIELDS)],
         Stage.DENOISE: [
             bundle.components.denoise,
             bundle.dtype,
-            bundle.geometry.model_dump(),
-            recipe.subset(*DENOISE_FIELDS),
+            bundle.geometry.plain(),
+            picked(settings, DENOISE_FIELDS),
         ],
-        Stage.DECODE: [bundle.components.decode, bundle.vae_dtype, recipe.subset(*DECODE_FIELDS)],
+        Stage.DECODE: [bundle.components.decode, bundle.vae_dtype, picked(settings, DECODE_FIELDS)],
         Stage.MUX: [job, recipe.digest],
     }
     keys: dict[Stage, str] = {}
@@ -48,3 +50,8 @@ def stage_keys(recipe: Recipe, bundle: BundleManifest, job: str, runs: Mapping[S
         run = [runs[stage]] if stage in runs else []
         before = keys[stage] = digest([stage, CODE_VERSION[stage], before, determined_by[stage], *run])
     return keys
+
+
+def picked(settings: dict[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
+    """Those of the fields that are set."""
+    return {field: settings[field] for field in fields if field in settings}

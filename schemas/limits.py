@@ -7,6 +7,7 @@ import re
 import unicodedata
 from typing import TypeVar
 
+from schemas.base import made
 from schemas.bundle import BundleManifest, Limits
 from schemas.errors import InvalidJob
 from schemas.events import PromptSubmitted
@@ -29,7 +30,8 @@ def recipe_of(asked: PromptSubmitted, job: str, bundles: dict[str, BundleManifes
     guidance = or_default(asked.guidance_scale, defaults.guidance_scale)
     negative = or_default(asked.negative_prompt, defaults.negative_prompt)
     seed = or_default(asked.seed, derived_seed(job))
-    return Recipe(
+    return made(
+        Recipe,
         model=bundle.model,
         revision=bundle.revision,
         prompt=clean_text("prompt", asked.prompt, limits, required=True),
@@ -71,7 +73,7 @@ def checked_cache(asked: FeatureCache, limits: Limits) -> FeatureCache:
 
 def clean_text(field: str, text: str, limits: Limits, required: bool = False) -> str:
     """NFC, whitespace collapsed. Raises for control characters, for emptiness if required, for length."""
-    for place, character in enumerate(text):
+    for place, character in enumerate("" if text.isprintable() else text):
         if unicodedata.category(character) in ("Cc", "Cs") and character not in ALLOWED_CONTROLS:
             raise InvalidJob(field, text, f"has the control character U+{ord(character):04X} at {place}")
     cleaned = " ".join(unicodedata.normalize("NFC", text).split())

@@ -64,4 +64,5 @@ def preview(tenant: str, job: str) -> str:
 
 def holds(folder: str, *keys: str) -> bool:
     """Whether every object key lies in that folder."""
-    return all(key.startswith(f"{folder}/") for key in keys)
+    inside = f"{folder}/"
+    return all(key.startswith(inside) for key in keys)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from functools import lru_cache
 
 from pydantic import Field
 
@@ -79,15 +79,18 @@ class Recipe(Frozen):
     @property
     def digest(self) -> str:
         """A field that a later release adds, and a recipe does not set, changes no digest."""
-        return digest(self.plain())
+        return digest_of(self)
 
     @property
     def seconds(self) -> float:
         """Duration of the video in seconds."""
         return self.num_frames / self.fps
 
-    def subset(self, *fields: str) -> dict[str, Any]:
-        return self.model_dump(mode="json", include=set(fields), exclude_none=True)
+
+@lru_cache(maxsize=2**16)
+def digest_of(recipe: Recipe) -> str:
+    """Every task of a job carries it, and the job's state holds the recipe anyway."""
+    return digest(recipe.plain())
 
 
 def derived_seed(job: str) -> int:

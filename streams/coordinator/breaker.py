@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from itertools import dropwhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from schemas.errors import ErrorKind, ErrorReport, Retry
 from schemas.job import JobState
@@ -33,15 +32,13 @@ BLAMELESS = (ErrorKind.TRANSIENT, ErrorKind.INFRASTRUCTURE, ErrorKind.RESOURCE, 
 """Kinds of error for which the job need not be at fault."""
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(NamedTuple):
     job: str
     failed: bool
     tick: int
 
 
-@dataclass(frozen=True)
-class Breaker:
+class Breaker(NamedTuple):
     """`probe`: the lease that decides, if one is under way; the next one not before `probe_tick`."""
 
     recent: tuple[Ended, ...] = ()
@@ -53,15 +50,18 @@ class Breaker:
     def after(self, ended: Ended) -> Breaker:
         """The breaker after one more lease has ended. Only a failure opens it, only a success closes it."""
         oldest = ended.tick - KEPT_TICKS
-        recent = (*dropwhile(lambda past: past.tick < oldest, self.recent), ended)[-KEPT:]
+        recent = self.recent
+        if recent and recent[0].tick < oldest:
+            recent = tuple(dropwhile(lambda past: past.tick < oldest, recent))
+        recent = (*recent[1 - KEPT :], ended)
         if self.is_open and (ended.failed or is_failing(recent)):
-            return replace(self, recent=recent)
+            return self._replace(recent=recent)
         return Breaker(recent, is_open=ended.failed and is_failing(recent), probe_tick=ended.tick + 1)
 
     def after_failed_probe(self, tick: int) -> Breaker:
         failures = self.failed_probes + 1
         wait = round(PROBING.delay(failures))
-        return replace(self, probe=None, probe_tick=tick + wait, failed_probes=failures)
+        return self._replace(probe=None, probe_tick=tick + wait, failed_probes=failures)
 
 
 def is_failing(recent: tuple[Ended, ...]) -> bool:
@@ -81,7 +81,7 @@ def lets_pass(ledger: Ledger, stage: Stage) -> bool:
 def note_dispatch(ledger: Ledger, stage: Stage, lease: int) -> None:
     breaker = ledger.breakers.get(stage)
     if breaker is not None and breaker.is_open:
-        ledger.breakers[stage] = replace(breaker, probe=lease)
+        ledger.breakers[stage] = breaker._replace(probe=lease)
 
 
 def succeeded(ledger: Ledger, stage: Stage, job: str, lease: int) -> list[Effect]:

@@ -5,7 +5,7 @@ Pure: `(ledger, policy, record, now)` in, changed ledger and effects out. The se
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from schemas import envelope
 from schemas.base import Frozen
@@ -30,18 +30,17 @@ from streams.coordinator.placement import place
 from streams.coordinator.policy import Policy
 from streams.topics import PROMPTS
 
-__all__ = ["Record", "bury", "place", "take"]
+__all__ = ["Record", "bury", "decide", "place", "take"]
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """A record of `prompts` or `reports` as it was read. `topic` is its name in the table, without prefix."""
 
     topic: str
     partition: int
     offset: int
     value: bytes | None
-    headers: Headers = field(default_factory=list)
+    headers: Headers
 
     @property
     def raw(self) -> Raw:
@@ -54,6 +53,13 @@ def take(ledger: Ledger, policy: Policy, record: Record, now: float) -> list[Eff
         event, attributes = envelope.read(record.value, record.headers)
     except UnreadableEvent as error:
         return bury(ledger, policy, record, error.reason, str(error), now)
+    return decide(ledger, policy, record, event, attributes, now)
+
+
+def decide(
+    ledger: Ledger, policy: Policy, record: Record, event: Frozen, attributes: Envelope, now: float
+) -> list[Effect]:
+    """Apply the event that a record was read as."""
     if record.topic == PROMPTS.name:
         return take_prompt(ledger, policy, event, attributes, record, now)
     return take_report(ledger, policy, event, record, now)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from schemas.envelope import Headers
 from schemas.events import CancelTask, Drain, JobCancelled, JobCompleted, JobFailed, Task
 from schemas.stage import Stage
 
 
-@dataclass(frozen=True)
-class Send:
+class Send(NamedTuple):
     """Put a task or a command into one partition of a stage's inbox topic."""
 
     stage: Stage
@@ -19,28 +18,25 @@ class Send:
     traceparent: str | None = None
 
 
-@dataclass(frozen=True)
-class Complete:
+class Complete(NamedTuple):
     """The one terminal event of a job."""
 
     event: JobCompleted | JobFailed | JobCancelled
     traceparent: str | None = None
 
 
-@dataclass(frozen=True)
-class DeadLetter:
+class DeadLetter(NamedTuple):
     """Original bytes and headers, with the reason they could not be used."""
 
     reason: str
     message: str
     value: bytes | None
-    headers: Headers = field(default_factory=list)
+    headers: Headers
     origin: str = ""
     key: str | None = None
 
 
-@dataclass(frozen=True)
-class Count:
+class Count(NamedTuple):
     """Something worth a metric that no other effect shows."""
 
     what: str

@@ -35,7 +35,7 @@ def fail(
     effects: list[Effect] = [Complete(made(JobFailed, **shared(state), error=error, stage=stage), state.traceparent)]
     if error.kind in (ErrorKind.BUG, ErrorKind.UNKNOWN) or error.code == ChildDied.code:
         message = "\n".join((error.message, *evidence))
-        effects.append(DeadLetter(error.code, message, state.to_bytes(), origin=f"jobs/{state.job}", key=state.job))
+        effects.append(DeadLetter(error.code, message, state.to_bytes(), [], f"jobs/{state.job}", state.job))
     return effects
 
 

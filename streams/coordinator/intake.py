@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from schemas.envelope import Envelope, Headers
 from schemas.errors import InvalidJob
@@ -17,12 +17,11 @@ from streams.coordinator.ledger import Ledger
 from streams.coordinator.policy import Policy
 
 
-@dataclass(frozen=True)
-class Raw:
+class Raw(NamedTuple):
     """A record as it was read, for the dead-letter topic. `origin` is topic/partition/offset."""
 
     value: bytes | None = None
-    headers: Headers = field(default_factory=list)
+    headers: Headers = []
     origin: str = ""
 
     def dead_letter(self, reason: str, message: str, key: str | None = None) -> DeadLetter:
@@ -84,7 +83,7 @@ def cancel(ledger: Ledger, asked: CancelRequested, raw: Raw, now: float) -> list
         return [Count("duplicate", ("cancel",))]
     if state.lease is None:
         return ending.cancel(ledger, state, asked.reason, now)
-    ledger.put(transitions.change(state, cancel_reason=asked.reason), now)
+    ledger.put(state, now, cancel_reason=asked.reason)
     return [cancel_lease(state, asked.reason)]
 
 
@@ -103,7 +102,7 @@ def delete(ledger: Ledger, asked: DeleteRequested, raw: Raw, now: float) -> list
     if state.status.ended:
         ledger.put(transitions.deleted(state), now)
         return []
-    ledger.put(transitions.change(state, deleting=True), now)
+    ledger.put(state, now, deleting=True)
     return cancel(ledger, CancelRequested(job=asked.job, tenant=asked.tenant, reason="deleted by the user"), raw, now)
 
 

@@ -14,30 +14,29 @@ from schemas.stage import STAGES, Stage
 ATTEMPTS_KEPT = 20
 
 
-def change(state: JobState, **changes: Any) -> JobState:
-    return state.changed(**changes)
-
-
 def change_stage(state: JobState, stage: Stage, **changes: Any) -> JobState:
     """The state with some fields of one stage changed."""
-    return with_stage(state, stage, state.stages[stage].changed(**changes))
-
-
-def with_stage(state: JobState, of: Stage, record: StageState, /, **changes: Any) -> JobState:
-    """The state with another record of one stage, and with some of its own fields changed."""
-    return state.changed(stages=state.stages | {of: record}, **changes)
+    return state.changed(stages=state.stages | {stage: state.stages[stage].changed(**changes)})
 
 
 def with_recipe(state: JobState, recipe: Recipe, keys: dict[Stage, str], now: float) -> JobState:
     """An accepted job: it waits for its first stage."""
     stages = {stage: made(StageState, key=keys[stage]) for stage in STAGES}
-    return wait_for(change(state, recipe=recipe, stages=stages), STAGES[0], now)
+    return wait_for(state.changed(recipe=recipe, stages=stages), STAGES[0], now)
 
 
 def wait_for(state: JobState, stage: Stage, now: float, delay: float = 0.0) -> JobState:
     """The job waits for a worker of `stage`, not before `delay` seconds have passed."""
-    record = state.stages[stage].changed(waiting_since=now, not_before=now + delay if delay else 0.0)
-    return with_stage(state, stage, record, status=JobStatus.WAITING, stage=stage, lease=None)
+    return waiting(state, stage, state.stages, now, delay)
+
+
+def waiting(
+    state: JobState, stage: Stage, records: dict[Stage, StageState], now: float, delay: float = 0.0, **changes: Any
+) -> JobState:
+    """The state with these records of its stages, of which one waits, and with some of its own fields changed."""
+    record = records[stage].changed(waiting_since=now, not_before=now + delay if delay else 0.0)
+    stages = records | {stage: record}
+    return state.changed(stages=stages, status=JobStatus.WAITING, stage=stage, lease=None, **changes)
 
 
 def dispatched(state: JobState, lease: Lease) -> JobState:
@@ -46,52 +45,68 @@ def dispatched(state: JobState, lease: Lease) -> JobState:
     since = max(stage.waiting_since or lease.dispatched_at, stage.not_before)
     waited = stage.wait_seconds + max(lease.dispatched_at - since, 0.0)
     stage = stage.changed(dispatches=stage.dispatches + 1, waiting_since=None, not_before=0.0, wait_seconds=waited)
-    return with_stage(state, lease.stage, stage, status=JobStatus.RUNNING, lease=lease)
+    return state.changed(stages=state.stages | {lease.stage: stage}, status=JobStatus.RUNNING, lease=lease)
 
 
 def lease_ended(
     state: JobState, outcome: str, now: float, seconds: float = 0.0, error: ErrorReport | None = None,
     suspicious: bool = False,
 ) -> JobState:  # fmt: skip
-    """The current lease goes into the history; its seconds count as wasted unless it is done."""
+    """The current lease goes into the history, and its seconds count as wasted: it led to nothing."""
     lease = state.lease
     if lease is None:
         return state
-    attempt = made(
-        Attempt, stage=lease.stage, lease=lease.number, worker=lease.worker, outcome=outcome,
-        dispatched_at=lease.dispatched_at, ended_at=now, seconds=seconds, error=error, suspicious=suspicious,
-        alone=lease.alone,
-    )  # fmt: skip
-    state = change(state, lease=None, attempts=(*state.attempts, attempt)[-ATTEMPTS_KEPT:])
-    if outcome == "done" or lease.stage not in state.stages:
+    state = state.changed(lease=None, attempts=history(state, outcome, now, seconds, error, suspicious))
+    if lease.stage not in state.stages:
         return state
     stage = state.stages[lease.stage]
     return change_stage(state, lease.stage, wasted_seconds=stage.wasted_seconds + seconds)
 
 
-def accepted_output(state: JobState, done: Done, now: float, bit_class: str | None) -> JobState:
+def history(
+    state: JobState, outcome: str, now: float, seconds: float = 0.0, error: ErrorReport | None = None,
+    suspicious: bool = False,
+) -> tuple[Attempt, ...]:  # fmt: skip
+    """The latest ended leases of a job, with the one that it holds."""
+    lease = state.lease
+    if lease is None:
+        return state.attempts
+    attempt = made(
+        Attempt, stage=lease.stage, lease=lease.number, worker=lease.worker, outcome=outcome,
+        dispatched_at=lease.dispatched_at, ended_at=now, seconds=seconds, error=error, suspicious=suspicious,
+        alone=lease.alone,
+    )  # fmt: skip
+    return (*state.attempts, attempt)[-ATTEMPTS_KEPT:]
+
+
+def accepted_output(
+    state: JobState, done: Done, attempts: tuple[Attempt, ...], now: float, bit_class: str | None
+) -> JobState:
     """The output of a stage exists. The job waits for the next stage, or has all it needs to complete.
 
-    `bit_class`: of the worker that made it; None where nobody knows it any more. Of a repair the failures stay
-    counted: an output that is lost again and again ends the job.
+    `attempts`: its ended leases, with the one that has ended by this. `bit_class`: of the worker that made it; None
+    where nobody knows it any more. Of a repair the failures stay counted: an output that is lost again and again ends
+    the job.
     """
     record = state.stages[done.stage]
-    state = change_stage(
-        state, done.stage,
+    has_repaired = bool(record.condemned_etag)
+    records = state.stages | {done.stage: record.changed(
         artifact=done.artifact, condemned_etag=None, seconds=done.seconds, worker=done.worker, reused=done.reused,
         resumed_from_step=done.resumed_from_step, unusable_checkpoint_step=unusable_checkpoint(record, done, bit_class),
         timings=done.timings,
-        failures=record.failures if record.condemned_etag else 0,
-        failures_by_kind=record.failures_by_kind if record.condemned_etag else {},
+        failures=record.failures if has_repaired else 0,
+        failures_by_kind=record.failures_by_kind if has_repaired else {},
         setbacks=0, suspicions=0, lost_alone=0, checkpoints={},
-    )  # fmt: skip
+    )}  # fmt: skip
     downstream = done.stage.downstream
-    return wait_for(state, downstream, now) if downstream else state
+    if downstream is None:
+        return state.changed(stages=records, lease=None, attempts=attempts)
+    return waiting(state, downstream, records, now, attempts=attempts)
 
 
 def unusable_checkpoint(record: StageState, done: Done, own: str | None) -> int | None:
     """The furthest step that was saved, where the stage began anew since none was of the worker's `own` bit class."""
-    if own is None or done.reused or done.resumed_from_step is not None:
+    if own is None or not record.checkpoints or done.reused or done.resumed_from_step is not None:
         return None
     return max((step for bit_class, step in record.checkpoints.items() if bit_class != own), default=None)
 
@@ -134,7 +149,7 @@ def is_suspect(state: JobState) -> bool:
 
 
 def ended(state: JobState, status: JobStatus, now: float, **changes: Any) -> JobState:
-    return change(state, status=status, ended_at=now, lease=None, **changes)
+    return state.changed(status=status, ended_at=now, lease=None, **changes)
 
 
 def deleted(state: JobState) -> JobState:
@@ -145,8 +160,8 @@ def deleted(state: JobState) -> JobState:
     """
     attempts = tuple(past.changed(error=None, seconds=0.0) for past in state.attempts)
     keys = {stage: made(StageState, key=record.key) for stage, record in state.stages.items()}
-    return change(
-        state, status=JobStatus.DELETED, deleting=False, attempts=attempts, stage=None, stages=keys,
+    return state.changed(
+        status=JobStatus.DELETED, deleting=False, attempts=attempts, stage=None, stages=keys,
         recipe=None, asked=None, exact=None, runs={},
         cancel_reason=None, error=None, video=None, poster=None, spritesheet=None, metadata={}, traceparent=None,
     )  # fmt: skip

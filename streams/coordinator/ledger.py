@@ -5,9 +5,9 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from schemas.events import Heartbeat, HeldLease, HeldState
+from schemas.events import Heartbeat, HeldLease, HeldState, Outcome
 from schemas.job import JobState, JobStatus
 from schemas.stage import STAGES, Stage
 from streams.coordinator.breaker import Breaker, rebuilt
@@ -67,20 +67,26 @@ class WorkerView(NamedTuple):
 
     @property
     def free(self) -> int:
-        return 0 if self.is_leaving else max(self.beat.slots - self.occupied, 0)
+        return self.free_beside(self.occupied)
 
-    @property
-    def offers(self) -> tuple[Offer, ...]:
-        """What may be placed on it now."""
-        if not self.free:
-            return ()
-        return offers_of(self.beat, tuple(stage for stage, _ in self.unread), self.occupied == 0)
+    def free_beside(self, occupied: int) -> int:
+        return 0 if self.is_leaving else max(self.beat.slots - occupied, 0)
+
+    def offers(self, empty: bool) -> tuple[Offer, ...]:
+        """What may be placed on it, if it has a free slot."""
+        return offers_of(self.beat, tuple([stage for stage, _ in self.unread]), empty)
 
     def partition(self, stage: Stage) -> int | None:
-        return next((inbox.partition for inbox in self.beat.inboxes if inbox.stage == stage), None)
+        for inbox in self.beat.inboxes:
+            if inbox.stage is stage:
+                return inbox.partition
+        return None
 
     def echo(self, stage: Stage) -> int:
-        return next((inbox.echo for inbox in self.beat.inboxes if inbox.stage == stage), 0)
+        for inbox in self.beat.inboxes:
+            if inbox.stage is stage:
+                return inbox.echo
+        return 0
 
 
 class LiveLease(NamedTuple):
@@ -143,7 +149,7 @@ class Ledger:
                 self.enqueue(state)
                 self.note_suspect(state)
         for incarnation in workers:
-            self.note_open(incarnation)
+            self.note_open(incarnation, self.workers.get(incarnation))
 
     def load(self, job_id: str, state: JobState | None) -> None:
         """Replay one record of the changelog; a tombstone is None. Call `rebuild_queues` after the last."""
@@ -173,10 +179,10 @@ class Ledger:
             self.breakers[stage] = breaker
         self.commit()
 
-    def put(self, state: JobState, now: float) -> JobState:
-        """Record a new state of a job, one version on."""
+    def put(self, state: JobState, now: float, **changes: Any) -> JobState:
+        """Record a new state of a job, one version on, with the last of its changes."""
         before = self.jobs.get(state.job)
-        state = state.changed(version=before.version + 1 if before else 1, updated_at=now)
+        state = state.changed(version=before.version + 1 if before else 1, updated_at=now, **changes)
         self.jobs[state.job] = state
         self.track_lease(before, state)
         self.enqueue(state)
@@ -185,14 +191,28 @@ class Ledger:
 
     def track_lease(self, before: JobState | None, after: JobState) -> None:
         old, new = before.lease if before else None, after.lease
-        if old and (new is None or new.number != old.number):
+        if old and new and new.number == old.number:
+            if new.started_at != old.started_at:
+                self.leases[new.number] = self.leases[new.number]._replace(started=True)
+            return
+        if old:
             self.leases.remove(old.number)
-            self.update_worker(old.incarnation, lambda view: view._replace(leases=view.leases - {old.number}))
-        if new and old and new.number == old.number and new.started_at != old.started_at:
-            self.leases[new.number] = self.leases[new.number]._replace(started=True)
-        if new and (old is None or new.number != old.number):
+            view = self.workers.get(old.incarnation)
+            if view is not None and old.number in view.leases:
+                self.put_worker(view._replace(leases=view.leases - {old.number}))
+        if new:
             self.leases[new.number] = LiveLease(after.job, new.incarnation, self.tick, new.started_at is not None)
-            self.update_worker(new.incarnation, lambda view: view._replace(leases=view.leases | {new.number}))
+            view = self.workers.get(new.incarnation)
+            if view is not None:
+                self.put_worker(view._replace(leases=view.leases | {new.number}))
+
+    def note_outcome(self, outcome: Outcome) -> None:
+        """The outcome of a lease has been read: its slot is free, whatever the worker's last heartbeat lists."""
+        view, live = self.workers.get(outcome.incarnation), self.leases.get(outcome.lease)
+        if view is not None:
+            is_in_force = live is not None and live.job == outcome.job
+            leases = view.leases - {outcome.lease} if is_in_force else view.leases
+            self.put_worker(view._replace(leases=leases, ended=view.ended | {outcome.lease}))
 
     def update_worker(self, incarnation: str, change: Callable[[WorkerView], WorkerView]) -> None:
         view = self.workers.get(incarnation)
@@ -200,17 +220,19 @@ class Ledger:
             self.put_worker(change(view))
 
     def put_worker(self, view: WorkerView) -> None:
-        self.workers[view.beat.incarnation] = view
-        self.note_open(view.beat.incarnation)
+        incarnation = view.beat.incarnation
+        self.workers[incarnation] = view
+        self.note_open(incarnation, view)
 
     def remove_worker(self, incarnation: str) -> None:
         self.workers.remove(incarnation)
-        self.note_open(incarnation)
+        self.note_open(incarnation, None)
 
-    def note_open(self, incarnation: str) -> None:
-        view = self.workers.get(incarnation)
-        self.open.note(incarnation, view.offers if view else ())
-        self.nodes.note(incarnation, view.beat.node if view and view.occupied else None)
+    def note_open(self, incarnation: str, view: WorkerView | None) -> None:
+        occupied = view.occupied if view else 0
+        free = view.free_beside(occupied) if view else 0
+        self.open.note(incarnation, view.offers(occupied == 0) if view and free else (), free)
+        self.nodes.note(incarnation, view.beat.node if view and occupied else None)
 
     def note_suspect(self, state: JobState) -> None:
         if state.lease is not None and is_suspect(state):
@@ -219,13 +241,12 @@ class Ledger:
     def enqueue(self, state: JobState) -> None:
         if state.status.ended:
             heapq.heappush(self.stubs, (stub_time(state), state.job))
-        if state.status is not JobStatus.WAITING or state.stage is None:
-            return
-        due = state.stages[state.stage].not_before
-        if due > state.updated_at:
-            heapq.heappush(self.delayed, (due, state.job))
-        else:
-            self.enqueue_now(state)
+        elif state.status is JobStatus.WAITING and state.stage is not None:
+            due = state.stages[state.stage].not_before
+            if due > state.updated_at:
+                heapq.heappush(self.delayed, (due, state.job))
+            else:
+                self.enqueue_now(state)
 
     def enqueue_now(self, state: JobState) -> None:
         assert state.stage is not None

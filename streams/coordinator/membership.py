@@ -103,7 +103,7 @@ def stray(ledger: Ledger, view: WorkerView, held: HeldLease, now: float) -> list
             Lease, number=held.lease, incarnation=view.beat.incarnation, worker=view.beat.worker, stage=held.stage,
             partition=partition, dispatched_at=now, started_at=now,
         )  # fmt: skip
-        ledger.put(transitions.change(state, status=JobStatus.RUNNING, lease=lease), now)
+        ledger.put(state, now, status=JobStatus.RUNNING, lease=lease)
         return [*effects, Count("taken_back")]
     if held.state is HeldState.PARKED and still_counts(state, held):
         return []

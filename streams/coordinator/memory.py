@@ -65,7 +65,7 @@ def with_variant(policy: Policy, state: JobState, first: Stage, recipe: Recipe) 
     changed = [stage for stage, key in keys.items() if state.stages[stage].key != key]
     if changed[:1] != [first]:
         return None
-    state = transitions.change(state, recipe=recipe, asked=state.asked or state.recipe)
+    state = state.changed(recipe=recipe, asked=state.asked or state.recipe)
     for stage in changed:
         state = transitions.change_stage(
             state, stage, key=keys[stage], failures=0, failures_by_kind={}, artifact=None, condemned_etag=None

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from itertools import islice
-from operator import attrgetter
 
 from schemas.job import JobState, JobStatus
 from schemas.stage import Stage
 from streams.coordinator.job import is_suspect
 from streams.coordinator.ledger import Kind, Ledger, WorkerView
-from streams.coordinator.open_workers import Offer
+from streams.coordinator.open_workers import Offer, preferred
 
 LOOK_AT = 8
 """Workers that are compared by their free slots: a choice among thousands would be no better and cost more."""
@@ -25,23 +24,23 @@ def best_worker(
 
 
 def best_of(ledger: Ledger, stage: Stage, kind: Kind, closed: set[str], never: frozenset[str]) -> WorkerView | None:
-    for warm in (True, False):
-        for empty in (True,) if kind.alone else (True, False):
-            views = takers(ledger, Offer(stage, kind.model, warm, empty), kind.alone, closed)
+    for offer in preferred(stage, kind.model):
+        if offer.empty or not kind.alone:
+            names = takers(ledger, offer, kind.alone, closed)
             if never:
-                views = (view for view in views if view.beat.worker not in never)
-            best = max(islice(views, LOOK_AT), key=attrgetter("free"), default=None)
+                names = (name for name in names if ledger.workers[name].beat.worker not in never)
+            best = max(islice(names, LOOK_AT), key=ledger.open.free.__getitem__, default=None)
             if best is not None:
-                return best
+                return ledger.workers[best]
     return None
 
 
-def takers(ledger: Ledger, offer: Offer, alone: bool, closed: set[str]) -> Iterator[WorkerView]:
+def takers(ledger: Ledger, offer: Offer, alone: bool, closed: set[str]) -> Iterable[str]:
     """Workers that make the offer, on nodes that hold nothing (`alone`), or that are not kept for a suspect."""
-    for name in ledger.open.of(offer):
-        view = ledger.workers[name]
-        if ledger.nodes.is_idle(view.beat.node) if alone else view.beat.node not in closed:
-            yield view
+    names = ledger.open.of(offer)
+    if alone:
+        return (name for name in names if ledger.nodes.is_idle(ledger.workers[name].beat.node))
+    return (name for name in names if ledger.workers[name].beat.node not in closed) if closed else names
 
 
 def closed_nodes(ledger: Ledger) -> set[str]:
@@ -66,8 +65,8 @@ def reserve(ledger: Ledger, suspect: JobState, stage: Stage, kind: Kind, closed:
 
 
 def on_emptiest_node(ledger: Ledger, stage: Stage, model: str, closed: set[str]) -> WorkerView | None:
-    offers = (Offer(stage, model, warm, empty) for warm in (True, False) for empty in (True, False))
-    views = (view for offer in offers for view in islice(takers(ledger, offer, False, closed), LOOK_AT))
+    found = (islice(takers(ledger, offer, False, closed), LOOK_AT) for offer in preferred(stage, model))
+    views = (ledger.workers[name] for names in found for name in names)
     return min(views, key=lambda view: len(ledger.nodes.holders(view.beat.node)), default=None)
 
 

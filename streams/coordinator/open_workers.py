@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from schemas.events import Heartbeat
@@ -26,12 +26,16 @@ class OpenWorkers:
     def __init__(self) -> None:
         self._offers: dict[str, tuple[Offer, ...]] = {}
         self._workers: defaultdict[Offer, OrderedDict[str, None]] = defaultdict(OrderedDict)
+        self.free: dict[str, int] = {}
+        """Slots of each worker that makes an offer."""
 
     def __len__(self) -> int:
         return len(self._offers)
 
-    def note(self, incarnation: str, offers: tuple[Offer, ...]) -> None:
+    def note(self, incarnation: str, offers: tuple[Offer, ...], free: int = 0) -> None:
         """What a worker offers from now on; nothing, for one that is full, draining or gone."""
+        if offers:
+            self.free[incarnation] = free
         before = self._offers.get(incarnation, ())
         if before == offers:
             return
@@ -42,15 +46,21 @@ class OpenWorkers:
         if offers:
             self._offers[incarnation] = offers
         else:
-            del self._offers[incarnation]
+            del self._offers[incarnation], self.free[incarnation]
 
     def of(self, offer: Offer) -> Iterable[str]:
         return self._workers.get(offer, ())
 
 
+@cache
+def preferred(stage: Stage, model: str) -> tuple[Offer, ...]:
+    """The offers that a job can take, the best first."""
+    return tuple(Offer(stage, model, warm, empty) for warm in (True, False) for empty in (True, False))
+
+
 def offers_of(beat: Heartbeat, unread: tuple[Stage, ...], empty: bool) -> tuple[Offer, ...]:
     """The offers of a worker with a free slot. An inbox that is not read offers nothing (protocol rule 8)."""
-    stages = tuple(inbox.stage for inbox in beat.inboxes if inbox.stage not in unread)
+    stages = tuple([inbox.stage for inbox in beat.inboxes if inbox.stage not in unread])
     return offers(stages, beat.bundles, beat.loaded, empty)
 
 

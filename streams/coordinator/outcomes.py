@@ -18,7 +18,7 @@ from streams.coordinator.policy import Policy
 def resolve(ledger: Ledger, policy: Policy, outcome: Outcome, now: float) -> list[Effect]:
     """Apply one outcome. Whatever no longer matters is counted and dropped, never applied twice."""
     if not isinstance(outcome, Started):
-        ledger.update_worker(outcome.incarnation, lambda view: view._replace(ended=view.ended | {outcome.lease}))
+        ledger.note_outcome(outcome)
     state = ledger.jobs.get(outcome.job)
     if state is None:
         return [Count("duplicate", ("outcome",))]
@@ -28,7 +28,7 @@ def resolve(ledger: Ledger, policy: Policy, outcome: Outcome, now: float) -> lis
         withdraw_suspicion(ledger, outcome.job, outcome.lease, now)
         return [Count("duplicate", ("outcome",)), *wasted("void_lease", outcome)]
     if isinstance(outcome, Started):
-        ledger.put(transitions.change(state, lease=state.lease.changed(started_at=now)), now)
+        ledger.put(state, now, lease=state.lease.changed(started_at=now))
         return []
     if isinstance(outcome, Failed):
         return failed(ledger, policy, state, outcome.error, now, outcome.seconds, outcome.log_tail)
@@ -47,11 +47,11 @@ def done(ledger: Ledger, policy: Policy, state: JobState, outcome: Done, now: fl
         effects += breaker.succeeded(ledger, outcome.stage, outcome.job, outcome.lease)
     if state.lease is not None and state.lease.number != outcome.lease:
         effects.append(cancel_lease(state, "another worker has finished this stage"))
-        state = transitions.lease_ended(state, "superseded", now)
+        attempts = transitions.history(state, "superseded", now)
     else:
-        state = transitions.lease_ended(state, "done", now, outcome.seconds)
+        attempts = transitions.history(state, "done", now, outcome.seconds)
     maker = ledger.workers.get(outcome.incarnation)
-    state = transitions.accepted_output(state, outcome, now, maker.beat.bit_class if maker else None)
+    state = transitions.accepted_output(state, outcome, attempts, now, maker.beat.bit_class if maker else None)
     if outcome.stage.downstream is None:
         return [*effects, *finish(ledger, policy, state, outcome, now)]
     if state.cancel_reason is not None:

@@ -44,11 +44,9 @@ class Overlay(Generic[Key, Value]):
         yield from (value for value in self.changes.values() if value is not None)
 
     def commit(self) -> None:
-        for key, value in self.changes.items():
-            if value is None:
-                self.base.pop(key, None)
-            else:
-                self.base[key] = value
+        self.base.update(self.changes)  # type: ignore[arg-type]  # what is removed goes at once
+        for key in [key for key, value in self.changes.items() if value is None]:
+            del self.base[key]
         self.changes.clear()
 
     def rollback(self) -> None:

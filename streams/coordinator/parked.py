@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from schemas.events import HeldLease, HeldState
 from schemas.job import JobState
-from schemas.stage import Stage
 from streams.coordinator import job as transitions
 from streams.coordinator.effects import Count, Effect
 from streams.coordinator.ledger import Ledger, LiveLease
-from streams.coordinator.open_workers import Offer
+from streams.coordinator.open_workers import preferred
 from streams.coordinator.policy import Policy
 
 
@@ -40,8 +39,4 @@ def is_served_elsewhere(ledger: Ledger, state: JobState) -> bool:
     assert state.lease is not None
     assert state.recipe is not None
     here, model = state.lease.incarnation, state.recipe.model
-    return any(name != here for offer in offers(state.lease.stage, model) for name in ledger.open.of(offer))
-
-
-def offers(stage: Stage, model: str) -> list[Offer]:
-    return [Offer(stage, model, warm, empty) for warm in (True, False) for empty in (True, False)]
+    return any(name != here for offer in preferred(state.lease.stage, model) for name in ledger.open.of(offer))

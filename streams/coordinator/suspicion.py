@@ -10,7 +10,7 @@ from schemas.errors import ErrorReport, WorkerLost
 from schemas.events import Heartbeat, HeldLease
 from schemas.job import JobState, Lease
 from schemas.stage import Stage
-from streams.coordinator.job import change, change_stage
+from streams.coordinator.job import change_stage
 
 
 def counted(state: JobState, stage: Stage, alone: bool) -> JobState:
@@ -36,13 +36,13 @@ def progressed(state: JobState, stage: Stage, bit_class: str, step: int | None) 
 def cleared(state: JobState) -> JobState:
     """Earlier losses are no suspicions any more, and its lease gets neighbours from now on."""
     attempts = tuple(past.changed(suspicious=False) for past in state.attempts)
-    return with_neighbours(change(state, attempts=attempts))
+    return with_neighbours(state.changed(attempts=attempts))
 
 
 def with_neighbours(state: JobState) -> JobState:
     if state.lease is None or not state.lease.alone:
         return state
-    return change(state, lease=state.lease.changed(alone=False))
+    return state.changed(lease=state.lease.changed(alone=False))
 
 
 def withdrawn(state: JobState, lease: int) -> JobState:
@@ -53,7 +53,7 @@ def withdrawn(state: JobState, lease: int) -> JobState:
     record = state.stages[past.stage]
     attempts = tuple(each.changed(suspicious=False) if each is past else each for each in state.attempts)
     return change_stage(
-        change(state, attempts=attempts), past.stage, suspicions=max(record.suspicions - 1, 0),
+        state.changed(attempts=attempts), past.stage, suspicions=max(record.suspicions - 1, 0),
         lost_alone=max(record.lost_alone - past.alone, 0),
     )  # fmt: skip
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
+from schemas.base import made
 from schemas.events import HeldLease, HeldState, Task
 from streams.worker.messages import Interruption
 
@@ -27,8 +27,7 @@ class Phase(StrEnum):
 SHOWN = {Phase.PARKED: HeldState.PARKED, Phase.ENDING: HeldState.ENDING}
 
 
-@dataclass(frozen=True)
-class Held:
+class Held(NamedTuple):
     task: Task
     traceparent: str | None = None
     phase: Phase = Phase.ANNOUNCED
@@ -55,8 +54,8 @@ class Held:
         return (self.steps - self.step) * self.step_seconds
 
     def listed(self) -> HeldLease:
-        return HeldLease(
-            lease=self.task.lease, job=self.task.job, stage=self.task.stage, step=self.step,
+        return made(
+            HeldLease, lease=self.task.lease, job=self.task.job, stage=self.task.stage, step=self.step,
             state=SHOWN.get(self.phase, HeldState.RUNNING), checkpoint_step=self.checkpoint_step,
         )  # fmt: skip
 
@@ -85,8 +84,8 @@ class HeldLeases:
         held = self._held.get(lease)
         if held is None:
             return None
-        self._held[lease] = replace(held, **changes)  # type: ignore[arg-type]
-        return self._held[lease]
+        held = self._held[lease] = held._replace(**changes)  # type: ignore[arg-type]
+        return held
 
     def delivered(self, lease: int) -> None:
         self._held.pop(lease, None)

@@ -104,7 +104,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a cancel is forgotten", f"{CORE}/intake.py",
-        "    ledger.put(transitions.change(state, cancel_reason=asked.reason), now)\n", "",
+        "    ledger.put(state, now, cancel_reason=asked.reason)\n", "",
         "tests/sim/test_core.py::test_cancel_ends_a_waiting_job_at_once_and_asks_the_worker_of_a_running_one",
     ),
     Mutation(

@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from schemas import places
+from schemas.base import made
 from schemas.errors import ErrorKind, ErrorReport
 from schemas.events import ArtifactRef, Done, Failed, InputMissing, ObjectRef, Outcome, Preempted, Task, TaskCancelled
 from schemas.stage import Stage
@@ -80,7 +81,7 @@ class Child:
             self._around.killed_by(task, self._machine)
         elif held.interruption is not None:
             self._stop(held)
-        elif step >= self._steps(task):
+        elif step >= (held.steps or 0):
             self._finish(held)
         else:
             self._machine.later(STEP_SECONDS, lambda: self._stepped(task.lease, step + 1))
@@ -126,10 +127,10 @@ class Child:
 
     def done(self, held: Held, ref: ArtifactRef, reused: bool) -> Done:
         place = ref.manifest_key.removesuffix(places.MANIFEST)
-        video = ObjectRef(name="video", key=f"{place}v", size=1, sha256="0")
+        video = made(ObjectRef, name="video", key=f"{place}v", size=1, sha256="0")
         objects = (video,) if held.task.stage is Stage.MUX else ()
-        return Done(
-            **fields_of(held.task, self._name), artifact=ref, objects=objects, reused=reused,
+        return made(
+            Done, **fields_of(held.task, self._name), artifact=ref, objects=objects, reused=reused,
             seconds=0.0 if reused else self._steps(held.task) * STEP_SECONDS,
         )  # fmt: skip
 

@@ -14,7 +14,7 @@ from streams.coordinator.ledger import Ledger
 from streams.coordinator.policy import Policy
 from streams.coordinator.service.ticker import Ticker
 from streams.topics import PROMPTS, REPORTS
-from tests.sim.logs import POISON, Fenced, Logs
+from tests.sim.logs import POISON, Fenced, Logs, Spoken
 from tests.sim.loop import Loop
 
 REPORTS_A_TURN, PROMPTS_A_TURN = 500, 100
@@ -84,14 +84,14 @@ class Driver:
     def rewind_prompts(self) -> None:
         self.position[PROMPTS.name] = self.logs.records[PROMPTS.name].start
 
-    def _read(self, topic: str, most: int) -> list[Record]:
+    def _read(self, topic: str, most: int) -> list[Record | Spoken]:
         tape = self.logs.records[topic]
         start = max(self.position[topic], tape.start)
         batch = tape.read(start, most)
         self.position[topic] = start + len(batch)
         return batch
 
-    def _process(self, batch: list[Record], poison: Exception | None = None) -> None:
+    def _process(self, batch: list[Record | Spoken], poison: Exception | None = None) -> None:
         while True:
             try:
                 return self._commit(batch, poison)
@@ -111,7 +111,7 @@ class Driver:
         if self.epoch == self.logs.epoch:
             self._rolled_back(self)
 
-    def _split(self, batch: list[Record], error: Exception) -> None:
+    def _split(self, batch: list[Record | Spoken], error: Exception) -> None:
         if not any(POISON in record.headers for record in batch):
             raise error  # a bug of ours
         if len(batch) == 1:
@@ -120,7 +120,7 @@ class Driver:
         self._process(batch[:middle])
         self._process(batch[middle:])
 
-    def _commit(self, batch: list[Record], poison: Exception | None) -> None:
+    def _commit(self, batch: list[Record | Spoken], poison: Exception | None) -> None:
         now = self.clock()
         effects: list[Effect] = []
         for record in batch:
@@ -151,7 +151,9 @@ class Driver:
         if self.dies == "after_commit":
             raise Killed
 
-    def _decide(self, record: Record, poison: Exception | None, now: float) -> list[Effect]:
+    def _decide(self, record: Record | Spoken, poison: Exception | None, now: float) -> list[Effect]:
+        if isinstance(record, Spoken):
+            return core.decide(self.ledger, self.policy, record.record, record.event, record.attributes, now)
         if poison is not None:
             return core.bury(self.ledger, self.policy, record, "poison_event", repr(poison), now)
         effects = core.take(self.ledger, self.policy, record, now)

@@ -17,7 +17,7 @@ class Life:
         self.resumes_at = self.reached_at = self.store_at = 0.0
 
     def later(self, seconds: float, act: Callable[[], None]) -> None:
-        self.loop.after(seconds, partial(self._do, act))
+        self.loop.at(self.loop.now + seconds, partial(self._do, act))
 
     def _do(self, act: Callable[[], None]) -> None:
         if self.alive and self.loop.now < self.resumes_at:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from schemas import envelope
 from schemas.base import Frozen
+from schemas.envelope import Envelope, Headers
 from schemas.events import CancelTask, Drain, JobCancelled, JobCompleted, JobFailed, Task, Tick
 from schemas.job import JobState
 from schemas.stage import Stage
@@ -23,6 +24,21 @@ POISON = ("simulated_poison", b"1")
 
 Order = Task | CancelTask | Drain
 Inbox = tuple[Stage, int]
+
+
+class Spoken(NamedTuple):
+    """A record that is read as what was said, not through its bytes: most of a line of full size."""
+
+    topic: str
+    partition: int
+    offset: int
+    event: Frozen
+    attributes: Envelope
+    headers: Headers = []
+
+    @property
+    def record(self) -> Record:
+        return Record(self.topic, self.partition, self.offset, None, self.headers)
 
 
 class Fenced(Exception):
@@ -44,9 +60,15 @@ class Reader(Protocol):
 
 @dataclass
 class Logs:
-    """`committed`: the next offset to read, a topic. `epoch`: which life of the coordinator may write."""
+    """`committed`: the next offset to read, a topic. `epoch`: which life of the coordinator may write.
 
-    records: dict[str, Tape[Record]] = field(default_factory=lambda: {PROMPTS.name: Tape(), REPORTS.name: Tape()})
+    `bytes_every`: of so many records that are written one is encoded, and decoded and validated where it is read.
+    """
+
+    records: dict[str, Tape[Record | Spoken]] = field(
+        default_factory=lambda: {PROMPTS.name: Tape(), REPORTS.name: Tape()}
+    )
+    bytes_every: int = 1
     jobs: Tape[tuple[str, JobState | None]] = field(default_factory=Tape)
     completions: Tape[JobCompleted | JobFailed | JobCancelled] = field(default_factory=Tape)
     letters: list[DeadLetter] = field(default_factory=list)
@@ -59,8 +81,11 @@ class Logs:
     """The newest states in what `jobs` has let go."""
 
     def append(self, topic: str, event: Frozen, name: str, now: float, poison: bool = False) -> None:
-        value, headers = envelope.write(event, id=name, source="sim", time=now, extensions=extensions_of(event))
         log = self.records[topic]
+        if len(log) % self.bytes_every and not poison:
+            log.append(Spoken(topic, 0, len(log), event, Envelope(name, envelope.type_of(type(event)), "sim")))
+            return self.on_record()
+        value, headers = envelope.write(event, id=name, source="sim", time=now, extensions=extensions_of(event))
         log.append(Record(topic, 0, len(log), value, [*headers, POISON] if poison else headers))
         self.on_record()
 

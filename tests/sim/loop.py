@@ -18,10 +18,16 @@ class Loop:
 
     def at(self, time: float, act: Callable[[], None]) -> None:
         self._asked += 1
-        heapq.heappush(self._due, (max(time, self.now), self._asked, act))
+        heapq.heappush(self._due, (time if time > self.now else self.now, self._asked, act))
 
     def after(self, seconds: float, act: Callable[[], None]) -> None:
         self.at(self.now + seconds, act)
+
+    def run_until(self, time: float) -> None:
+        """Callbacks one after the other, to the first that is due at that time or later."""
+        while self.now < time:
+            self.now, _, act = heapq.heappop(self._due)
+            act()
 
     def step(self) -> None:
         """Run the next callback."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from schemas.base import made
 from schemas.events import CancelTask, Drain, Heartbeat, Inbox, Outcome, Started, Task
 from schemas.stage import STAGES, Stage
 from streams.worker.held import Held, HeldLeases, Phase, fields_of
@@ -53,9 +54,9 @@ class Machine(Life):
         self.later(self.around.beat_seconds, self._every_beat)
 
     def beat(self, leaving: bool = False) -> None:
-        inboxes = tuple(Inbox(stage=s, partition=self.partition, echo=self.echo[s]) for s in STAGES)
-        self.voice.beat(Heartbeat(
-            incarnation=self.incarnation, worker=self.name, node=self.node, started_at=self.started_at,
+        inboxes = tuple(made(Inbox, stage=s, partition=self.partition, echo=self.echo[s]) for s in STAGES)
+        self.voice.beat(made(
+            Heartbeat, incarnation=self.incarnation, worker=self.name, node=self.node, started_at=self.started_at,
             inboxes=inboxes, slots=self.slots if self.warm and self.has_store else 0, leases=self.held.listed(),
             bundles=("tiny",), bit_class=BIT_CLASS, draining=self.draining_until is not None, leaving=leaving,
         ))  # fmt: skip
@@ -86,9 +87,9 @@ class Machine(Life):
         wait = max(self.stalled_until[stage], self.reached_at) - self.loop.now
         if wait > 0:
             return self.later(wait, lambda: self._read(stage))
-        log = self.around.logs.inboxes[stage, self.partition]
-        while self.alive and self._next[stage] < len(log):
-            order = log[self._next[stage]]
+        for order in self.around.logs.inboxes[stage, self.partition].read(self._next[stage]):
+            if not self.alive:
+                return
             self._next[stage] += 1
             self.echo[stage] = max(self.echo[stage], getattr(order, "lease", 0))
             if order.incarnation == self.incarnation:
@@ -111,7 +112,7 @@ class Machine(Life):
         if self.draining_until is not None:
             self.end(held, interrupted(held, self.name))
         else:
-            self.voice.say(Started(**fields_of(task, self.name)), lambda: self._counted(task.lease))
+            self.voice.say(made(Started, **fields_of(task, self.name)), lambda: self._counted(task.lease))
 
     def _counted(self, lease: int) -> None:
         """Its Started is acknowledged: now the child may have it."""

@@ -51,10 +51,10 @@ class Stuck(AssertionError):
 
 
 class World:
-    def __init__(self, scenario: Scenario, policy: Policy = POLICY, check_every: int = 1) -> None:
+    def __init__(self, scenario: Scenario, policy: Policy = POLICY, check_every: int = 1, bytes_every: int = 1) -> None:
         self.scenario, self.policy = scenario, policy
         self.chance = random.Random(scenario.seed)
-        self.loop, self.logs, self.store = Loop(), Logs(), Store()
+        self.loop, self.logs, self.store = Loop(), Logs(bytes_every=bytes_every), Store()
         self.inbox_partitions = max(len(scenario.nodes) // scenario.readers_an_inbox, 2)
         self.beat_seconds = scenario.beat_seconds
         self.over_at = START + scenario.faulty_seconds
@@ -93,11 +93,10 @@ class World:
 
     def run(self) -> World:
         """Until all jobs have ended and late words have been heard. Raises `Stuck`."""
+        self.loop.run_until(self.over_at + MENDED_AFTER)
         while not self._is_over():
             self.loop.step()
-        over = self.loop.now + LATE_WORDS_SECONDS
-        while self.loop.now < over:
-            self.loop.step()
+        self.loop.run_until(self.loop.now + LATE_WORDS_SECONDS)
         self.checker.check_end(self.driver)
         assert self.checker.completed == self.plans.keys(), "a job was never heard of"
         for check in (check_ends, check_kills, check_waste):
@@ -105,8 +104,6 @@ class World:
         return self
 
     def _is_over(self) -> bool:
-        if self.loop.now < self.over_at + MENDED_AFTER:
-            return False
         if len(self.checker.ended) == len(self.plans):
             return True
         if self.loop.now > self.over_at + STUCK_AFTER:

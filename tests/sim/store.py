@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from schemas import places
+from schemas.base import made
 from schemas.events import ArtifactRef, Task
 
 
@@ -33,7 +34,8 @@ class Store:
         if ref is None:
             etag = f"{task.key[:8]}-{task.lease}"
             place = places.folder(task.tenant, task.stage, task.key, task.job)
-            ref = ArtifactRef(stage=task.stage, key=task.key, manifest_key=f"{place}/{places.MANIFEST}", etag=etag)
+            manifest = f"{place}/{places.MANIFEST}"
+            ref = made(ArtifactRef, stage=task.stage, key=task.key, manifest_key=manifest, etag=etag)
             self.kept[task.key] = Kept(ref)
         return ref
 

@@ -277,6 +277,7 @@ def test_an_outcome_that_cannot_be_taken_in_fails_its_lease() -> None:
     logs.append("reports", done(task), "poison", line.now)
     [record] = logs.records["reports"]
     assert isinstance(record, Record)
+    assert isinstance(record, Record)
     core.bury(line.ledger, line.policy, record, "poison_event", "raised", line.now)
     state = line.ledger.jobs[line.job]
     assert state.lease is None

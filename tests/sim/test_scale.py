@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from schemas.events import Tick
+from streams.coordinator.core import Record
+from streams.topics import REPORTS
 from tests.sim import million
+from tests.sim.logs import Logs
 
 
 def test_three_thousand_jobs_on_a_hundred_workers_keep_every_promise() -> None:
@@ -23,6 +27,21 @@ def test_the_same_seed_gives_the_same_ends_also_where_logs_let_go() -> None:
     assert first.checker.ends() == second.checker.ends()
     assert first.checker.commits == second.checker.commits
     assert first.logs.latest_states() == second.logs.latest_states()
+
+
+def test_what_is_read_as_it_was_said_leads_to_what_its_bytes_lead_to() -> None:
+    said, through_bytes = (million.full_world(5, workers=20, jobs=300, bytes_every=each).run() for each in (10, 1))
+    assert said.checker.commits == through_bytes.checker.commits
+    assert said.logs.latest_states() == through_bytes.logs.latest_states()
+
+
+@pytest.mark.parametrize(("bytes_every", "encoded"), [(1, 20), (10, 3)])
+def test_one_record_in_so_many_goes_through_its_bytes_and_so_does_poison(bytes_every: int, encoded: int) -> None:
+    logs = Logs(bytes_every=bytes_every)
+    for number in range(20):
+        event = Tick(cell=0, coordinator="c", number=number)
+        logs.append(REPORTS.name, event, str(number), now=1.0, poison=number == 5)
+    assert sum(isinstance(record, Record) for record in logs.records[REPORTS.name]) == encoded
 
 
 def test_what_nobody_will_read_again_is_let_go() -> None:

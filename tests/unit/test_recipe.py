@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.events import PromptSubmitted
+from schemas.keys import picked
 from schemas.limits import recipe_of
 from schemas.recipe import FeatureCache, Recipe, derived_seed
 from tests.contract.examples import RECIPE
@@ -25,7 +26,8 @@ def normal(job: str = "video_1", **asked: Any) -> Recipe:
 def asked_again(recipe: Recipe) -> dict[str, Any]:
     """The prompt that spells out everything a recipe says."""
     same = ("model", "prompt", "negative_prompt", "seed", "num_frames", "fps", "num_inference_steps", "scheduler")
-    return recipe.subset(*same, "guidance_scale", "cache") | {"size": f"{recipe.width}x{recipe.height}"}
+    settings = picked(recipe.plain(), (*same, "guidance_scale", "cache"))
+    return settings | {"size": f"{recipe.width}x{recipe.height}"}
 
 
 @given(asked=fields())
