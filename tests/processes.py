@@ -52,8 +52,8 @@ def environment_of(settings: Settings) -> dict[str, str]:
 class Service:
     """One process. Its log goes to a file that a failed test can show."""
 
-    def __init__(self, settings: Settings, name: str, *arguments: str) -> None:
-        self.name, self.arguments = name, arguments
+    def __init__(self, settings: Settings, name: str, *arguments: str, module: str = "latentline") -> None:
+        self.name, self.arguments, self.module = name, arguments, module
         [port] = ports.choose([0])
         self.settings = settings.model_copy(update={"metrics_port": port, "worker_name": name, "node_name": name})
         self.log_file: Path = settings.data_dir / f"{name}.log"
@@ -65,7 +65,7 @@ class Service:
         GUARD.check()
         out: IO[bytes] = self.log_file.open("ab")
         self.popen = subprocess.Popen(
-            [sys.executable, "-m", "latentline", *self.arguments], stdout=out, stderr=out,
+            [sys.executable, "-m", self.module, *self.arguments], stdout=out, stderr=out,
             env={**os.environ, **THREADING, **environment, "LATENTLINE_LOG_FORMAT": "json", MARK: GUARD.mark},
         )  # fmt: skip
         out.close()

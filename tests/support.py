@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 Value = TypeVar("Value")
+
+OUTAGE_S = float(os.environ.get("LATENTLINE_TEST_OUTAGE_S", "5"))
+"""How long what the line stands on is away in tests that are not `long`; those have full lengths."""
 
 
 def eventually(probe: Callable[[], Value | None], deadline: float = 30.0, interval: float = 0.02) -> Value:

@@ -13,7 +13,7 @@ from tests.chaos.victims import compute_children
 from tests.e2e.conftest import Line
 from tests.support import eventually
 
-pytestmark = [pytest.mark.broker, pytest.mark.long]
+pytestmark = pytest.mark.broker
 
 ROOM = 2 * 1024 * 1024
 """For Python's own small objects, and for no frame of 256x256 pixels."""

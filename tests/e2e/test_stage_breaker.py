@@ -14,10 +14,9 @@ from tests.chaos.victims import compute_children
 from tests.e2e.conftest import Line
 from tests.support import eventually
 
-pytestmark = [pytest.mark.broker, pytest.mark.long]
+pytestmark = pytest.mark.broker
 
 OPEN = 'latentline_stage_breaker_open{stage="denoise"} 1.0'
-JOBS = 6
 
 
 def is_open(line: Line) -> bool:
@@ -25,10 +24,11 @@ def is_open(line: Line) -> bool:
         return OPEN in answer.read().decode()
 
 
-def test_a_stage_that_fails_whatever_it_is_given_costs_no_job(line_of_all: Line) -> None:
+@pytest.mark.parametrize(("count", "steps"), [(4, 100), pytest.param(6, 200, marks=pytest.mark.long)])
+def test_a_stage_that_fails_whatever_it_is_given_costs_no_job(line_of_all: Line, count: int, steps: int) -> None:
     """As with a driver that is gone: each compute child dies of the denoise that it begins."""
     line = line_of_all
-    jobs = [line.upstream.submit(num_inference_steps=200, seed=9100 + number) for number in range(JOBS)]
+    jobs = [line.upstream.submit(num_inference_steps=steps, seed=9100 + number) for number in range(count)]
     struck: set[int] = set()
 
     def strike() -> None:
