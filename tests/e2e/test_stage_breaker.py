@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from contextlib import suppress
 from urllib.request import urlopen
 
@@ -26,7 +27,7 @@ def is_open(line: Line) -> bool:
 
 @pytest.mark.parametrize(("count", "steps"), [(4, 100), pytest.param(6, 200, marks=pytest.mark.long)])
 def test_a_stage_that_fails_whatever_it_is_given_costs_no_job(line_of_all: Line, count: int, steps: int) -> None:
-    """As with a driver that is gone: each compute child dies of the denoise that it begins."""
+    """As with a driver that is gone: each compute child dies in native code of the denoise that it begins."""
     line = line_of_all
     jobs = [line.upstream.submit(num_inference_steps=steps, seed=9100 + number) for number in range(count)]
     struck: set[int] = set()
@@ -52,6 +53,9 @@ def test_a_stage_that_fails_whatever_it_is_given_costs_no_job(line_of_all: Line,
     ends = line.wait_for(*jobs, seconds=120)
     assert {type(end) for end in ends.values()} == {JobCompleted}
     eventually(lambda: not is_open(line))
+    why = [past.error.message for state in map(line.state, jobs) if state for past in state.attempts if past.error]
+    assert len(why) >= before
+    assert all("SIGSEGV" in message for message in why)
 
 
 def kill_compute_child(line: Line) -> None:
@@ -59,4 +63,4 @@ def kill_compute_child(line: Line) -> None:
     assert popen is not None
     with suppress(psutil.NoSuchProcess):
         for child in compute_children(psutil.Process(popen.pid)):
-            child.kill()
+            child.send_signal(signal.SIGSEGV)
