@@ -161,12 +161,17 @@ class Upstream:
 
 
 class Tail:
-    """Everything that is committed in a topic so far, read again and again from where it was left."""
+    """Everything that is committed in some topics so far, read again and again from where it was left."""
 
-    def __init__(self, settings: Settings, topic: Topic) -> None:
+    def __init__(self, settings: Settings, *topics: Topic) -> None:
         self._consumer = clients.consumer(clients.READER, settings, enable_partition_eof=False)
-        name, count = topic.named(settings.topic_prefix), partitions(topic, settings.cells)
-        self._consumer.assign([TopicPartition(name, partition, OFFSET_BEGINNING) for partition in range(count)])
+        self._consumer.assign(
+            [
+                TopicPartition(topic.named(settings.topic_prefix), partition, OFFSET_BEGINNING)
+                for topic in topics
+                for partition in range(partitions(topic, settings.cells))
+            ]
+        )
         self.raw: list[tuple[bytes | None, bytes | None, envelope.Headers]] = []
         """Key, value and headers."""
         self._events: list[Frozen] = []
