@@ -11,7 +11,7 @@ SEED ?= 1
 JOBS ?= 500
 MINUTES ?= 20
 
-.PHONY: help setup demo up down test test-long test-deps sim-million mutations chaos chaos-short bench-coordinator bench-line bench-gateway bench-checkpoint lint format lock train-tiny judge-tiny clean
+.PHONY: help setup demo up down test test-long test-scale test-deps sim-million mutations chaos chaos-short bench-coordinator bench-line bench-gateway bench-checkpoint lint format lock train-tiny judge-tiny clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | sort | awk -F'\t' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ test: test-deps ## all tests but the long ones, on a real broker and store that 
 test-long: test-deps ## the tests that take minutes: outages of full length, every cut of a denoise, large simulations
 	@$(BIN)/python -m tests.clients litellm
 	@$(BIN)/python -m pytest -m long
+
+test-scale: setup ## the coordinator's core in virtual time: 100 workers, 20,000 jobs, faults (two minutes)
+	@$(BIN)/python -m pytest -m long tests/sim/test_scale.py
 
 sim-million: setup ## the coordinator's core in virtual time: 10,000 workers, 1,000,000 jobs, faults (an hour)
 	@$(BIN)/python -m tests.sim.million --seed $(SEED)
