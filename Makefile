@@ -30,6 +30,7 @@ $(UV):
 	@$(STEP) "Python packages" $(UV) pip sync --quiet --require-hashes --compile-bytecode requirements.lock --python $(VENV)
 	@$(STEP) "this project" $(UV) pip install --quiet --no-deps --python $(VENV) --editable .
 	@$(STEP) "Kafka's jars" $(BIN)/python -m infra.local.kafka
+	@$(STEP) "Kafka's classes, ahead of time" $(BIN)/python -m infra.local.ahead
 	@$(STEP) "MinIO's binary (built in the background)" $(BIN)/python -m infra.local.minio_binary
 	@touch $@
 
