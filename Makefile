@@ -44,7 +44,7 @@ down: setup ## stop it; its data stays
 	@$(BIN)/python -m latentline down
 
 test: test-deps ## all tests but the long ones, on a real broker and store that they start themselves
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m tests
 
 test-long: test-deps ## the tests that take minutes: outages of full length, every cut of a denoise, large simulations
 	@$(BIN)/python -m tests.clients litellm
