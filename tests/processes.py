@@ -32,7 +32,7 @@ from streams.settings import Settings
 from streams.topics import PROMPTS, Topic
 from tests.support import eventually
 
-QUICK = {"heartbeat_interval_s": 0.5, "worker_lost_after_s": 4.0, "unread_lease_after_s": 3.0, "drain_grace_s": 5.0,
+QUICK = {"heartbeat_interval_s": 0.5, "worker_lost_after_s": 4.0, "unread_lease_after_s": 3.0, "drain_grace_s": 2.0,
          "step_deadline_s": 15.0}  # fmt: skip
 """Seconds where production has more: tests wait for them."""
 
