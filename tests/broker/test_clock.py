@@ -46,10 +46,17 @@ def test_an_hour_ahead_and_back_costs_no_work_and_no_time(line: Settings) -> Non
         try:
             upstream = Upstream(settings)
             held, retried = upstream.submit(seed=1), upstream.submit(seed=2)
+
+            def has_failed(times: int) -> bool:
+                worker.beat()
+                return len(states_of(jobs.events())[retried].attempts) == times
+
             worker.begin(held)
             worker.fail(retried)
+            eventually(lambda: has_failed(1))
             coordinator.send_signal(AHEAD)
             worker.fail(retried)
+            eventually(lambda: has_failed(2))
             # Now it waits for a moment that is an hour away by a clock that has been set back.
             coordinator.send_signal(BACK)
             eventually(lambda: worker.open_task(retried), 10)
