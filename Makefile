@@ -12,7 +12,7 @@ JOBS ?= 500
 MINUTES ?= 20
 PAIRS ?= 8
 
-.PHONY: help setup demo up down test test-long test-deps sim-million mutations chaos chaos-short bench-coordinator bench-line bench-gateway bench-checkpoint bench-preview lint format lock train-tiny judge-tiny clean
+.PHONY: help setup demo up down test test-long test-scale test-deps sim-million mutations chaos chaos-short bench-coordinator bench-line bench-gateway bench-checkpoint bench-preview lint format lock train-tiny judge-tiny clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | sort | awk -F'\t' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -31,6 +31,7 @@ $(UV):
 	@$(STEP) "Python packages" $(UV) pip sync --quiet --require-hashes --compile-bytecode requirements.lock --python $(VENV)
 	@$(STEP) "this project" $(UV) pip install --quiet --no-deps --python $(VENV) --editable .
 	@$(STEP) "Kafka's jars" $(BIN)/python -m infra.local.kafka
+	@$(STEP) "Kafka's classes, ahead of time" $(BIN)/python -m infra.local.ahead
 	@$(STEP) "MinIO's binary (built in the background)" $(BIN)/python -m infra.local.minio_binary
 	@touch $@
 
@@ -44,11 +45,14 @@ down: setup ## stop it; its data stays
 	@$(BIN)/python -m latentline down
 
 test: test-deps ## all tests but the long ones, on a real broker and store that they start themselves
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m tests
 
 test-long: test-deps ## the tests that take minutes: outages of full length, every cut of a denoise, large simulations
 	@$(BIN)/python -m tests.clients litellm
 	@$(BIN)/python -m pytest -m long
+
+test-scale: setup ## the coordinator's core in virtual time: 100 workers, 20,000 jobs, faults (two minutes)
+	@$(BIN)/python -m pytest -m long tests/sim/test_scale.py
 
 sim-million: setup ## the coordinator's core in virtual time: 10,000 workers, 1,000,000 jobs, faults (40 minutes)
 	@$(BIN)/python -m tests.sim.million --seed $(SEED)

@@ -32,7 +32,7 @@ from streams.settings import Settings
 from streams.topics import PROMPTS, Topic
 from tests.support import eventually
 
-QUICK = {"heartbeat_interval_s": 0.5, "worker_lost_after_s": 4.0, "unread_lease_after_s": 3.0, "drain_grace_s": 5.0,
+QUICK = {"heartbeat_interval_s": 0.5, "worker_lost_after_s": 4.0, "unread_lease_after_s": 3.0, "drain_grace_s": 2.0,
          "step_deadline_s": 15.0}  # fmt: skip
 """Seconds where production has more: tests wait for them."""
 
@@ -52,8 +52,8 @@ def environment_of(settings: Settings) -> dict[str, str]:
 class Service:
     """One process. Its log goes to a file that a failed test can show."""
 
-    def __init__(self, settings: Settings, name: str, *arguments: str) -> None:
-        self.name, self.arguments = name, arguments
+    def __init__(self, settings: Settings, name: str, *arguments: str, module: str = "latentline") -> None:
+        self.name, self.arguments, self.module = name, arguments, module
         [port] = ports.choose([0])
         self.settings = settings.model_copy(update={"metrics_port": port, "worker_name": name, "node_name": name})
         self.log_file: Path = settings.data_dir / f"{name}.log"
@@ -65,7 +65,7 @@ class Service:
         GUARD.check()
         out: IO[bytes] = self.log_file.open("ab")
         self.popen = subprocess.Popen(
-            [sys.executable, "-m", "latentline", *self.arguments], stdout=out, stderr=out,
+            [sys.executable, "-m", self.module, *self.arguments], stdout=out, stderr=out,
             env={**os.environ, **THREADING, **environment, "LATENTLINE_LOG_FORMAT": "json", MARK: GUARD.mark},
         )  # fmt: skip
         out.close()
@@ -161,12 +161,17 @@ class Upstream:
 
 
 class Tail:
-    """Everything that is committed in a topic so far, read again and again from where it was left."""
+    """Everything that is committed in some topics so far, read again and again from where it was left."""
 
-    def __init__(self, settings: Settings, topic: Topic) -> None:
+    def __init__(self, settings: Settings, *topics: Topic) -> None:
         self._consumer = clients.consumer(clients.READER, settings, enable_partition_eof=False)
-        name, count = topic.named(settings.topic_prefix), partitions(topic, settings.cells)
-        self._consumer.assign([TopicPartition(name, partition, OFFSET_BEGINNING) for partition in range(count)])
+        self._consumer.assign(
+            [
+                TopicPartition(topic.named(settings.topic_prefix), partition, OFFSET_BEGINNING)
+                for topic in topics
+                for partition in range(partitions(topic, settings.cells))
+            ]
+        )
         self.raw: list[tuple[bytes | None, bytes | None, envelope.Headers]] = []
         """Key, value and headers."""
         self._events: list[Frozen] = []

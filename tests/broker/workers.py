@@ -33,7 +33,7 @@ class PlayedWorker:
 
     def __post_init__(self) -> None:
         self._producer: Producer = clients.producer(clients.REPORTER, self.settings)
-        self._inboxes = {stage: Tail(self.settings, TASKS[stage]) for stage in self.stages}
+        self._inboxes = Tail(self.settings, *(TASKS[stage] for stage in self.stages))
         self._echo = 0
 
     def beat(self, **changes: object) -> None:
@@ -52,8 +52,7 @@ class PlayedWorker:
         """Every task addressed to it so far, oldest first. A heartbeat goes out at each call, as it would in time."""
         seen = [
             event
-            for inbox in self._inboxes.values()
-            for event in inbox.events()
+            for event in self._inboxes.events()
             if isinstance(event, Task) and event.incarnation == self.incarnation
         ]
         self._echo = max((task.lease for task in seen), default=self._echo)
@@ -98,5 +97,4 @@ class PlayedWorker:
         assert self._producer.flush(30) == 0
 
     def close(self) -> None:
-        for inbox in self._inboxes.values():
-            inbox.close()
+        self._inboxes.close()

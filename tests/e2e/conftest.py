@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -52,6 +54,23 @@ class Line:
         for name, service in self.services.items():
             if service.popen is not None and service.popen.poll() is not None:
                 self.revive(name)
+
+    @contextmanager
+    def under(self, name: str, **changes: object) -> Iterator[None]:
+        """A service with other settings for a while: it leaves in order and comes back, before and after."""
+        usual = self.services[name].settings
+        try:
+            self._restart(name, usual.model_copy(update=changes))
+            yield
+        finally:
+            self._restart(name, usual)
+
+    def _restart(self, name: str, settings: Settings) -> None:
+        service = self.services[name]
+        service.send_signal(signal.SIGTERM)
+        service.wait()
+        service.settings = settings
+        service.start().wait_ready()
 
     def revive(self, name: str) -> None:
         """What a supervisor does with a service that died."""

@@ -16,13 +16,18 @@ from schemas.stage import Stage
 from streams.audit.run import audit
 from streams.topics import PROGRESS, REPORTS
 from tests.e2e.conftest import Line
+from tests.e2e.latents import denoised
 from tests.processes import Tail, tail
-from tests.support import eventually
+from tests.support import OUTAGE_S, eventually
 
 pytestmark = pytest.mark.broker
 
 STEPS = 500
 """Of a denoise that outlasts a restart of the broker."""
+
+
+long = pytest.mark.long
+ends_of_a_server = pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=long)])
 
 
 @pytest.fixture
@@ -64,8 +69,7 @@ def denoise_outcomes(line: Line, job: str) -> list[str]:
     return [attempt.outcome for attempt in state.attempts if attempt.stage is Stage.DENOISE]
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@ends_of_a_server
 def test_a_broker_that_restarts_costs_no_step(supervised: Line, stack: Stack, number: int) -> None:
     job = under_way(supervised, seed=20 + number)
     os.kill(stack.status()["pids"]["kafka"], number)
@@ -73,11 +77,23 @@ def test_a_broker_that_restarts_costs_no_step(supervised: Line, stack: Stack, nu
     assert denoise_outcomes(supervised, job) == ["done"]
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@ends_of_a_server
 def test_a_store_that_restarts_costs_no_step(supervised: Line, stack: Stack, number: int) -> None:
-    job = under_way(supervised, seed=40 + number)
+    job = under_way(supervised, steps=250, seed=40 + number)
     os.kill(stack.status()["pids"]["minio"], number)
+    assert isinstance(end_of(supervised, job), JobCompleted)
+    assert denoise_outcomes(supervised, job) == ["done"]
+
+
+@pytest.mark.parametrize("outage_s", [OUTAGE_S, pytest.param(60.0, marks=long)])
+def test_a_broker_that_is_away_costs_no_step(supervised: Line, stack: Stack, outage_s: float) -> None:
+    job = under_way(supervised, steps=300, seed=78 + int(outage_s))
+    kafka = stack.status()["pids"]["kafka"]
+    os.kill(kafka, signal.SIGSTOP)
+    try:
+        lasts(outage_s)
+    finally:
+        os.kill(kafka, signal.SIGCONT)
     assert isinstance(end_of(supervised, job), JobCompleted)
     assert denoise_outcomes(supervised, job) == ["done"]
 
@@ -112,6 +128,24 @@ def test_a_worker_that_slept_gives_no_second_result(supervised: Line) -> None:
     assert isinstance(end_of(supervised, job), JobCompleted)
 
 
+def test_a_coordinator_and_a_worker_killed_at_once_cost_what_followed_the_last_checkpoint(supervised: Line) -> None:
+    job = supervised.upstream.submit(num_inference_steps=300, seed=63)
+    with tail(supervised.settings, PROGRESS) as progress:
+        eventually(lambda: max(denoised(progress, job), default=0) >= 150, 60)
+        both = [supervised.services[name] for name in ("coordinator", "denoise")]
+        for service in both:
+            service.send_signal(signal.SIGKILL)
+        for service in both:
+            service.wait()
+        assert isinstance(end_of(supervised, job), JobCompleted)
+        told = denoised(progress, job)
+    state = eventually(lambda: supervised.state(job))
+    resumed_from = state.stages[Stage.DENOISE].resumed_from_step or 0
+    assert denoise_outcomes(supervised, job) == ["lost", "done"]
+    assert resumed_from > 0
+    assert [step for step in told if step <= resumed_from and told.count(step) > 1] == []
+
+
 # -- the store is away, or worse -----------------------------------------------------------------------------------
 
 
@@ -134,8 +168,7 @@ def unready(reports: Tail, worker: str) -> bool:
 
 
 def assert_no_step_twice(progress: Tail, job: str) -> None:
-    events = [event for event in progress.events() if isinstance(event, StepProgress)]
-    told = [event.step for event in events if event.job == job and event.stage is Stage.DENOISE]
+    told = denoised(progress, job)
     assert len(told) == len(set(told)), "a step was computed twice"
 
 
@@ -153,7 +186,7 @@ def test_a_denoise_that_ends_while_the_store_is_away_is_not_done_again(supervise
     assert {stage.attempts for stage in after.stages} == {1}, "a child still took the store for away"
 
 
-@pytest.mark.long
+@long
 def test_a_store_away_for_a_minute_costs_no_step(supervised: Line) -> None:
     """One job is under way, the other one about to begin: it fails for want of its inputs, which costs no attempt."""
     with tail(supervised.settings, PROGRESS) as progress:
@@ -171,7 +204,7 @@ def test_a_store_away_for_a_minute_costs_no_step(supervised: Line) -> None:
     assert all(record.failures == 0 for record in state.stages.values())
 
 
-@pytest.mark.long
+@long
 def test_parked_work_is_inherited_by_the_next_life_of_its_worker(supervised: Line) -> None:
     with tail(supervised.settings, REPORTS) as reports, tail(supervised.settings, PROGRESS) as progress:
         job = under_way(supervised, steps=300, seed=73)
@@ -187,46 +220,29 @@ def test_parked_work_is_inherited_by_the_next_life_of_its_worker(supervised: Lin
     assert denoise_outcomes(supervised, job)[-1] == "done"
 
 
-@pytest.mark.long
 def test_a_store_that_is_ten_times_slower_costs_no_attempt(supervised: Line) -> None:
     supervised.store.delay = 0.05
-    job = under_way(supervised, seed=74)
+    job = supervised.upstream.submit(num_inference_steps=100, seed=74)
     assert isinstance(end_of(supervised, job), JobCompleted)
     assert denoise_outcomes(supervised, job) == ["done"]
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("status", [500, 503])
-def test_bursts_of_refusals_cost_no_step(supervised: Line, status: int) -> None:
-    job = under_way(supervised, seed=status)
-    supervised.store.status = status
-    for _ in range(10):
+@pytest.mark.parametrize("bursts", [2, pytest.param(20, marks=long)])
+def test_bursts_of_refusals_cost_no_step(supervised: Line, bursts: int) -> None:
+    job = under_way(supervised, steps=125 * bursts, seed=500 + bursts)
+    for number in range(bursts):
+        supervised.store.status = (500, 503)[number % 2]
         supervised.store.refusals = 6
-        lasts(1.0)
-    supervised.store.refusals = 0
+        eventually(lambda: supervised.store.refusals == 0)
     assert isinstance(end_of(supervised, job), JobCompleted)
     assert denoise_outcomes(supervised, job) == ["done"]
 
 
-@pytest.mark.long
 def test_uploads_that_are_cut_off_leave_no_half_object(supervised: Line) -> None:
-    job = under_way(supervised, seed=77)
+    job = under_way(supervised, steps=250, seed=77)
     supervised.store.cuts, supervised.store.cut_after = 8, 300
     end = end_of(supervised, job)
     assert isinstance(end, JobCompleted)
     assert supervised.store.cuts == 0
     assert denoise_outcomes(supervised, job) == ["done"]
     assert audit(supervised.settings, command_line.store(supervised.settings)).breaches == ()
-
-
-@pytest.mark.long
-def test_a_broker_away_for_a_minute_costs_no_step(supervised: Line, stack: Stack) -> None:
-    job = under_way(supervised, seed=78)
-    kafka = stack.status()["pids"]["kafka"]
-    os.kill(kafka, signal.SIGSTOP)
-    try:
-        lasts(60)
-    finally:
-        os.kill(kafka, signal.SIGCONT)
-    assert isinstance(end_of(supervised, job), JobCompleted)
-    assert denoise_outcomes(supervised, job) == ["done"]

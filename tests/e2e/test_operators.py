@@ -52,11 +52,17 @@ def test_the_nearest_names_are_told_for_a_worker_that_is_not_there(line_of_all: 
     assert "no worker denoise-7: the nearest of 4 that are heard: denoise" in said
 
 
-@pytest.mark.long
-def test_a_job_that_takes_every_worker_with_it_is_stopped_and_its_neighbour_completes(line_of_all: Line) -> None:
+@pytest.mark.parametrize("limit", [1, pytest.param(3, marks=pytest.mark.long)])
+def test_a_job_that_takes_every_worker_with_it_is_stopped_and_its_neighbour_completes(
+    line_of_all: Line, limit: int
+) -> None:
     """The test kills the worker as soon as the job has begun there, before any checkpoint."""
-    line = line_of_all
-    poison, neighbour = (line.upstream.submit(num_inference_steps=steps, seed=71) for steps in (STEPS, 20))
+    with line_of_all.under("coordinator", suspicion_limit=limit):
+        stopped_at(line_of_all, limit)
+
+
+def stopped_at(line: Line, limit: int) -> None:
+    poison, neighbour = (line.upstream.submit(num_inference_steps=steps, seed=71 + limit) for steps in (STEPS, 20))
     killed: set[int] = set()
 
     def stopped() -> bool:
@@ -72,7 +78,7 @@ def test_a_job_that_takes_every_worker_with_it_is_stopped_and_its_neighbour_comp
     [end] = line.ends(poison)
     assert isinstance(end, JobFailed)
     assert end.error.code == "poison_job"
-    assert len(killed) == line.settings.suspicion_limit + 1
+    assert len(killed) == limit + 1
     letters = [dict(headers) for *_, headers in line.letters.poll()]
     [message] = [letter["dlq_message"] for letter in letters if letter["dlq_origin"].endswith(poison.encode())]
     assert message.count(b"vanished with lease") == len(killed)

@@ -14,7 +14,7 @@ from tests.harm import HARMS, Harm, delete_object
 pytestmark = pytest.mark.broker
 
 
-@pytest.mark.parametrize(("seed", "harm"), enumerate(HARMS.values(), 300))
+@pytest.mark.parametrize(("seed", "harm"), [*enumerate(HARMS.values(), 300)])
 def test_a_denoise_whose_output_is_harmed_runs_again_and_its_encode_does_not(
     line_of_all: Line, seed: int, harm: Harm
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.schedule import ALL_KINDS
-from tests.support import is_a_test
+from tests.support import is_a_test, is_long
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 SECTION = "## Each fault, what the line does, and what shows it"
@@ -30,6 +30,13 @@ def test_what_shows_a_fault_exists(row: list[str]) -> None:
     assert tests or kinds or NOT_SHOWN in shown
     assert [test for test in tests if not is_a_test(test)] == []
     assert set(kinds) <= {kind.name for kind in ALL_KINDS}
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
+def test_what_make_test_shows_on_a_real_broker_and_store_comes_first(row: list[str]) -> None:
+    first = re.findall(r"`(tests/[^`]+)`", row[2])[0]
+    assert first.startswith(("tests/e2e/", "tests/broker/"))
+    assert not is_long(first)
 
 
 def test_every_kind_of_chaos_stands_in_the_table() -> None:
