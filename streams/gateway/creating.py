@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
+from schemas.base import made
 from schemas.errors import InvalidJob, shorten
 from schemas.events import PromptSubmitted
 from schemas.job import JobState, JobStatus, StageState
@@ -94,9 +95,8 @@ async def accept(
         known = None if is_new else await run_in_threadpool(gateway.model.find, job)
         if known is not None:
             return replayed(known, prompt)
-        await gateway.intake.accept(prompt, traceparent)
-        await run_in_threadpool(gateway.model.expect, expected)
-    return Row(expected, 0)
+        ahead = await gateway.intake.accept(prompt, traceparent, expected)
+    return Row(expected, 0, ahead=ahead)
 
 
 def expected_state(gateway: Gateway, prompt: PromptSubmitted, job: str) -> JobState:
@@ -104,10 +104,10 @@ def expected_state(gateway: Gateway, prompt: PromptSubmitted, job: str) -> JobSt
     now = time.time()
     recipe = recipe_of(prompt, job, gateway.bundles, gateway.settings.default_model)
     keys = stage_keys(recipe, gateway.bundles[recipe.model], job)
-    return JobState(
-        job=job, tenant=prompt.tenant, version=1, status=JobStatus.WAITING, body_digest=prompt.body_digest,
+    return made(
+        JobState, job=job, tenant=prompt.tenant, version=1, status=JobStatus.WAITING, body_digest=prompt.body_digest,
         accepted_at=now, updated_at=now, priority=prompt.priority, recipe=recipe, stage=STAGES[0],
-        stages={stage: StageState(key=keys[stage]) for stage in STAGES}, metadata=prompt.metadata,
+        stages={stage: made(StageState, key=keys[stage]) for stage in STAGES}, metadata=prompt.metadata,
         webhook_url=prompt.webhook_url,
     )  # fmt: skip
 

@@ -78,7 +78,7 @@ class Gateway:
         for state in model.latest(JobStatus.COMPLETED, KEPT):
             pace.learn(state)
         feed.start()
-        intake = Intake(settings)
+        intake = Intake(settings, model.expect)
         bundles = read_bundles(settings.bundles)
         return cls(
             settings, bundles, model, keys, hub, feed, intake, delivery, sweeper, pace, rates,
@@ -126,6 +126,9 @@ class Gateway:
         return await self.looks.at(tenant, job, self.hub.told)
 
     async def video(self, row: Row) -> Video:
+        if row.ahead is not None:
+            # Nothing is looked up, so no thread is needed.
+            return video_of(row, self.model, self.pace)
         return await run_in_threadpool(video_of, row, self.model, self.pace)
 
     async def videos(self, rows: list[Row]) -> list[Video]:
@@ -143,9 +146,10 @@ bearer = HTTPBearer(auto_error=False, description="an API key: `latentline keys 
 
 
 async def tenant_of(
-    gateway: TheGateway, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> str:
     """Whose key the request carries. Raises `Problem`: 401, 429, or 503 while keys and jobs are still being read."""
+    gateway: Gateway = request.app.state.gateway
     if not gateway.feed.is_caught_up:
         raise Problem("starting", "the gateway is still reading what there is of jobs", retry_after=1)
     tenant = gateway.keys.tenant_of(credentials.credentials) if credentials else None

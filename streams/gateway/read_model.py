@@ -76,6 +76,8 @@ class Row:
     step_seconds: float | None = None
     preview_step: int | None = None
     """The step that the preview in the store shows, whichever lease made it."""
+    ahead: int | None = None
+    """Jobs that come first, where they were counted when the row was made."""
 
     @property
     def is_visible(self) -> bool:
@@ -155,10 +157,11 @@ class ReadModel:
                 connection.execute(_stepped(step, batch.percents[job]))
             _advance(connection, batch.offsets)
 
-    def expect(self, state: JobState) -> None:
-        """A job of which `jobs` is still to tell."""
+    def expect(self, states: Sequence[JobState]) -> list[int]:
+        """Jobs of which `jobs` is still to tell. Returns how many come before each."""
         with self._engine.begin() as connection:
-            _put(connection, [_values(state, state.to_bytes()) | {"version": 0}])
+            _put(connection, [_values(state, state.to_bytes()) | {"version": 0} for state in states])
+            return [_ahead_of(connection, state) for state in states]
 
     def hide(self, job: str) -> None:
         """Show it to nobody any more: its deletion has been accepted."""
@@ -210,9 +213,8 @@ class ReadModel:
 
     def ahead_of(self, state: JobState) -> int:
         """How many jobs wait for the same stage and come first; `FARTHEST` where there are more."""
-        place = {"stage": str(state.stage), "priority": state.priority, "accepted_at": state.accepted_at}
         with self._engine.connect() as connection:
-            return min(connection.execute(AHEAD, place).scalar_one(), FARTHEST)
+            return _ahead_of(connection, state)
 
     def latest(self, status: JobStatus, limit: int) -> list[JobState]:
         """The last accepted of those that ended like this."""
@@ -294,6 +296,11 @@ def _stepped(step: StepProgress, percent: int) -> Any:
     told = {"step_lease": step.lease, "step": step.step, "steps": step.steps, "step_seconds": step.step_seconds}
     told |= {} if step.preview_step is None else {"preview_step": step.preview_step}
     return update(JOBS).where(JOBS.c.job == step.job).values(percent=_greater(percent), **told)
+
+
+def _ahead_of(connection: Connection, state: JobState) -> int:
+    place = {"stage": str(state.stage), "priority": state.priority, "accepted_at": state.accepted_at}
+    return min(connection.execute(AHEAD, place).scalar_one(), FARTHEST)
 
 
 def _visible() -> ColumnElement[bool]:

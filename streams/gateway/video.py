@@ -135,7 +135,7 @@ def extension_of(row: Row, model: ReadModel, pace: Pace) -> Extension:
         waiting=waiting,
         step=row.step,
         steps_total=row.steps,
-        queue_position=model.ahead_of(state) if waiting else None,
+        queue_position=(model.ahead_of(state) if row.ahead is None else row.ahead) if waiting else None,
         eta_s=None if state.status.ended or status_of(state) == "queued" else pace.left(row),
         attempt=0 if present is None else present.dispatches + waiting,
         last_retry=None if state.status.ended else last_retry(state),

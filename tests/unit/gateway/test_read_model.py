@@ -73,14 +73,14 @@ def test_a_rebuilt_view_knows_how_far_a_job_came_before_it_ended(model: ReadMode
 
 def test_an_expected_job_is_seen_but_listed_only_when_the_line_tells_of_it(model: ReadModel) -> None:
     state = job()
-    model.expect(state)
+    assert model.expect([state]) == [0]
     row = model.get("default", state.job)
     assert row is not None
     assert row.version == 0
     assert model.expected("default", NOW - 1) == [state.job]
     assert model.page("default", None, 20, True) == ([], False)
     taken(model, state)
-    model.expect(state.model_copy(update={"priority": 9}))
+    assert model.expect([state.model_copy(update={"priority": 9})]) == [0]
     assert model.expected("default", NOW - 1) == []
     assert [row.state for row in model.page("default", None, 20, True)[0]] == [state]
 
