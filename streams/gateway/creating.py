@@ -15,7 +15,7 @@ from schemas.events import PromptSubmitted
 from schemas.job import JobState, JobStatus, StageState
 from schemas.keys import job_id, stage_keys
 from schemas.limits import recipe_of
-from schemas.recipe import derived_seed
+from schemas.recipe import Recipe, derived_seed
 from schemas.stage import STAGES
 from streams.gateway.asking import CreateVideo
 from streams.gateway.gateway import Gateway
@@ -88,21 +88,27 @@ async def accept(
     """
     job = job_id(prompt.tenant, prompt.idempotency_key or "")
     try:
-        expected = expected_state(gateway, prompt, job)
+        recipe = recipe_of(prompt, job, gateway.bundles, gateway.settings.default_model)
     except InvalidJob as error:
         raise impossible(error) from None
     async with gateway.lock_of(job):
         known = None if is_new else await run_in_threadpool(gateway.model.find, job)
         if known is not None:
             return replayed(known, prompt)
-        ahead = await gateway.intake.accept(prompt, traceparent, expected)
+        expected, ahead = await gateway.intake.create(
+            prompt, traceparent, lambda: waiting_state(gateway, prompt, job, recipe)
+        )
     return Row(expected, 0, ahead=ahead)
 
 
 def expected_state(gateway: Gateway, prompt: PromptSubmitted, job: str) -> JobState:
     """What the coordinator will make of it. Raises `InvalidJob`."""
-    now = time.time()
     recipe = recipe_of(prompt, job, gateway.bundles, gateway.settings.default_model)
+    return waiting_state(gateway, prompt, job, recipe)
+
+
+def waiting_state(gateway: Gateway, prompt: PromptSubmitted, job: str, recipe: Recipe) -> JobState:
+    now = time.time()
     keys = stage_keys(recipe, gateway.bundles[recipe.model], job)
     return made(
         JobState, job=job, tenant=prompt.tenant, version=1, status=JobStatus.WAITING, body_digest=prompt.body_digest,

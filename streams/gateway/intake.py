@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
@@ -34,107 +34,130 @@ Asked = PromptSubmitted | CancelRequested | DeleteRequested
 
 @dataclass
 class Sent:
-    """A record on its way, and who waits for it. `expected` is what the line will make of it."""
+    """A record on its way, and who waits for it. `expected` is the job that the line will make of it, `ahead` how many
+    come before that one."""
 
-    answer: asyncio.Future[int | None]
-    expected: JobState | None
+    arrived: asyncio.Future[None]
+    expected: JobState | None = None
+    ahead: int = 0
     error: Exception | None = None
-    ahead: int | None = None
 
-    def settle(self) -> None:
+    def tell(self) -> None:
         """On the loop of who waits."""
-        if self.answer.done():
+        if self.arrived.done():
             return
         if self.error is not None:
-            self.answer.set_exception(self.error)
+            self.arrived.set_exception(self.error)
         else:
-            self.answer.set_result(self.ahead)
+            self.arrived.set_result(None)
 
 
-def tell(settled: list[Sent]) -> None:
-    for sent in settled:
-        sent.settle()
+def tell(all_sent: list[Sent]) -> None:
+    for sent in all_sent:
+        sent.tell()
 
 
 class Intake:
     """One producer for all requests, served by a thread of its own. All who wait live on one event loop.
 
-    `expect` is told of jobs once the broker has their prompts, of all that it acknowledged together in one call; what
-    it returns for each goes to who waits. So an answer takes one change of threads, and many at once one transaction.
+    `note` takes the jobs that are expected of all prompts that the broker acknowledged together, and returns how many
+    come before each. It is called in the intake's thread, so a create takes one change of threads, and those that come
+    at once are noted in one transaction.
     """
 
-    def __init__(self, settings: Settings, expect: Callable[[list[JobState]], list[int]] = lambda states: []) -> None:
+    def __init__(self, settings: Settings, note: Callable[[list[JobState]], list[int]]) -> None:
         self.on_failed: Callable[[], object] = lambda: None
         self._watch = watch = ErrorWatch()
-        self._settings, self._expect = settings, expect
+        self._settings, self._note = settings, note
         patience = int(ACKNOWLEDGED_WITHIN_S * 1000)
         self._producer = clients.producer(clients.PRODUCER, settings, watch, message_timeout_ms=patience)
         self._delivered: list[Sent] = []
+        self._sending = Lock()
         self._stop = Event()
         self._thread = Thread(target=self._serve, name="intake", daemon=True)
         self._thread.start()
 
-    async def accept(
-        self, event: Asked, traceparent: str | None = None, expected: JobState | None = None
-    ) -> int | None:  # fmt: skip
-        """Returns once the broker has it: how many jobs come before the one that is expected of it.
+    async def accept(self, event: Asked, traceparent: str | None = None) -> None:
+        """Returns once the broker has it.
 
         Raises `Problem` 503 when that is not known. Whoever asks again must do so under the same idempotency key: the
-        broker may have it after all. Raises what `expect` raises, with the same advice.
+        broker may have it after all.
         """
-        value, headers = written(event, traceparent)
-        return await self._send(PROMPTS, event.tenant, value, signed(self._settings, value, headers), expected)
+        await self._send_event(event, traceparent)
+
+    async def create(
+        self, prompt: PromptSubmitted, traceparent: str | None, expect: Callable[[], JobState]
+    ) -> tuple[JobState, int]:
+        """The same for a prompt. The job that is expected of it, and how many come before that one.
+
+        `expect` is called while the broker writes. Raises what `note` raises, too: then the broker has it.
+        """
+        sent = await self._send_event(prompt, traceparent, expect)
+        assert sent.expected is not None
+        return sent.expected, sent.ahead
 
     async def keep(self, topic: Topic, key: str, record: Frozen | None) -> None:
-        """The same for a record of a compacted topic; None lets the key go."""
+        """As `accept`, a record of a compacted topic; None lets the key go."""
         value, headers = (None, []) if record is None else written(record)
         await self._send(topic, key, value, headers)
 
+    async def _send_event(
+        self, event: Asked, traceparent: str | None, expect: Callable[[], JobState] | None = None
+    ) -> Sent:
+        value, headers = written(event, traceparent)
+        return await self._send(PROMPTS, event.tenant, value, signed(self._settings, value, headers), expect)
+
     async def _send(
-        self, topic: Topic, key: str, value: bytes | None, headers: Headers, expected: JobState | None = None
-    ) -> int | None:  # fmt: skip
-        sent = Sent(asyncio.get_running_loop().create_future(), expected)
+        self, topic: Topic, key: str, value: bytes | None, headers: Headers,
+        expect: Callable[[], JobState] | None = None,
+    ) -> Sent:  # fmt: skip
+        sent = Sent(asyncio.get_running_loop().create_future())
 
         def delivered(error: KafkaError | None, message: Message) -> None:
             sent.error = None if error is None else KafkaException(error)
             self._delivered.append(sent)
 
         try:
-            self._producer.produce(
-                topic.named(self._settings.topic_prefix), value, key, headers=[*headers], on_delivery=delivered
-            )
-            return await sent.answer
+            with self._sending:
+                self._producer.produce(
+                    topic.named(self._settings.topic_prefix), value, key, headers=[*headers], on_delivery=delivered
+                )
+                sent.expected = expect() if expect is not None else None
+            await sent.arrived
         except BufferError:
             raise away("the line's intake") from None
         except KafkaException as error:
             if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
                 raise Problem("request_too_large", "the request is too large for the line") from None
             raise away("the line's intake") from None
+        return sent
 
     def _serve(self) -> None:
         while not self._stop.is_set():
             self._producer.poll(0.1)
-            self._settle()
+            self._finish()
             if self._watch.fatal is not None:
                 self.on_failed()
 
-    def _settle(self) -> None:
-        """Answer all whose records have arrived, or never will, since the last turn."""
-        settled, self._delivered = self._delivered, []
-        if not settled:
+    def _finish(self) -> None:
+        """Tell all whose records have arrived since the last turn, or never will."""
+        if not self._delivered:
             return
-        expected = [(sent, sent.expected) for sent in settled if sent.expected is not None and sent.error is None]
+        with self._sending:
+            # By now each of them has said what it expects.
+            finished, self._delivered = self._delivered, []
+        noted = [(sent, sent.expected) for sent in finished if sent.expected is not None and sent.error is None]
         try:
-            aheads = self._expect([state for _, state in expected]) if expected else []
+            aheads = self._note([state for _, state in noted]) if noted else []
         except Exception as error:
-            for sent, _ in expected:
+            for sent, _ in noted:
                 sent.error = error
         else:
-            for (sent, _), ahead in zip(expected, aheads, strict=True):
+            for (sent, _), ahead in zip(noted, aheads, strict=True):
                 sent.ahead = ahead
         # A loop that is closed: nobody waits any more.
         with suppress(RuntimeError):
-            settled[0].answer.get_loop().call_soon_threadsafe(tell, settled)
+            finished[0].arrived.get_loop().call_soon_threadsafe(tell, finished)
 
     def close(self) -> None:
         """What is under way gets its time to arrive."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from schemas.events import StepProgress
 from schemas.job import JobState, JobStatus
 from streams.gateway.progress import percent_of_state, percent_of_step
+from streams.gateway.queues import Queues
 from streams.gateway.tables import JOBS, OFFSETS, SOURCE, STEPS, metadata
 
 CONNECTIONS = 40
@@ -123,6 +124,7 @@ class ReadModel:
 
     def __init__(self, url: str) -> None:
         self._engine = create_engine(url, pool_size=CONNECTIONS, pool_pre_ping=not url.startswith("sqlite"))
+        self._queues = Queues()
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _tune)
         with self._engine.begin() as connection:
@@ -168,10 +170,13 @@ class ReadModel:
             _advance(connection, batch.offsets)
 
     def expect(self, states: Sequence[JobState]) -> list[int]:
-        """Jobs of which `jobs` is still to tell. Returns how many come before each."""
+        """Jobs of which `jobs` is still to tell, the earliest first. Returns how many come before each.
+
+        Called by one thread at a time.
+        """
         with self._engine.begin() as connection:
             _put(connection, [_values(state, state.to_bytes()) | {"version": 0} for state in states])
-            return [_ahead_of(connection, state) for state in states]
+            return [min(self._queues.ahead_of(state, partial(_ahead_of, connection)), FARTHEST) for state in states]
 
     def hide(self, job: str) -> None:
         """Show it to nobody any more: its deletion has been accepted."""
