@@ -16,13 +16,15 @@ def percent_of_step(stage: Stage, step: int, steps: int) -> int:
 
 
 def percent_of_state(state: JobState) -> int:
-    """What the state alone proves: the stages that are done. 100 belongs to a completed job."""
+    """What the state alone says; it never falls from one version to the next. 100 belongs to a completed job.
+
+    While a job lives this is where the stages begin that were ever dispatched, and where those end that are done. Once
+    it has ended otherwise, it is where the last stage ends that was ever dispatched: no step can have told of more.
+    """
     if state.status is JobStatus.COMPLETED:
         return 100
-    percent = 0
-    for stage in STAGES:
-        record = state.stages.get(stage)
-        if record is None or record.artifact is None:
-            break
-        percent = SPANS[stage][1]
-    return percent
+    records = {stage: state.stages[stage] for stage in STAGES if stage in state.stages}
+    begun = [stage for stage, record in records.items() if record.dispatches or record.artifact]
+    if state.status.ended:
+        return max((SPANS[stage][1] for stage in begun), default=0)
+    return max((SPANS[stage][records[stage].artifact is not None] for stage in begun), default=0)

@@ -104,9 +104,17 @@ class Settings(BaseSettings):
         SecretStr(DEFAULT_KEY), description="API key of the tenant `default`; empty = none"
     )
     gateway_key_secret: SecretStr = Field(SecretStr(""), description="secret under which API keys are hashed")
-    gateway_streams: int = Field(100, ge=1, description="event streams that a tenant may hold open at once")
-    gateway_rate: str = Field("6000/minute", description="requests of a tenant to each gateway; empty = any number")
-    gateway_create_rate: str = Field("600/minute", description="of these, new videos; empty = any number")
+    gateway_streams: int = Field(
+        100, ge=1, description="event streams that a tenant may hold open at once; each gateway counts for itself"
+    )
+    gateway_rate: str = Field(
+        "6000/minute",
+        description="requests of a tenant; each gateway counts for itself: of N side by side set each to an Nth; "
+        "empty = any number",
+    )
+    gateway_create_rate: str = Field(
+        "600/minute", description="of these, new videos; counted likewise; empty = any number"
+    )
     gateway_body_bytes: int = Field(8 * 1024**2, ge=1024, description="bytes of a request's body, at most")
     gateway_cors_origins: str = Field(
         "", description="origins whose pages may ask the gateway, separated by commas; * = any; empty = none"

@@ -59,7 +59,7 @@ class Video(BaseModel):
     object: Literal["video"] = "video"
     created_at: int = Field(description="unix seconds")
     status: Status
-    progress: int = Field(ge=0, le=100, description="percent; never falls")
+    progress: int = Field(ge=0, le=100, description="percent; never falls; of a failed video where its last stage ends")
     model: str
     prompt: str | None = None
     seconds: str

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
+from schemas.base import made
 from schemas.errors import InvalidJob, shorten
 from schemas.events import PromptSubmitted
 from schemas.job import JobState, JobStatus, StageState
 from schemas.keys import job_id, stage_keys
 from schemas.limits import recipe_of
-from schemas.recipe import derived_seed
+from schemas.recipe import Recipe, derived_seed
 from schemas.stage import STAGES
 from streams.gateway.asking import CreateVideo
 from streams.gateway.gateway import Gateway
@@ -92,27 +93,32 @@ async def accept(
     """
     job = job_id(prompt.tenant, prompt.idempotency_key or "")
     try:
-        expected = expected_state(gateway, prompt, job)
+        recipe = recipe_of(prompt, job, gateway.bundles, gateway.settings.default_model)
     except InvalidJob as error:
         raise impossible(error) from None
     async with gateway.lock_of(job):
         known = None if is_new else await run_in_threadpool(gateway.model.find, job)
         if known is not None:
             return replayed(known, prompt)
-        await gateway.intake.accept(prompt, traceparent)
-        await run_in_threadpool(gateway.model.expect, expected)
-    return Row(expected, 0)
+        expected, ahead = await gateway.intake.create(
+            prompt, traceparent, lambda: waiting_state(gateway, prompt, job, recipe)
+        )
+    return Row(expected, 0, ahead=ahead)
 
 
 def expected_state(gateway: Gateway, prompt: PromptSubmitted, job: str) -> JobState:
     """What the coordinator will make of it. Raises `InvalidJob`."""
-    now = time.time()
     recipe = recipe_of(prompt, job, gateway.bundles, gateway.settings.default_model)
+    return waiting_state(gateway, prompt, job, recipe)
+
+
+def waiting_state(gateway: Gateway, prompt: PromptSubmitted, job: str, recipe: Recipe) -> JobState:
+    now = time.time()
     keys = stage_keys(recipe, gateway.bundles[recipe.model], job)
-    return JobState(
-        job=job, tenant=prompt.tenant, version=1, status=JobStatus.WAITING, body_digest=prompt.body_digest,
+    return made(
+        JobState, job=job, tenant=prompt.tenant, version=1, status=JobStatus.WAITING, body_digest=prompt.body_digest,
         accepted_at=now, updated_at=now, priority=prompt.priority, recipe=recipe, stage=STAGES[0],
-        stages={stage: StageState(key=keys[stage]) for stage in STAGES}, metadata=prompt.metadata,
+        stages={stage: made(StageState, key=keys[stage]) for stage in STAGES}, metadata=prompt.metadata,
         webhook_url=prompt.webhook_url,
     )  # fmt: skip
 

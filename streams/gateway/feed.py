@@ -68,10 +68,6 @@ class Feed:
 
     def _run(self) -> None:
         try:
-            # A step counts for a job that is known: so jobs first.
-            self._reader.assign(self._left_off(self._jobs))
-            while not (self._reader.at_end or self._stop.is_set()):
-                self._turn()
             self._reader.assign([*self._left_off([*self._jobs, *self._steps]), *self._all_keys])
             while not self._stop.is_set():
                 self._turn()

@@ -10,7 +10,8 @@ from typing import Annotated
 from weakref import WeakValueDictionary
 
 from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPBearer
+from fastapi.security.base import SecurityBase
 from starlette.concurrency import run_in_threadpool
 
 from schemas.bundle import BundleManifest, read_bundles
@@ -79,7 +80,7 @@ class Gateway:
         for state in model.latest(JobStatus.COMPLETED, KEPT):
             pace.learn(state)
         feed.start()
-        intake = Intake(settings)
+        intake = Intake(settings, model.expect)
         bundles = read_bundles(settings.bundles)
         return cls(
             settings, bundles, model, keys, hub, feed, intake, delivery, sweeper, pace, rates,
@@ -127,6 +128,9 @@ class Gateway:
         return await self.looks.at(tenant, job, self.hub.told)
 
     async def video(self, row: Row) -> Video:
+        if row.ahead is not None:
+            # Nothing is looked up, so no thread is needed.
+            return video_of(row, self.model, self.pace)
         return await run_in_threadpool(video_of, row, self.model, self.pace)
 
     async def videos(self, rows: list[Row]) -> list[Video]:
@@ -140,22 +144,28 @@ async def gateway_of(request: Request) -> Gateway:
 
 
 TheGateway = Annotated[Gateway, Depends(gateway_of)]
-bearer = HTTPBearer(auto_error=False, description="an API key: `latentline keys create`")
 
 
-async def tenant_of(
-    gateway: TheGateway, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
-) -> str:
-    """Whose key the request carries. Raises `Problem`: 401, 429, or 503 while keys and jobs are still being read."""
-    if not gateway.feed.is_caught_up:
-        raise Problem("starting", "the gateway is still reading what there is of jobs", retry_after=1)
-    tenant = gateway.keys.tenant_of(credentials.credentials) if credentials else None
-    if tenant is None:
-        why = "it is unknown or revoked" if credentials else "send it as `Authorization: Bearer KEY`"
-        headers = {"www-authenticate": "Bearer"}
-        raise Problem("invalid_api_key", f"no valid API key: {why}", headers=headers)
-    gateway.rates.request(tenant)
-    return tenant
+class TenantOf(SecurityBase):
+    """Whose key a request carries. One dependency, where a key and a gateway of their own would be three to resolve."""
+
+    def __init__(self) -> None:
+        self._bearer = HTTPBearer(auto_error=False, description="an API key: `latentline keys create`")
+        self.model, self.scheme_name = self._bearer.model, self._bearer.scheme_name
+
+    async def __call__(self, request: Request) -> str:
+        """Raises `Problem`: 401, 429, or 503 while keys and jobs are still being read."""
+        gateway: Gateway = request.app.state.gateway
+        if not gateway.feed.is_caught_up:
+            raise Problem("starting", "the gateway is still reading what there is of jobs", retry_after=1)
+        credentials = await self._bearer(request)
+        tenant = gateway.keys.tenant_of(credentials.credentials) if credentials else None
+        if tenant is None:
+            why = "it is unknown or revoked" if credentials else "send it as `Authorization: Bearer KEY`"
+            headers = {"www-authenticate": "Bearer"}
+            raise Problem("invalid_api_key", f"no valid API key: {why}", headers=headers)
+        gateway.rates.request(tenant)
+        return tenant
 
 
-Tenant = Annotated[str, Depends(tenant_of)]
+Tenant = Annotated[str, Depends(TenantOf())]

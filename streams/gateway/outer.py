@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Iterable
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streams import metrics
@@ -14,14 +15,17 @@ from streams.gateway.problems import Problem
 
 BODY_WITHIN_S = 30.0
 HEADERS = {
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "x-frame-options": "DENY",
-    "cross-origin-resource-policy": "same-origin",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-    "cache-control": "no-store",
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"x-frame-options": b"DENY",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+    b"cache-control": b"no-store",
 }
 """Where an answer says nothing else of its own."""
+
+
+Header = tuple[bytes, bytes]
 
 
 class Outer:
@@ -37,19 +41,21 @@ class Outer:
 
         async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                dress(MutableHeaders(scope=message))
+                message["headers"] = dressed_headers(message["headers"])
                 measure(scope, message["status"], time.monotonic() - began)
             await send(message)
 
         await self._app(scope, Body(receive, Headers(scope=scope), self._largest), dressed)
 
 
-def dress(headers: MutableHeaders) -> None:
-    headers["x-request-id"] = f"req_{uuid.uuid4().hex}"
-    for name, value in HEADERS.items():
-        headers.setdefault(name, value)
-    if headers.get("content-type", "").startswith("text/event-stream"):
-        headers["cache-control"] = "no-cache, no-transform"
+def dressed_headers(headers: Iterable[Header]) -> list[Header]:
+    """Of an answer: its own, which have names in lower-case letters, and ours where it has none."""
+    given = dict(headers)
+    ours = [(name, value) for name, value in HEADERS.items() if name not in given]
+    if given.get(b"content-type", b"").startswith(b"text/event-stream"):
+        headers = [header for header in headers if header[0] != b"cache-control"]
+        ours.append((b"cache-control", b"no-cache, no-transform"))
+    return [*headers, *ours, (b"x-request-id", f"req_{uuid.uuid4().hex}".encode())]
 
 
 def measure(scope: Scope, status: int, seconds: float) -> None:

@@ -3,13 +3,16 @@
 Each batch goes in together with the offsets after it, in one transaction, so a restart goes on where it was. An older
 state never replaces a newer one, so several readers may feed one database. A prompt that was just accepted stands in
 it as a row of version 0 until `jobs` tells of it: its creator can ask for it at once.
+
+`jobs` and `progress` come in no order between them, and `progress` is forgotten within the hour. So a job that has
+ended is told of by its state alone, and of one that lives the farthest step and the latest are kept apart from it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +39,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from schemas.events import StepProgress
 from schemas.job import JobState, JobStatus
-from streams.gateway.tables import JOBS, OFFSETS, SOURCE, metadata
+from streams.gateway.queues import Queues
+from streams.gateway.tables import JOBS, OFFSETS, SOURCE, STEPS, metadata
 from streams.percent import percent_of_state, percent_of_step
 
 CONNECTIONS = 40
@@ -56,7 +60,10 @@ def _first(*conditions: ColumnElement[bool]) -> ScalarSelect[int]:
 
 
 # Asked for each job of each page: put together once. Two ranges of the index, where an `or` would read all of it.
-FIND = select(JOBS).where(JOBS.c.job == bindparam("job"))
+ROWS = select(JOBS, *[column for column in STEPS.c if column is not STEPS.c.job]).select_from(
+    JOBS.outerjoin(STEPS, JOBS.c.job == STEPS.c.job)
+)
+FIND = ROWS.where(JOBS.c.job == bindparam("job"))
 AHEAD = select(
     _first(JOBS.c.priority > bindparam("priority"))
     + _first(JOBS.c.priority == bindparam("priority"), JOBS.c.accepted_at < bindparam("accepted_at"))
@@ -76,6 +83,8 @@ class Row:
     step_seconds: float | None = None
     preview_step: int | None = None
     """The step that the preview in the store shows, whichever lease made it."""
+    ahead: int | None = None
+    """Jobs that come first, where they were counted when the row was made."""
 
     @property
     def is_visible(self) -> bool:
@@ -103,7 +112,9 @@ class Batch:
 
     def step(self, step: StepProgress) -> None:
         """The next record of `progress`. Of a job that began again the farthest step counts and the latest shows."""
-        percent = percent_of_step(step.stage, step.step, step.steps)
+        percent, before = percent_of_step(step.stage, step.step, step.steps), self.steps.get(step.job)
+        if step.preview_step is None and before is not None:
+            step = step.changed(preview_step=before.preview_step)
         self.steps[step.job] = step
         self.percents[step.job] = max(percent, self.percents.get(step.job, 0))
 
@@ -113,6 +124,7 @@ class ReadModel:
 
     def __init__(self, url: str) -> None:
         self._engine = create_engine(url, pool_size=CONNECTIONS, pool_pre_ping=not url.startswith("sqlite"))
+        self._queues = Queues()
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _tune)
         with self._engine.begin() as connection:
@@ -137,7 +149,7 @@ class ReadModel:
             _alone(connection)
             known = connection.execute(select(SOURCE.c.read_at).where(SOURCE.c.name == name)).scalar()
             if known is None or known < oldest:
-                for table in (JOBS, OFFSETS, SOURCE):
+                for table in metadata.sorted_tables:
                     connection.execute(delete(table))
                 connection.execute(insert(SOURCE).values(name=name, read_at=oldest))
             found = connection.execute(select(OFFSETS)).all()
@@ -149,16 +161,22 @@ class ReadModel:
             # order would wait for each other.
             connection.execute(update(SOURCE).values(read_at=now))
             if batch.forgotten:
-                connection.execute(delete(JOBS).where(JOBS.c.job.in_(batch.forgotten)))
+                for table in (JOBS, STEPS):
+                    connection.execute(delete(table).where(table.c.job.in_(batch.forgotten)))
             _put(connection, [_values(state, data) for state, data in batch.states.values()])
-            for job, step in batch.steps.items():
-                connection.execute(_stepped(step, batch.percents[job]))
+            if batch.steps:
+                steps = [_step_values(step, batch.percents[job]) for job, step in batch.steps.items()]
+                connection.execute(_upsert_step(connection.dialect.name), steps)
             _advance(connection, batch.offsets)
 
-    def expect(self, state: JobState) -> None:
-        """A job of which `jobs` is still to tell."""
+    def expect(self, states: Sequence[JobState]) -> list[int]:
+        """Jobs of which `jobs` is still to tell, the earliest first. Returns how many come before each.
+
+        Called by one thread at a time.
+        """
         with self._engine.begin() as connection:
-            _put(connection, [_values(state, state.to_bytes()) | {"version": 0}])
+            _put(connection, [_values(state, state.to_bytes()) | {"version": 0} for state in states])
+            return [min(self._queues.ahead_of(state, partial(_ahead_of, connection)), FARTHEST) for state in states]
 
     def hide(self, job: str) -> None:
         """Show it to nobody any more: its deletion has been accepted."""
@@ -188,7 +206,7 @@ class ReadModel:
         """
         place = tuple_(JOBS.c.accepted_at, JOBS.c.job)
         order = [JOBS.c.accepted_at.desc(), JOBS.c.job.desc()] if newest_first else [JOBS.c.accepted_at, JOBS.c.job]
-        wanted = select(JOBS).where(JOBS.c.tenant == tenant, JOBS.c.version > 0, _visible()).order_by(*order)
+        wanted = ROWS.where(JOBS.c.tenant == tenant, JOBS.c.version > 0, _visible()).order_by(*order)
         if after is not None:
             mark = tuple_(after.state.accepted_at, after.state.job)
             wanted = wanted.where(place < mark if newest_first else place > mark)
@@ -204,15 +222,14 @@ class ReadModel:
 
     def since(self, tenant: str, moment: float) -> list[Row]:
         """Jobs that were accepted after `moment`, the latest first."""
-        wanted = select(JOBS).where(JOBS.c.tenant == tenant, JOBS.c.accepted_at > moment, _visible())
+        wanted = ROWS.where(JOBS.c.tenant == tenant, JOBS.c.accepted_at > moment, _visible())
         with self._engine.connect() as connection:
             return [_row(found) for found in connection.execute(wanted.order_by(JOBS.c.accepted_at.desc()))]
 
     def ahead_of(self, state: JobState) -> int:
         """How many jobs wait for the same stage and come first; `FARTHEST` where there are more."""
-        place = {"stage": str(state.stage), "priority": state.priority, "accepted_at": state.accepted_at}
         with self._engine.connect() as connection:
-            return min(connection.execute(AHEAD, place).scalar_one(), FARTHEST)
+            return _ahead_of(connection, state)
 
     def latest(self, status: JobStatus, limit: int) -> list[JobState]:
         """The last accepted of those that ended like this."""
@@ -253,7 +270,14 @@ def _values(state: JobState, data: bytes) -> dict[str, Any]:
     return {
         "job": state.job, "tenant": state.tenant, "version": state.version, "status": str(state.status),
         "stage": state.stage and str(state.stage), "priority": state.priority, "accepted_at": state.accepted_at,
-        "hidden": state.deleting, "percent": percent_of_state(state), "state": data,
+        "hidden": state.deleting, "state": data,
+    }  # fmt: skip
+
+
+def _step_values(step: StepProgress, percent: int) -> dict[str, Any]:
+    return {
+        "job": step.job, "percent": percent, "lease": step.lease, "step": step.step, "steps": step.steps,
+        "step_seconds": step.step_seconds, "preview_step": step.preview_step,
     }  # fmt: skip
 
 
@@ -264,14 +288,27 @@ def _put(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
 
 @cache
 def _upsert(dialect: str) -> Any:
-    """Newer states replace older ones; percents only rise, and what is hidden stays hidden."""
+    """Newer states replace older ones, and what is hidden stays hidden."""
     statement = _insert(dialect)(JOBS)
     new = statement.excluded
     changed = {name: new[name] for name in ("version", "status", "stage", "priority", "accepted_at", "state")}
-    kept = {"percent": _greater(new.percent), "hidden": or_(JOBS.c.hidden, new.hidden)}
+    kept = {"hidden": or_(JOBS.c.hidden, new.hidden)}
     return statement.on_conflict_do_update(
         index_elements=[JOBS.c.job], set_=changed | kept, where=new.version > JOBS.c.version
     )
+
+
+@cache
+def _upsert_step(dialect: str) -> Any:
+    """The latest step and preview show; percents only rise."""
+    statement = _insert(dialect)(STEPS)
+    new = statement.excluded
+    changed = {name: new[name] for name in ("lease", "step", "steps", "step_seconds")}
+    kept = {
+        "percent": case((STEPS.c.percent > new.percent, STEPS.c.percent), else_=new.percent),
+        "preview_step": func.coalesce(new.preview_step, STEPS.c.preview_step),
+    }
+    return statement.on_conflict_do_update(index_elements=[STEPS.c.job], set_=changed | kept)
 
 
 def _advance(connection: Connection, offsets: Mapping[Position, int]) -> None:
@@ -286,14 +323,9 @@ def _advance(connection: Connection, offsets: Mapping[Position, int]) -> None:
     )
 
 
-def _greater(percent: Any) -> Any:
-    return case((JOBS.c.percent > percent, JOBS.c.percent), else_=percent)
-
-
-def _stepped(step: StepProgress, percent: int) -> Any:
-    told = {"step_lease": step.lease, "step": step.step, "steps": step.steps, "step_seconds": step.step_seconds}
-    told |= {} if step.preview_step is None else {"preview_step": step.preview_step}
-    return update(JOBS).where(JOBS.c.job == step.job).values(percent=_greater(percent), **told)
+def _ahead_of(connection: Connection, state: JobState) -> int:
+    place = {"stage": str(state.stage), "priority": state.priority, "accepted_at": state.accepted_at}
+    return min(connection.execute(AHEAD, place).scalar_one(), FARTHEST)
 
 
 def _visible() -> ColumnElement[bool]:
@@ -302,7 +334,11 @@ def _visible() -> ColumnElement[bool]:
 
 def _row(found: Any) -> Row:
     state = JobState.read(found.state)
-    running = state.lease is not None and state.lease.number == found.step_lease
+    percent = percent_of_state(state)
+    if state.status.ended or found.lease is None:
+        return Row(state, found.version, percent, found.hidden)
+    running = state.lease is not None and state.lease.number == found.lease
     step, steps, seconds = (found.step, found.steps, found.step_seconds) if running else (None, None, None)
-    preview_step = None if state.status.ended else found.preview_step
-    return Row(state, found.version, found.percent, found.hidden, step, steps, seconds, preview_step)
+    return Row(
+        state, found.version, max(percent, found.percent), found.hidden, step, steps, seconds, found.preview_step
+    )

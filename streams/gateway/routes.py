@@ -48,7 +48,8 @@ def body_of(schema: dict[str, Any], required: bool = True, kinds: tuple[str, ...
 
 async def answer(gateway: Gateway, row: Row) -> Response:
     video = await gateway.video(row)
-    return JSONResponse(video.model_dump(mode="json"), headers={"openai-poll-after-ms": str(poll_after_ms(video))})
+    headers = {"openai-poll-after-ms": str(poll_after_ms(video))}
+    return Response(video.model_dump_json(), media_type="application/json", headers=headers)
 
 
 async def made(request: Request, gateway: Gateway, row: Row) -> Response:

@@ -16,17 +16,23 @@ JOBS = Table(
     Column("priority", Integer, nullable=False),
     Column("accepted_at", Float(53), nullable=False),
     Column("hidden", Boolean, nullable=False),
-    Column("percent", Integer, nullable=False),
-    Column("step_lease", BigInteger),
-    Column("step", Integer),
-    Column("steps", Integer),
-    Column("step_seconds", Float),
-    Column("preview_step", Integer),
     Column("state", LargeBinary, nullable=False),
     Index("jobs_of_a_tenant", "tenant", "accepted_at", "job"),
     # All that the place in a queue asks, so that it is counted without looking at jobs.
     Index("jobs_in_queues", "status", "stage", "hidden", "priority", "accepted_at"),
 )
+STEPS = Table(
+    "steps",
+    metadata,
+    Column("job", String, primary_key=True),
+    Column("percent", Integer, nullable=False),
+    Column("lease", BigInteger, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("steps", Integer, nullable=False),
+    Column("step_seconds", Float),
+    Column("preview_step", Integer),
+)
+"""Apart from the jobs, since nothing says which of the two topics is read first."""
 OFFSETS = Table(
     "offsets",
     metadata,

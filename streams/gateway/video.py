@@ -36,7 +36,8 @@ def video_of(row: Row, model: ReadModel, pace: Pace) -> Video:
     untimed = state.status.ended or status_of(state) == "queued"
     live = Live(
         percent=row.percent, step=row.step, steps=row.steps, preview_step=row.preview_step,
-        queue_position=model.ahead_of(state) if waiting else None, eta_s=None if untimed else pace.left(row),
+        queue_position=(model.ahead_of(state) if row.ahead is None else row.ahead) if waiting else None,
+        eta_s=None if untimed else pace.left(row),
     )  # fmt: skip
     return video.video_of(state, live)
 

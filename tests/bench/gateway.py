@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -128,18 +128,35 @@ def create_of(number: int) -> Request:
     return Request("/v1/videos", orjson.dumps({"prompt": f"a blue circle, take {number}", "size": "64x64"}))
 
 
-async def creates(gateway: int, bare: int) -> tuple[list[float], list[float], float, float]:
-    """Latencies of both, one after the other in pairs; then how many a second each makes of 16 clients at once."""
-    times: tuple[list[float], list[float]] = [], []
+@dataclass
+class Creates:
+    """Seconds of each, one after the other in turns; then how many a second each side makes of 16 clients at once."""
+
+    ours: list[float] = field(default_factory=list)
+    keyed: list[float] = field(default_factory=list)
+    """Ours again, with an idempotency key that has to be looked for."""
+    bare: list[float] = field(default_factory=list)
+    our_rate: float = 0.0
+    bare_rate: float = 0.0
+
+
+async def creates(gateway: int, bare: int) -> Creates:
+    found = Creates()
     async with Load(gateway) as ours, Load(bare) as theirs:
-        sides = ours, theirs
         for number in range(-20, PAIRS):
-            for load, seconds in zip(sides, times, strict=True):
-                taken = await load.timed(create_of(number))
+            asked = create_of(number)
+            turn = (ours, asked, found.ours), (theirs, asked, found.bare), (ours, keyed(asked, number), found.keyed)
+            for load, request, seconds in turn:
+                taken = await load.timed(request)
                 if number >= 0:
                     seconds.append(taken)
-        rates = [await load.at_full_speed(create_of, 16, SPEED_S) for load in sides]
-    return *times, rates[0], rates[1]
+        found.our_rate = await ours.at_full_speed(create_of, 16, SPEED_S)
+        found.bare_rate = await theirs.at_full_speed(create_of, 16, SPEED_S)
+    return found
+
+
+def keyed(request: Request, number: int) -> Request:
+    return replace(request, key=f"bench {number}")
 
 
 async def reads(port: int, jobs: int) -> tuple[list[float], list[float]]:
@@ -224,19 +241,20 @@ def measure(settings: Settings, jobs: int, streams: int) -> tuple[dict[str, obje
         gc.freeze()
         retrieves, lists = asyncio.run(reads(gateway.settings.gateway_port, jobs))
         fan = asyncio.run(fan_out(gateway, line, streams, jobs))
-        ours, theirs, our_rate, their_rate = asyncio.run(creates(gateway.settings.gateway_port, bare))
+        made = asyncio.run(creates(gateway.settings.gateway_port, bare))
     figures: dict[str, object] = {
-        "create_ratio": round(percentile(ours, 50) / percentile(theirs, 50), 2),
+        "create_ratio": round(percentile(made.ours, 50) / percentile(made.bare, 50), 2),
         "retrieve_p99_ms": round(percentile(retrieves, 99), 1),
         "sse_streams": fan.opened,
         "list_p99_ms": round(percentile(lists, 99), 1),
     }
     rows = [
-        ("create, ms (P50, P99)", pair(ours), ""),
-        ("the bare route's, ms", pair(theirs), ""),
+        ("create, ms (P50, P99)", pair(made.ours), ""),
+        ("create with an idempotency key, ms", pair(made.keyed), ""),
+        ("the bare route's, ms", pair(made.bare), ""),
         ("create / bare route, at P50", figures["create_ratio"], "<= 2"),
-        ("creates a second, 16 clients", round(our_rate), ""),
-        ("the bare route's", round(their_rate), ""),
+        ("creates a second, 16 clients", round(made.our_rate), ""),
+        ("the bare route's", round(made.bare_rate), ""),
         (f"retrieve at {RATE} a second, ms (P50, P99)", pair(retrieves), "P99 <= 20"),
         ("list of 20, ms (P50, P99)", pair(lists), "P99 <= 20"),
         ("event streams open at once", fan.opened, "1000"),

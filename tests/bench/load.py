@@ -17,12 +17,15 @@ HEADERS = f"host: gateway\r\nauthorization: Bearer {DEFAULT_KEY}\r\n"
 class Request:
     path: str
     body: bytes = b""
+    key: str = ""
+    """Of idempotency."""
 
     def to_bytes(self) -> bytes:
         if not self.body:
             return f"GET {self.path} HTTP/1.1\r\n{HEADERS}\r\n".encode()
-        length = f"content-type: application/json\r\ncontent-length: {len(self.body)}\r\n"
-        return f"POST {self.path} HTTP/1.1\r\n{HEADERS}{length}\r\n".encode() + self.body
+        more = f"content-type: application/json\r\ncontent-length: {len(self.body)}\r\n"
+        more += f"idempotency-key: {self.key}\r\n" if self.key else ""
+        return f"POST {self.path} HTTP/1.1\r\n{HEADERS}{more}\r\n".encode() + self.body
 
 
 @dataclass

@@ -46,7 +46,7 @@ def test_a_retry_finds_what_another_gateway_has_made_of_the_call(gateway: Gatewa
 
 def test_a_broker_that_is_away_is_a_503_that_says_when_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "ACKNOWLEDGED_WITHIN_S", 0.3)
-    door = intake.Intake(Settings(kafka_bootstrap="127.0.0.1:9"))
+    door = intake.Intake(Settings(kafka_bootstrap="127.0.0.1:9"), lambda states: [])
     with pytest.raises(Problem) as raised:
         asyncio.run(door.accept(PromptSubmitted(prompt="a cat")))
     assert (raised.value.status, raised.value.headers["x-should-retry"], raised.value.retry_after) == (503, "true", 2)

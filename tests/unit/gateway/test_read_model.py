@@ -63,24 +63,38 @@ def test_an_older_state_replaces_no_newer_one_and_progress_never_falls(model: Re
     assert (row.state, row.step, row.percent) == (again, 2, 72)
 
 
-def test_a_rebuilt_view_knows_how_far_a_job_came_before_it_ended(model: ReadModel) -> None:
-    ended = with_done(job(), Stage.ENCODE).model_copy(update={"status": JobStatus.CANCELLED, "version": 9})
-    taken(model, ended, steps=[step_of(ended, 8), step_of(ended, 2, lease=2)])
-    row = model.get("default", ended.job)
+def test_steps_count_that_come_before_the_job_and_none_that_come_after_its_end(model: ReadModel) -> None:
+    state = with_done(job(), Stage.ENCODE)
+    taken(model, steps=[step_of(state, 8).changed(preview_step=7), step_of(state, 2, lease=2)])
+    taken(model, running(state, lease=2))
+    row = model.get("default", state.job)
     assert row is not None
-    assert (row.percent, row.step) == (72, None)
+    assert (row.percent, row.step, row.preview_step) == (72, 2, 7)
+    taken(model, state.model_copy(update={"status": JobStatus.CANCELLED, "version": 9}))
+    ended = model.get("default", state.job)
+    taken(model, steps=[step_of(state, 9, lease=2).changed(preview_step=9)])
+    assert model.get("default", state.job) == ended
+
+
+def test_a_step_that_tells_less_than_the_state_takes_nothing_back(model: ReadModel) -> None:
+    state = with_done(job(), Stage.ENCODE)
+    taken(model, running(state))
+    taken(model, steps=[step_of(state, 0).changed(stage=Stage.ENCODE)])
+    row = model.get("default", state.job)
+    assert row is not None
+    assert row.percent == 3
 
 
 def test_an_expected_job_is_seen_but_listed_only_when_the_line_tells_of_it(model: ReadModel) -> None:
     state = job()
-    model.expect(state)
+    assert model.expect([state]) == [0]
     row = model.get("default", state.job)
     assert row is not None
     assert row.version == 0
     assert model.expected("default", NOW - 1) == [state.job]
     assert model.page("default", None, 20, True) == ([], False)
     taken(model, state)
-    model.expect(state.model_copy(update={"priority": 9}))
+    assert model.expect([state.model_copy(update={"priority": 9})]) == [0]
     assert model.expected("default", NOW - 1) == []
     assert [row.state for row in model.page("default", None, 20, True)[0]] == [state]
 
