@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from schemas.base import made
-from schemas.errors import ErrorKind, ErrorReport
+from schemas.errors import NoVideo
 from schemas.events import ArtifactRef, Completion, JobCancelled, JobCompleted, JobFailed, StageSummary
 from schemas.job import JobState, JobStatus, StageState
 from schemas.stage import STAGES, Stage
@@ -15,7 +15,7 @@ from streams.percent import percent_of_state
 from streams.video import Live, Video, video_of
 
 ENDS = {COMPLETED: JobStatus.COMPLETED, FAILED: JobStatus.FAILED, CANCELLED: JobStatus.CANCELLED}
-SAMPLE_ERROR = ErrorReport(kind=ErrorKind.UNKNOWN, code="sample", message="this is a sample")
+SAMPLE_ERROR = NoVideo("this is a sample").report()
 
 
 def full_video(subject: JobState | Completion, live: Live | None = None) -> Video:

@@ -79,7 +79,12 @@ def stopped_at(line: Line, limit: int) -> None:
     assert isinstance(end, JobFailed)
     assert end.error.code == "poison_job"
     assert len(killed) == limit + 1
-    letters = [dict(headers) for *_, headers in line.letters.poll()]
-    [message] = [letter["dlq_message"] for letter in letters if letter["dlq_origin"].endswith(poison.encode())]
+    [message] = eventually(
+        lambda: [
+            letter["dlq_message"]
+            for *_, headers in line.letters.poll()
+            if (letter := dict(headers))["dlq_origin"].endswith(poison.encode())
+        ]
+    )
     assert message.count(b"vanished with lease") == len(killed)
     assert isinstance(end_of(line, neighbour), JobCompleted)

@@ -25,6 +25,7 @@ WALL = {
     "streams/gateway/rates.py": "`limits` counts by it: set back, only a tenant at its rate waits longer",
     "streams/gateway/routes.py": "which jobs were created a moment ago",
     "streams/notifier/journal.py": "time of an event; where the starts of jobs begin to count",
+    "streams/notifier/news.py": "how far to look back in topics",
     "streams/notifier/payload.py": "the time that a webhook tells",
     "streams/notifier/service.py": "when attempts are due, over days and restarts; a jump makes some early or late",
     "streams/upkeep/gc.py": "the age of what is freed, against the store's own times; a day of grace",
