@@ -13,13 +13,20 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from streams.outgoing import Outgoing
 
-DEADLINE_S = 30.0
-"""How long a step of a transaction is tried again before its result counts as unknown."""
+BEGINS_WITHIN_S = 30.0
+"""How long a broker may take to end what an earlier life has left open."""
+
+DEADLINE_S = 10.0
+"""How long the steps of a transaction are tried again before its result counts as unknown. The broker ends it by itself
+after as long (`transaction.timeout.ms`): no later try can save it, and a new life of the process begins in seconds."""
+
+CALL_S, PAUSE_S = 5.0, 0.1
+"""What one call is given; what lies between two of them."""
 
 ANY_PARTITION = -1
 """librdkafka's RD_KAFKA_PARTITION_UA: its partitioner chooses by key."""
 
-STUCK_AFTER_S = 10.0
+STUCK_AFTER_S = 5.0
 """How long after its own timeout a call counts as one that will never return."""
 
 REFUSALS = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_RECORD)
@@ -52,11 +59,12 @@ class Transactions:
 
     def begin_life(self) -> None:
         """Fence whoever held this cell before, and wait for what it left open. Raises `Lost`."""
-        self._patiently(self.producer.init_transactions)
+        self._patiently(self.producer.init_transactions, time.monotonic() + BEGINS_WITHIN_S)
 
     def commit(self, records: Iterable[Outgoing], offsets: list[TopicPartition], group: Any) -> None:
         """Write all of it. `group`: the consumer group's metadata as of now. Raises `Aborted`, `Refused`, `Lost`."""
         self._errors.clear()
+        end = time.monotonic() + self.deadline
         try:
             self.producer.begin_transaction()
         except KafkaException as error:
@@ -65,13 +73,16 @@ class Transactions:
             for record in records:
                 self._produce(record)
             if offsets:
-                self._patiently(lambda seconds: self._send_offsets(offsets, group, seconds))
-            self._patiently(self.producer.commit_transaction)
+                self._patiently(lambda seconds: self._send_offsets(offsets, group, seconds), end)
+            self._patiently(self.producer.commit_transaction, end)
         except _Abortable as error:
             self._abort()
             if any(seen.code() in REFUSALS for seen in [*self._errors, error.error]):
                 raise Refused(str(error.error)) from error
             raise Aborted(str(error.error)) from error
+        except Lost:
+            # The call that is stuck holds the producer: an abort would be refused, however often it is asked for.
+            raise
         except Exception:
             # Not the broker's doing: a record could not be made. What was produced so far must not stay open.
             self._abort()
@@ -119,23 +130,24 @@ class Transactions:
         if error is not None:
             self._errors.append(error)
 
-    def _patiently(self, call: Callable[[float], object]) -> None:
-        end = time.monotonic() + self.deadline
+    def _patiently(self, call: Callable[[float], object], end: float) -> None:
         while True:
             try:
-                call(5.0)
+                call(CALL_S)
             except KafkaException as error:
                 cause: KafkaError = error.args[0]
                 if cause.txn_requires_abort():
                     raise _Abortable(cause) from error
                 if not cause.retriable() or time.monotonic() > end:
                     raise Lost(str(cause)) from error
+                # Some refusals come at once, and would come again.
+                self.producer.poll(PAUSE_S)
             else:
                 return
 
     def _abort(self) -> None:
         try:
-            self._patiently(self.producer.abort_transaction)
+            self._patiently(self.producer.abort_transaction, time.monotonic() + self.deadline)
         except _Abortable as error:
             raise Lost(str(error.error)) from error
 

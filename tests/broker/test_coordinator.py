@@ -189,20 +189,28 @@ class UnknownCommits(FailingCommits):
 class StuckOffsets(FailingCommits):
     def __init__(self, producer: Any) -> None:
         super().__init__(producer, 0)
+        self.aborts = 0
 
     def send_offsets_to_transaction(self, *arguments: object) -> None:
         threading.Event().wait()
+
+    def abort_transaction(self, timeout: float) -> None:
+        """librdkafka's answer while another call is under way, at once and each time."""
+        self.aborts += 1
+        raise KafkaException(KafkaError(KafkaError._CONFLICT, "injected", retriable=True))
 
 
 def test_a_call_that_never_returns_ends_the_process(quick: Settings, upstream: Upstream) -> None:
     with coordinating(quick) as coordinator:
         [cell] = coordinator.cells.values()
         cell.transactions.stuck_after = -4.5
-        cell.transactions.producer = StuckOffsets(cell.transactions.producer)  # type: ignore[assignment]
+        stuck = StuckOffsets(cell.transactions.producer)
+        cell.transactions.producer = stuck  # type: ignore[assignment]
         upstream.submit()
         failures: list[BaseException] = coordinator.failures  # type: ignore[attr-defined]
         eventually(lambda: failures)
         assert isinstance(failures[0], Lost)
+        assert stuck.aborts == 0
 
 
 def test_a_newer_coordinator_fences_the_older(quick: Settings, upstream: Upstream) -> None:
