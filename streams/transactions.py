@@ -11,14 +11,15 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
+from streams import clients
 from streams.outgoing import Outgoing
 
 BEGINS_WITHIN_S = 30.0
 """How long a broker may take to end what an earlier life has left open."""
 
-DEADLINE_S = 10.0
+DEADLINE_S = float(clients.TRANSACTIONAL["transaction.timeout.ms"][0]) / 1000
 """How long the steps of a transaction are tried again before its result counts as unknown. The broker ends it by itself
-after as long (`transaction.timeout.ms`): no later try can save it, and a new life of the process begins in seconds."""
+after as long: no later try can save it, and a new life of the process begins in seconds."""
 
 CALL_S, PAUSE_S = 5.0, 0.1
 """What one call is given; what lies between two of them."""
