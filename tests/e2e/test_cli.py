@@ -84,14 +84,16 @@ def test_a_key_that_belongs_to_another_prompt_is_refused(line_of_all: Line) -> N
 
 
 def test_ctrl_c_ends_a_watch_quietly(line_of_all: Line) -> None:
+    # One that outlasts the start of the command: it shows what has ended before to nobody.
+    job = line_of_all.upstream.submit(PROMPT, num_inference_steps=1000, seed=5)
     watch = subprocess.Popen(
         [sys.executable, "-m", "latentline", "watch"], env=variables(line_of_all),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    job = run(line_of_all, "submit", PROMPT, "--seed", "5").strip()
     assert watch.stdout is not None
     assert next(line for line in watch.stdout if job[:14] in line)
     watch.send_signal(signal.SIGINT)
     _, errors = watch.communicate(timeout=30)
     assert (watch.returncode, errors) == (130, "")
+    line_of_all.upstream.cancel(job)
     line_of_all.wait_for(job)
