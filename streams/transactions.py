@@ -91,7 +91,7 @@ class Transactions:
 
     def _send_offsets(self, offsets: list[TopicPartition], group: Any, seconds: float) -> None:
         """In a thread of its own: when the group's coordinator goes away this call may block for ever, whatever its
-        timeout (librdkafka issues 5456 and 5511). Then only the end of the process helps."""
+        timeout (librdkafka issue 5456). Then only the end of the process helps."""
         answer: SimpleQueue[Exception | None] = SimpleQueue()
 
         def call() -> None:

@@ -31,15 +31,6 @@ FROZEN_AT, KILLED_AT = 40, 90
 """After so many answers the broker goes."""
 
 
-@pytest.fixture(scope="module")
-def lonely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack whose broker nobody else needs."""
-    stack = Stack(tmp_path_factory.mktemp("lonely"))
-    stack.up(services=(), any_ports=True, stays=False)
-    yield stack
-    stack.down(wipe=True)
-
-
 @pytest.fixture
 def gateway(lonely: Stack, tmp_path: Path) -> Iterator[Service]:
     own = QUICK | {"gateway_port": ports.choose([0])[0], "gateway_rate": "", "gateway_create_rate": ""}
