@@ -41,7 +41,7 @@ MUTATIONS = (
         "tests/store/test_execute.py::test_an_upload_that_is_cut_leaves_no_output",
     ),
     Mutation(
-        "the last writer of a manifest wins", "stages/store.py",
+        "the last writer of a manifest wins", "stages/object_store.py",
         '{"If-None-Match": "*"}', "{}",
         "tests/store/test_conformance.py::test_of_eight_racers_one_wins_and_all_report_it[seaweedfs]",
     ),

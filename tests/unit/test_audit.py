@@ -25,7 +25,7 @@ from schemas.events import (
 from schemas.job import Attempt, JobState, JobStatus, Lease, StageState
 from schemas.keys import job_id
 from schemas.stage import Stage
-from stages.store import Stored
+from stages.object_store import Stored
 from streams.audit import objects
 from streams.audit.completions import check_completions
 from streams.audit.jobs import ATTEMPTS_KEPT, JobsLog, check_state, compute_of
