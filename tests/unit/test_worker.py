@@ -32,6 +32,7 @@ from streams.clients import FatalClientError
 from streams.settings import Settings
 from streams.worker.compute import ChildGone, Said
 from streams.worker.inbox import InboxBroken, Letter
+from streams.worker.leases import Leases
 from streams.worker.messages import (
     Checkpointed,
     FailedWith,
@@ -127,7 +128,8 @@ class Bench:
 def bench(tmp_path: Any) -> Bench:
     worker = Worker(Settings(data_dir=tmp_path, worker_name="w", slots=4), (Stage.DENOISE,), ("tiny",))
     record: Any = Recorder()
-    worker.compute = worker.reporter = worker.inboxes = worker.uploader = record
+    worker.compute = worker.reporter = worker.inboxes = record
+    worker.leases = Leases(worker.name, worker.incarnation, record, record, record)
     worker.surroundings = SimpleNamespace(condition="ready")  # type: ignore[assignment]
     return Bench(worker, record)
 
@@ -155,7 +157,7 @@ def test_a_task_waits_for_a_warm_child(bench: Bench) -> None:
 def test_what_is_addressed_to_others_is_skipped(bench: Bench) -> None:
     bench.task(1, incarnation="somebody else")
     assert bench.record.outcomes == []
-    assert len(bench.worker.held) == 0
+    assert len(bench.worker.leases.held) == 0
 
 
 def test_a_task_that_cannot_be_read_is_failed_by_its_headers(bench: Bench) -> None:
@@ -174,13 +176,13 @@ def test_a_lease_is_listed_until_its_outcome_is_delivered(bench: Bench) -> None:
     bench.running(1)
     bench.hear(Stepped(1, 3, 12, 0.1))
     bench.hear(Checkpointed(1, 2))
-    [held] = bench.worker.held.listed()
+    [held] = bench.worker.leases.held.listed()
     assert (held.state, held.step, held.checkpoint_step) == (HeldState.RUNNING, 3, 2)
     bench.hear(Succeeded(1, 1.0, result()))
     assert isinstance(bench.last(), Done)
-    assert [held.state for held in bench.worker.held.listed()] == [HeldState.ENDING]
+    assert [held.state for held in bench.worker.leases.held.listed()] == [HeldState.ENDING]
     bench.worker._handle(Delivered(1, started=False))
-    assert bench.worker.held.listed() == ()
+    assert bench.worker.leases.held.listed() == ()
 
 
 def test_a_cancel_before_the_child_has_it_ends_it_at_once(bench: Bench) -> None:
@@ -283,7 +285,7 @@ def test_a_result_that_waits_for_the_store_is_listed_as_parked_and_reported_when
     bench.hear(Parked(1, 1.0))
     assert [held.state for held in bench.record.beats[-1].leases] == [HeldState.PARKED, HeldState.RUNNING]
     assert not any(isinstance(outcome, Done) for outcome in bench.record.outcomes)
-    held = bench.worker.held.get(1)
+    held = bench.worker.leases.held.get(1)
     assert held is not None
     bench.worker._handle(Unparked(entry(held.task), result()))
     assert isinstance(bench.last(), Done)
@@ -317,7 +319,7 @@ def test_what_an_earlier_life_left_is_listed_and_reported_by_this_one(bench: Ben
         Task(incarnation="w.old", lease=9, job="job-9", tenant="acme", stage=Stage.DENOISE, key="key", recipe=RECIPE,
              attempt=1)
     )  # fmt: skip
-    bench.worker._adopt(left)
+    bench.worker.leases.adopt(left)
     bench.worker.beat()
     [held] = bench.record.beats[-1].leases
     assert (held.lease, held.state) == (9, HeldState.PARKED)
