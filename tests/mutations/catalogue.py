@@ -180,11 +180,11 @@ MUTATIONS = (
     Mutation(
         "the audit compares no digests", "streams/audit/objects.py",
         "        if self.digests.get(ref.key, ref.sha256) != ref.sha256:\n", "        if False:\n",
-        "tests/unit/test_audit.py::test_an_object_that_is_not_as_promised",
+        "tests/unit/test_audit_objects.py::test_an_object_that_is_not_as_promised",
     ),
     Mutation(
         "the audit lets a second completion pass", "streams/audit/completions.py",
         "        if len(ends) > 1:\n", "        if False:\n",
-        "tests/unit/test_audit.py::test_each_ended_job_has_exactly_one_completion",
+        "tests/unit/test_audit_completions.py::test_each_ended_job_has_exactly_one_completion",
     ),
 )  # fmt: skip
