@@ -162,19 +162,19 @@ MUTATIONS = (
         "        self.reporter.outcome(outcomes.started(held, self.worker), traceparent)\n",
         "        self.reporter.outcome(outcomes.started(held, self.worker), traceparent)\n"
         "        self.compute.send(Run(task, traceparent))\n",
-        "tests/unit/test_worker.py::test_the_child_gets_a_task_only_when_its_started_is_delivered",
+        "tests/unit/worker/test_leases.py::test_the_child_gets_a_task_only_when_its_started_is_delivered",
     ),
     Mutation(
         "a lease is unlisted before its outcome is delivered", "streams/worker/leases.py",
         "        self.held.change(held.task.lease, phase=Phase.ENDING)\n",
         "        self.held.delivered(held.task.lease)\n",
-        "tests/unit/test_worker.py::test_a_lease_is_listed_until_its_outcome_is_delivered",
+        "tests/unit/worker/test_leases.py::test_a_lease_is_listed_until_its_outcome_is_delivered",
     ),
     Mutation(
         "a draining worker takes tasks", "streams/worker/worker.py",
         "        if self.draining_until is not None:\n            self.leases.decline(",
         "        if False:\n            self.leases.decline(",
-        "tests/unit/test_worker.py::test_a_draining_worker_takes_nothing_and_hands_over_what_does_not_fit",
+        "tests/unit/worker/test_leaving.py::test_a_draining_worker_takes_nothing_and_hands_over_what_does_not_fit",
     ),
     # -- the audit -------------------------------------------------------------------------------------------------
     Mutation(
