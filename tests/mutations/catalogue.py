@@ -79,7 +79,7 @@ MUTATIONS = (
     Mutation(
         "the service acts on memory after an abort", f"{CORE}/service/cell.py",
         "        self.ledger.rollback()\n", "        self.ledger.commit()\n",
-        "tests/broker/test_coordinator.py::test_an_aborted_transaction_leaves_no_trace_and_is_done_again",
+        "tests/broker/test_transactions.py::test_an_aborted_transaction_leaves_no_trace_and_is_done_again",
     ),
     Mutation(
         "input offsets outside the transaction", "streams/transactions.py",
