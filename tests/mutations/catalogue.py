@@ -105,7 +105,7 @@ MUTATIONS = (
     Mutation(
         "a cancel is forgotten", f"{CORE}/intake.py",
         "    ledger.put(state, now, cancel_reason=asked.reason)\n", "",
-        "tests/sim/test_core.py::test_cancel_ends_a_waiting_job_at_once_and_asks_the_worker_of_a_running_one",
+        "tests/sim/test_asked_ends.py::test_cancel_ends_a_waiting_job_at_once_and_asks_the_worker_of_a_running_one",
     ),
     Mutation(
         "a retry does not wait for its delay", f"{CORE}/placement.py",
@@ -117,18 +117,18 @@ MUTATIONS = (
         "a failure under a void lease counts", f"{CORE}/outcomes.py",
         "    if state.lease is None or state.lease.number != outcome.lease:\n        withdraw_suspicion",
         "    if state.lease is None:\n        withdraw_suspicion",
-        "tests/sim/test_core.py::test_a_failure_under_a_void_lease_changes_nothing",
+        "tests/sim/test_leases.py::test_a_failure_under_a_void_lease_changes_nothing",
     ),
     Mutation(
         "good work under a void lease is thrown away", f"{CORE}/outcomes.py",
         "    if isinstance(outcome, Done):\n",
         "    if isinstance(outcome, Done) and state.lease is not None and state.lease.number == outcome.lease:\n",
-        "tests/sim/test_core.py::test_good_work_under_a_void_lease_counts_and_stops_its_successor",
+        "tests/sim/test_leases.py::test_good_work_under_a_void_lease_counts_and_stops_its_successor",
     ),
     Mutation(
         "leases expire during an own pause", f"{CORE}/membership.py",
         "    if event.after_gap:\n", "    if False:\n",
-        "tests/sim/test_core.py::test_our_own_pause_convicts_nobody",
+        "tests/sim/test_leases.py::test_our_own_pause_convicts_nobody",
     ),
     Mutation(
         "work is placed before the workers were heard", f"{CORE}/placement.py",
@@ -143,7 +143,7 @@ MUTATIONS = (
     Mutation(
         "a drain counts as suspicion", f"{CORE}/membership.py",
         "suspect and not view.is_leaving", "suspect",
-        "tests/sim/test_core.py::test_the_loss_of_a_worker_that_was_draining_is_no_suspicion",
+        "tests/sim/test_leases.py::test_the_loss_of_a_worker_that_was_draining_is_no_suspicion",
     ),
     Mutation(
         "a poison job is never stopped", f"{CORE}/membership.py",
