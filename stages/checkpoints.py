@@ -31,7 +31,7 @@ class StoredCheckpoints:
 
     def latest(self) -> Checkpoint | None:
         for step, key, digest in sorted(self._all(), reverse=True):
-            data = self.store._get(key, "checkpoint")
+            data = self.store.fetch(key, "checkpoint")
             if data is not None and sha256(data) == digest:
                 return Checkpoint(step, data)
         return None
@@ -42,8 +42,7 @@ class StoredCheckpoints:
 
     def save(self, checkpoint: Checkpoint) -> None:
         key = f"{self.prefix}{checkpoint.step:06d}-{self.lease}-{sha256(checkpoint.data)}"
-        self.store._call("put", lambda: self.store._put(key, checkpoint.data, "application/vnd.safetensors"))
-        self.store.meter.moved("checkpoint", "put", len(checkpoint.data))
+        self.store.write(key, checkpoint.data, "application/vnd.safetensors", "checkpoint")
         self._prune()
 
     def _prune(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from schemas.events import Manifest, ObjectRef
 from schemas.job import JobState, JobStatus
-from stages.store import Stored
+from stages.object_store import Stored
 from streams.audit.report import Breach
 
 MANIFEST = "/manifest.json"

@@ -6,7 +6,8 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 
 from schemas.events import Manifest
-from stages.store import ArtifactStore, ManifestUnreadable, Stored
+from stages.object_store import Stored
+from stages.store import ArtifactStore, ManifestUnreadable
 from streams.audit.objects import MANIFEST, Shelves
 
 PREFIXES = ("artifacts/", "videos/")

@@ -18,7 +18,7 @@ from streams.gateway.delivery import CACHE, disposition
 from streams.gateway.gateway import Gateway, Tenant, TheGateway
 from streams.gateway.problems import Problem, not_built
 from streams.gateway.ranges import Span, Unsatisfiable, span_of
-from streams.gateway.read_model import Row
+from streams.gateway.rows import Row
 
 FILES = {"video": ".mp4", "thumbnail": ".webp", "spritesheet": ".jpg"}
 """Variants that a completed job has for good, by the ends of their names."""

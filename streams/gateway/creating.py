@@ -20,8 +20,8 @@ from schemas.stage import STAGES
 from streams.gateway.asking import CreateVideo
 from streams.gateway.gateway import Gateway
 from streams.gateway.problems import Problem, impossible
-from streams.gateway.read_model import Row
 from streams.gateway.retries import WINDOW_S
+from streams.gateway.rows import Row
 
 KEY = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,254}[\x21-\x7e])?")
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import urllib3
 from minio import Minio
-from minio.error import InvalidResponseError, S3Error, ServerError
+from minio.error import S3Error
 
 from schemas.events import ObjectRef
-from stages.store import GONE, ArtifactStore
+from stages.object_store import GONE, TROUBLE
+from stages.store import ArtifactStore
 from streams.gateway.problems import Problem, away
 from streams.gateway.ranges import Span
 from streams.settings import Settings
@@ -24,7 +24,6 @@ LINK_LIVES = timedelta(minutes=30)
 PIECE = 256 * 1024
 LARGEST_SMALL = 4 * 1024 * 1024
 CACHE = "private, max-age=300"
-TROUBLE = (urllib3.exceptions.HTTPError, ServerError, InvalidResponseError, OSError)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from confluent_kafka import Message, TopicPartition
 from schemas.events import ApiKey, StepProgress
 from schemas.job import JobState
 from streams.client.reader import Reader, event_of
+from streams.gateway.batch import Batch
 from streams.gateway.hooks import Hooks
 from streams.gateway.keys import Keys
-from streams.gateway.read_model import Batch, ReadModel
+from streams.gateway.read_model import ReadModel
 from streams.settings import Settings
 from streams.topics import ENDPOINTS, JOBS, PROGRESS, TENANTS, WEBHOOKS
 

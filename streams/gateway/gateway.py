@@ -26,8 +26,9 @@ from streams.gateway.looks import Looks, Seen
 from streams.gateway.pace import KEPT, Pace
 from streams.gateway.problems import Problem, not_found
 from streams.gateway.rates import Rates
-from streams.gateway.read_model import ReadModel, Row
+from streams.gateway.read_model import ReadModel
 from streams.gateway.retries import Retries
+from streams.gateway.rows import Row
 from streams.gateway.sweeper import Sweeper
 from streams.gateway.video import video_of
 from streams.notifier.addresses import Gate

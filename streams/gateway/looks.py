@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from streams.gateway.read_model import Row
+from streams.gateway.rows import Row
 from streams.video import Video
 
 Key = tuple[str, str, int]

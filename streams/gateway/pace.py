@@ -11,7 +11,7 @@ from statistics import median, quantiles
 from schemas.job import JobState, JobStatus
 from schemas.recipe import Recipe
 from schemas.stage import STAGES, Stage
-from streams.gateway.read_model import Row
+from streams.gateway.rows import Row
 
 KEPT = 100
 MOST_KINDS = 1000

@@ -7,7 +7,7 @@ import re
 from fastapi import Request
 
 from streams.gateway.gateway import Gateway
-from streams.gateway.read_model import Row
+from streams.gateway.rows import Row
 
 LONGEST_S = 60
 WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=[,;]|$)", re.ASCII | re.IGNORECASE)

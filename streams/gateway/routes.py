@@ -18,7 +18,7 @@ from streams.gateway.creating import Call, accept, check_hook, create
 from streams.gateway.gateway import Gateway, Tenant, TheGateway
 from streams.gateway.prefer import preferred_wait, waited
 from streams.gateway.problems import Problem, not_built
-from streams.gateway.read_model import Row
+from streams.gateway.rows import Row
 from streams.gateway.video import DeletedVideo, VideoList, poll_after_ms
 from streams.video import REMIXED_FROM, Video
 

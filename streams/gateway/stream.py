@@ -20,7 +20,7 @@ from streams import metrics
 from streams.gateway.gateway import Gateway, Tenant, TheGateway
 from streams.gateway.hub import set_within
 from streams.gateway.problems import Problem
-from streams.gateway.read_model import Row
+from streams.gateway.rows import Row
 from streams.gateway.video import DeletedVideo
 from streams.video import Video
 

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 from schemas.job import JobStatus
 from streams import video
 from streams.gateway.pace import Pace
-from streams.gateway.read_model import ReadModel, Row
+from streams.gateway.read_model import ReadModel
+from streams.gateway.rows import Row
 from streams.video import Live, Video, status_of
 
 SHORTEST_POLL_MS, LONGEST_POLL_MS, POLLS = 1000, 10_000, 8

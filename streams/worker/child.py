@@ -32,8 +32,9 @@ from stages.checkpoints import StoredCheckpoints
 from stages.contract import StageRunner
 from stages.execute import Undelivered, execute
 from stages.interval import IntervalRule
+from stages.object_store import ANSWER_S, Meter
 from stages.spool import Spool, SpoolFull
-from stages.store import ANSWER_S, ArtifactStore, Meter
+from stages.store import ArtifactStore
 from streams import log, metrics
 from streams.settings import Settings
 from streams.worker import preload

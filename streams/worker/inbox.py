@@ -10,8 +10,10 @@ from threading import Event, Thread
 import stamina
 from confluent_kafka import KafkaException, Message, TopicPartition
 
-from schemas.envelope import Headers
-from schemas.events import Inbox
+from schemas import envelope
+from schemas.base import Frozen
+from schemas.envelope import Envelope, Headers, UnreadableEvent
+from schemas.events import Inbox, Task
 from schemas.stage import Stage
 from streams import clients
 from streams.addressing import Address, address_of
@@ -31,6 +33,13 @@ class Letter:
     address: Address
     value: bytes | None
     headers: Headers
+
+    def read(self) -> tuple[Frozen, Envelope]:
+        """Raises `UnreadableEvent`, also for a task with settings of a newer release."""
+        event, attributes = envelope.read(self.value, self.headers)
+        if isinstance(event, Task) and not event.is_whole:
+            raise UnreadableEvent("invalid_field", "recipe: it has settings of a newer release")
+        return event, attributes
 
 
 @dataclass(frozen=True)

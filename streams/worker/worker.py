@@ -1,7 +1,7 @@
 """The stream process of a stage worker: one loop that takes events off one queue and never computes or blocks.
 
-Inbox, reporter, compute child and surroundings each have their own thread and put what happens into the queue; all
-state is changed here, by one thread, an event at a time.
+Inbox, reporter, uploader, compute child and surroundings each have their own thread and put what happens into the
+queue; all state is changed by the one thread of the loop, an event at a time.
 """
 
 from __future__ import annotations
@@ -13,35 +13,30 @@ from collections import deque
 
 import structlog
 
-from schemas import envelope
 from schemas.envelope import UnreadableEvent
-from schemas.errors import ErrorKind, UnreadableTask
-from schemas.events import CancelTask, Drain, Failed, Heartbeat, Outcome, Task
+from schemas.errors import ErrorKind
+from schemas.events import CancelTask, Drain, Heartbeat, Task
 from schemas.stage import Stage
-from stages.spool import Entry
 from streams import metrics
 from streams.clients import ErrorWatch, FatalClientError
 from streams.settings import Settings
 from streams.worker import life, outcomes
 from streams.worker.child import LOG_LINES_KEPT, spool_of, store_of
 from streams.worker.compute import ChildGone, Compute, Said
-from streams.worker.held import Held, HeldLeases, Phase
+from streams.worker.held import Phase
 from streams.worker.inbox import InboxBroken, Inboxes, Letter
+from streams.worker.leases import Leases
 from streams.worker.messages import (
     Broken,
     Checkpointed,
-    Ended,
     FailedWith,
     FromChild,
     Interrupt,
-    Interruption,
     Logged,
     Measured,
     Parked,
     Previewed,
-    Run,
     Stepped,
-    Succeeded,
     Warm,
 )
 from streams.worker.reporter import Delivered, Reporter, Undeliverable
@@ -67,11 +62,9 @@ class Worker:
         self.started_at = life.began(settings.data_dir / "lives" / self.name, time.time())
         self.incarnation = f"{self.name}.{uuid.uuid4().hex[:12]}"
         self.events: queue.SimpleQueue[object] = queue.SimpleQueue()
-        self.held = HeldLeases()
         self.warm: Warm | None = None
         self.child_log: deque[str] = deque(maxlen=LOG_LINES_KEPT)
         self.draining_until: float | None = None
-        self._told_to_leave = False
         self._beat_at = 0.0
         self._recycling = self._hanging = False
         self._watch = ErrorWatch()
@@ -80,8 +73,7 @@ class Worker:
 
     def run(self) -> None:
         spool = spool_of(self.settings)
-        for entry in inherited(spool):
-            self._adopt(entry)
+        left = inherited(spool)
         self.compute = Compute(self.settings, self.stages, self.events.put)
         self.compute.start()
         self.uploader = Uploader(spool, store_of(self.settings), self.events.put)
@@ -90,6 +82,9 @@ class Worker:
             store_of(self.settings, answer_s=STORE_ANSWER_S).is_reachable, lambda condition: self.events.put(self.beat),
         )  # fmt: skip
         self.reporter = Reporter(self.settings, self._watch, self.events.put)
+        self.leases = Leases(self.name, self.incarnation, self.compute, self.reporter, self.uploader)
+        for entry in left:
+            self.leases.adopt(entry)
         self.inboxes = Inboxes(self.settings, self.stages, self.incarnation, self._watch, self.events.put)
         log.info("worker announced", incarnation=self.incarnation, stages=self.stages)
         try:
@@ -98,7 +93,7 @@ class Worker:
             self._leave()
         finally:
             # Whatever ends this life: what is computed now goes on from a checkpoint of this moment (protocol rule 13).
-            for held in self.held.of_phase(Phase.RUNNING):
+            for held in self.leases.held.of_phase(Phase.RUNNING):
                 self.compute.send(Interrupt(held.task.lease, "preempt"))
             self.inboxes.close()
             self.compute.stop()
@@ -136,14 +131,16 @@ class Worker:
         if isinstance(event, Letter):
             self._read(event)
         elif isinstance(event, Delivered):
-            self._delivered(event)
+            self.leases.delivered(event)
+            if self.warm is not None:
+                self.leases.begin()
         elif isinstance(event, Said):
             if event.generation == self.compute.generation:
                 self._heard(event.message)
         elif isinstance(event, ChildGone):
             self._child_gone(event)
         elif isinstance(event, Unparked | Spoilt):
-            self._unparked(event)
+            self.leases.unparked(event)
         elif isinstance(event, InboxBroken | Undeliverable):
             raise FatalClientError(event.why)
         elif callable(event):
@@ -157,15 +154,15 @@ class Worker:
         self._beat_at = time.monotonic() + self.settings.heartbeat_interval_s
         beat = Heartbeat(
             incarnation=self.incarnation, worker=self.name, node=self.settings.node_name, started_at=self.started_at,
-            inboxes=self.inboxes.listed(), slots=slots, leases=self.held.listed(), bundles=self.models,
+            inboxes=self.inboxes.listed(), slots=slots, leases=self.leases.held.listed(), bundles=self.models,
             loaded=self.warm.loaded if self.warm else (), bit_class=self.warm.bit_class if self.warm else "",
             draining=self.draining_until is not None, leaving=leaving, condition=condition,
             # Whoever supersedes a dead life says so at once; later nobody asks.
             last_end=None if self.warm else self.settings.last_end or None,
         )  # fmt: skip
         self.reporter.heartbeat(beat)
-        metrics.PARKED_RESULTS.set(len(self.held.of_phase(Phase.PARKED)))
-        busy = "busy" if len(self.held) and condition == GOOD else condition
+        metrics.PARKED_RESULTS.set(len(self.leases.held.of_phase(Phase.PARKED)))
+        busy = "busy" if len(self.leases.held) and condition == GOOD else condition
         metrics.set_state(metrics.WORKER_STATE, "draining" if beat.draining else busy)
 
     # -- tasks and commands --------------------------------------------------------------------------------------
@@ -175,71 +172,24 @@ class Worker:
         if letter.address.incarnation != self.incarnation:
             return
         try:
-            event, attributes = envelope.read(letter.value, letter.headers)
+            event, attributes = letter.read()
         except UnreadableEvent as error:
-            return self._refuse(letter, error)
-        if isinstance(event, Task) and not event.is_whole:
-            self._refuse(letter, UnreadableEvent("invalid_field", "recipe: it has settings of a newer release"))
-        elif isinstance(event, Task):
+            return self.leases.refuse(letter, error)
+        if isinstance(event, Task):
             self._take(event, attributes.traceparent)
         elif isinstance(event, CancelTask):
-            self._interrupt(event.lease, "cancel")
+            self.leases.interrupt(event.lease, "cancel")
         elif isinstance(event, Drain):
             log.warning("told to leave", why=event.reason, at_once=event.at_once)
             self._begin_draining(0.0 if event.at_once else None)
 
-    def _refuse(self, letter: Letter, error: UnreadableEvent) -> None:
-        """A task of a newer release, say: reported by its headers, never dropped."""
-        address = letter.address
-        log.error("a record of the inbox cannot be read", lease=address.lease, why=str(error))
-        if address.lease and address.job:
-            failed = Failed(
-                incarnation=self.incarnation, worker=self.name, lease=address.lease, job=address.job,
-                stage=letter.stage, key=address.key, error=UnreadableTask(str(error)).report(),
-            )  # fmt: skip
-            self.reporter.outcome(failed, None)
-
     def _take(self, task: Task, traceparent: str | None) -> None:
-        if task.lease in self.held:
+        if task.lease in self.leases.held:
             return
-        held = self.held.take(task, traceparent)
         if self.draining_until is not None:
-            self._end(held, outcomes.interrupted(held, self.name, "preempt"))
+            self.leases.decline(task, traceparent)
         else:
-            self.reporter.outcome(outcomes.started(held, self.name), traceparent)
-
-    def _interrupt(self, lease: int, how: Interruption) -> None:
-        held = self.held.get(lease)
-        if held is None or held.phase is Phase.ENDING or held.interruption is not None:
-            return
-        held = self.held.change(lease, interruption=how) or held
-        if held.phase is Phase.RUNNING:
-            self.compute.send(Interrupt(lease, how))
-        elif held.phase is Phase.COUNTED or (held.phase is Phase.PARKED and how == "cancel"):
-            self._end(held, outcomes.interrupted(held, self.name, how))
-
-    def _delivered(self, event: Delivered) -> None:
-        if not event.started:
-            self.held.delivered(event.lease)
-            self.uploader.drop(event.lease)
-            return
-        # Only now may the child have it: a job that kills the machine at once has been counted (protocol rule 5).
-        held = self.held.get(event.lease)
-        if held is None or held.phase is not Phase.ANNOUNCED:
-            return
-        held = self.held.change(event.lease, phase=Phase.COUNTED) or held
-        if held.interruption is not None:
-            self._end(held, outcomes.interrupted(held, self.name, held.interruption))
-        elif self.warm is not None:
-            self._begin(held)
-
-    def _begin(self, held: Held) -> None:
-        self.held.change(held.task.lease, phase=Phase.RUNNING, moved_at=time.monotonic())
-        self.compute.send(Run(held.task, held.traceparent))
-
-    def _end(self, held: Held, outcome: Outcome) -> None:
-        self.held.change(held.task.lease, phase=Phase.ENDING)
-        self.reporter.outcome(outcome, held.traceparent)
+            self.leases.take(task, traceparent)
 
     # -- the child -----------------------------------------------------------------------------------------------
 
@@ -247,8 +197,7 @@ class Worker:
         if isinstance(message, Warm):
             self.warm = message
             log.info("the compute child is warm", loaded=message.loaded, pid=self.compute.pid)
-            for held in self.held.of_phase(Phase.COUNTED):
-                self._begin(held)
+            self.leases.begin()
             self.beat()
         elif isinstance(message, Broken):
             raise WorkerBroken(message.why)
@@ -257,102 +206,45 @@ class Worker:
         elif isinstance(message, Logged):
             self.child_log.append(message.line)
         elif isinstance(message, Stepped):
-            self._stepped(message)
+            self.leases.stepped(message)
         elif isinstance(message, Checkpointed):
-            self.held.change(message.lease, checkpoint_step=message.step)
+            self.leases.held.change(message.lease, checkpoint_step=message.step)
         elif isinstance(message, Previewed):
-            self.held.change(message.lease, preview_step=message.step)
+            self.leases.held.change(message.lease, preview_step=message.step)
         elif isinstance(message, Parked):
-            self._parked(message)
+            if self.leases.parked(message):
+                self.beat()
         else:
-            self._ended(message)
-
-    def _stepped(self, message: Stepped) -> None:
-        held = self.held.change(
-            message.lease, step=message.step, steps=message.steps, step_seconds=message.seconds,
-            moved_at=time.monotonic(),
-        )  # fmt: skip
-        if held is not None:
-            self.reporter.progress(outcomes.progress_of(held, message))
-            if message.seconds is not None:
-                metrics.STEP_SECONDS.labels(held.task.recipe.model).observe(message.seconds)
+            self._recycling = isinstance(message, FailedWith) and message.error.kind is ErrorKind.RESOURCE
+            self.leases.ended(message)
 
     def _stop_hanging_child(self, now: float) -> None:
         """Kill a child that does not move; what it was at is tried again, here or elsewhere."""
-        at_work = self.held.of_phase(Phase.RUNNING)[:1]
+        at_work = self.leases.held.of_phase(Phase.RUNNING)[:1]
         if self._hanging or not any(held.is_stuck(now, self.settings.step_deadline_s) for held in at_work):
             return
         self._hanging = True
         log.error("the compute child hangs and is replaced", pid=self.compute.pid, job=at_work[0].task.job)
         self.compute.kill()
 
-    def _ended(self, message: Ended) -> None:
-        held = self.held.get(message.lease)
-        if held is None:
-            return
-        self._child_goes_on()
-        self._recycling = isinstance(message, FailedWith) and message.error.kind is ErrorKind.RESOURCE
-        outcomes.measure(held, message)
-        self._end(held, outcomes.outcome_of(held, self.name, message))
-
-    def _child_goes_on(self) -> None:
-        """With the next task, whose time begins now."""
-        for next_up in self.held.of_phase(Phase.RUNNING):
-            self.held.change(next_up.task.lease, moved_at=time.monotonic())
-
     def _child_gone(self, event: ChildGone) -> None:
         """What it was at has failed; what it had not begun yet goes to the next child."""
         self.warm = None
-        running = self.held.of_phase(Phase.RUNNING)
+        running = self.leases.held.of_phase(Phase.RUNNING)
         begun = 0 if self._recycling else 1
         for held in running[:begun]:
             log.error("the compute child is gone", how=event.how, job=held.task.job, lease=held.task.lease)
-            how = (
-                f"stopped since it had hung for {time.monotonic() - held.moved_at:.0f} s"
-                if self._hanging
-                else event.how
-            )
-            self._end(held, outcomes.child_died(held, self.name, how, tuple(self.child_log)))
+            hung = f"stopped since it had hung for {time.monotonic() - held.moved_at:.0f} s"
+            how = hung if self._hanging else event.how
+            self.leases.end(held, outcomes.child_died(held, self.name, how, tuple(self.child_log)))
         for held in running[begun:]:
-            self.held.change(held.task.lease, phase=Phase.COUNTED)
+            self.leases.held.change(held.task.lease, phase=Phase.COUNTED)
         reason = "out_of_memory" if self._recycling else "deadline" if self._hanging else "died"
         metrics.CHILD_RESTARTS.labels(reason).inc()
         self._recycling = self._hanging = False
         self.child_log.clear()
         self.compute.start()
         self.beat()
-
-    # -- parked results ------------------------------------------------------------------------------------------
-
-    def _adopt(self, entry: Entry) -> Held:
-        """What an earlier life of this worker has left is listed from the first heartbeat on (protocol rule 13)."""
-        log.info("a parked result of an earlier life", lease=entry.task.lease, job=entry.task.job)
-        task = entry.task.model_copy(update={"incarnation": self.incarnation})
-        return self.held.take(task, entry.traceparent, Phase.PARKED)
-
-    def _parked(self, message: Parked) -> None:
-        held = self.held.get(message.lease)
-        self._child_goes_on()
-        if held is None or held.phase is not Phase.RUNNING:
-            return
-        if held.interruption == "cancel":
-            return self._end(held, outcomes.interrupted(held, self.name, "cancel"))
-        self.held.change(message.lease, phase=Phase.PARKED)
-        self.uploader.look()
-        self.beat()
-
-    def _unparked(self, event: Unparked | Spoilt) -> None:
-        """The result is in the store; or it is of no use, and the work goes on elsewhere from its checkpoint."""
-        held = self.held.get(event.lease)
-        if held is None and isinstance(event, Unparked):
-            held = self._adopt(event.entry)
-        if held is None:
-            self.uploader.drop(event.lease)
-        elif held.phase is not Phase.ENDING and isinstance(event, Unparked):
-            outcomes.measure(held, Succeeded(event.lease, event.result.seconds, event.result))
-            self._end(held, outcomes.done(held, self.name, event.result))
-        elif held.phase is not Phase.ENDING:
-            self._end(held, outcomes.interrupted(held, self.name, "preempt"))
 
     # -- leaving -------------------------------------------------------------------------------------------------
 
@@ -361,23 +253,23 @@ class Worker:
             return
         grace = self.settings.drain_grace_s if grace is None else grace
         self.draining_until = time.monotonic() + grace
-        log.info("draining", held=len(self.held), grace_s=grace)
+        log.info("draining", held=len(self.leases.held), grace_s=grace)
         self.beat()
 
     def _press_to_leave(self, now: float) -> None:
         """What does not fit into what is left of the grace period is checkpointed and handed over."""
         left = (self.draining_until or now) - now
-        for held in self.held.of_phase(Phase.ANNOUNCED, Phase.COUNTED, Phase.RUNNING):
+        for held in self.leases.held.of_phase(Phase.ANNOUNCED, Phase.COUNTED, Phase.RUNNING):
             needed = held.seconds_left
             if left <= 0 or (needed is not None and needed > left):
-                self._interrupt(held.task.lease, "preempt")
+                self.leases.interrupt(held.task.lease, "preempt")
 
     def _may_leave(self) -> bool:
         if self.draining_until is None:
             return False
-        return not len(self.held) or time.monotonic() > self.draining_until + LEAVING_MARGIN_S
+        return not len(self.leases.held) or time.monotonic() > self.draining_until + LEAVING_MARGIN_S
 
     def _leave(self) -> None:
         self.beat(leaving=True)
         delivered = self.reporter.flush(5.0)
-        log.info("left", delivered=delivered, held=len(self.held))
+        log.info("left", delivered=delivered, held=len(self.leases.held))

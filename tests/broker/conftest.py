@@ -1,4 +1,4 @@
-"""What several of these tests share: a broker that may be killed, and a gateway that nobody works for."""
+"""What tests on the broker share: a line that is quick to notice, what goes in, what comes out, what may be killed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,42 @@ from collections.abc import Iterator
 import pytest
 
 from infra.local import ports
+from infra.local.plan import PROJECT
 from infra.local.stack import Stack
+from streams.settings import Settings
+from streams.topics import COMPLETIONS, JOBS
+from tests.broker.workers import PlayedWorker
 from tests.conftest import new_line
-from tests.processes import QUICK, Service, services
+from tests.processes import QUICK, Service, Tail, Upstream, services, tail
+
+
+@pytest.fixture
+def quick(line: Settings) -> Settings:
+    return line.model_copy(update=QUICK | {"bundles": str(PROJECT / "bundles" / "tiny")})
+
+
+@pytest.fixture
+def upstream(quick: Settings) -> Upstream:
+    return Upstream(quick)
+
+
+@pytest.fixture
+def worker(quick: Settings) -> Iterator[PlayedWorker]:
+    worker = PlayedWorker(quick)
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def completions(quick: Settings) -> Iterator[Tail]:
+    with tail(quick, COMPLETIONS) as completions:
+        yield completions
+
+
+@pytest.fixture
+def jobs(quick: Settings) -> Iterator[Tail]:
+    with tail(quick, JOBS) as jobs:
+        yield jobs
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,10 @@ from schemas.job import JobState
 from schemas.stage import STAGES, Stage
 from streams.settings import Settings
 from streams.topics import COMPLETIONS, JOBS
-from tests.broker.test_coordinator import PROJECT, one_end
+from tests.broker.coordinating import one_end
 from tests.broker.workers import PlayedWorker
 from tests.jumping import AHEAD, BACK, HOUR
-from tests.processes import QUICK, Service, Upstream, states_of, tail
+from tests.processes import Service, Upstream, states_of, tail
 from tests.support import eventually
 
 pytestmark = pytest.mark.broker
@@ -38,13 +38,12 @@ class Hesitant(PlayedWorker):
         return next((task for task in self.tasks() if task.job == job and task.lease not in self.ended), None)
 
 
-def test_an_hour_ahead_and_back_costs_no_work_and_no_time(line: Settings) -> None:
-    settings = line.model_copy(update=QUICK | {"bundles": str(PROJECT / "bundles" / "tiny")})
-    coordinator, worker = Service(settings, "coordinator", "coordinator", module="tests.jumping"), Hesitant(settings)
-    with tail(settings, COMPLETIONS) as completions, tail(settings, JOBS) as jobs:
+def test_an_hour_ahead_and_back_costs_no_work_and_no_time(quick: Settings) -> None:
+    coordinator, worker = Service(quick, "coordinator", "coordinator", module="tests.jumping"), Hesitant(quick)
+    with tail(quick, COMPLETIONS) as completions, tail(quick, JOBS) as jobs:
         coordinator.start().wait_ready()
         try:
-            upstream = Upstream(settings)
+            upstream = Upstream(quick)
             held, retried = upstream.submit(seed=1), upstream.submit(seed=2)
 
             def has_failed(times: int) -> bool:

@@ -9,9 +9,9 @@ from schemas.events import Completion, Failed, JobCompleted, JobFailed, Task
 from schemas.stage import Stage
 from streams.settings import Settings
 from streams.topics import COMPLETIONS
-from tests.broker.test_coordinator import PROJECT, coordinating, one_end
+from tests.broker.coordinating import coordinating, one_end
 from tests.broker.workers import PlayedWorker
-from tests.processes import QUICK, Upstream, tail
+from tests.processes import Upstream, tail
 from tests.support import eventually
 
 pytestmark = pytest.mark.broker
@@ -23,7 +23,7 @@ def ended(settings: Settings, exact: bool | None) -> tuple[Completion, list[Task
     with tail(settings, COMPLETIONS) as completions, coordinating(settings):
         job = Upstream(settings).submit(exact=exact)
 
-        def end() -> Completion:
+        def end() -> Completion | None:
             for task in worker.tasks():
                 if task.lease not in worker.ended:
                     work(worker, task)
@@ -42,11 +42,6 @@ def work(worker: PlayedWorker, task: Task) -> None:
     error = ResourceExhausted("CUDA out of memory").report()
     worker.say(Failed.model_validate(worker.fields(task) | {"error": error, "seconds": 0.5}))
     worker.ended.add(task.lease)
-
-
-@pytest.fixture
-def quick(line: Settings) -> Settings:
-    return line.model_copy(update=QUICK | {"bundles": str(PROJECT / "bundles" / "tiny")})
 
 
 def test_a_decode_without_memory_is_served_in_tiles_and_says_so(quick: Settings) -> None:

@@ -18,19 +18,14 @@ from streams.partitions import WrongPartitions
 from streams.settings import Settings
 from streams.topics import COMPLETIONS, JOBS, PROMPTS, TASKS_MUX, Topic
 from streams.worker.inbox import Inboxes
-from tests.broker.test_coordinator import PROJECT, coordinating, finish
+from tests.broker.coordinating import coordinating, finish
 from tests.broker.workers import PlayedWorker
 from tests.contract import golden
 from tests.contract.examples import JOB
-from tests.processes import QUICK, Service, Upstream, tail
+from tests.processes import Service, Upstream, tail
 from tests.support import eventually
 
 pytestmark = pytest.mark.broker
-
-
-@pytest.fixture
-def quick(line: Settings) -> Settings:
-    return line.model_copy(update=QUICK | {"bundles": str(PROJECT / "bundles" / "tiny")})
 
 
 def coordinate(settings: Settings) -> None:
@@ -91,12 +86,11 @@ def test_more_partitions_than_cells_are_refused_at_the_start(quick: Settings) ->
 def test_partitions_that_are_added_under_load_are_noticed(quick: Settings) -> None:
     """Within a refresh of the group's metadata; what is in the others waits for more cells."""
     with coordinating(quick) as coordinator:
-        failures: list[BaseException] = coordinator.failures  # type: ignore[attr-defined]
         Upstream(quick).submit()
         add_partitions(quick, PROMPTS, 2)
-        eventually(lambda: failures, 90)
-        assert isinstance(failures[0], WrongPartitions)
-        assert "has 2 partitions and the line 1 cell" in str(failures[0])
+        eventually(lambda: coordinator.failures, 90)
+        assert isinstance(coordinator.failures[0], WrongPartitions)
+        assert "has 2 partitions and the line 1 cell" in str(coordinator.failures[0])
 
 
 def test_more_partitions_of_an_inbox_topic_are_no_harm(quick: Settings) -> None:

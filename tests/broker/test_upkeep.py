@@ -22,12 +22,11 @@ from stages.store import ArtifactStore
 from streams.audit.run import audit
 from streams.client.errors import ClientError
 from streams.settings import Settings
-from streams.topics import COMPLETIONS, JOBS
 from streams.upkeep.gc import collect
 from streams.upkeep.sight import EmptyLog
-from tests.broker.test_coordinator import PROJECT, coordinating, one_end
+from tests.broker.coordinating import coordinating, one_end
 from tests.broker.workers import PlayedWorker
-from tests.processes import QUICK, Tail, Upstream, states_of
+from tests.processes import Tail, Upstream, states_of
 from tests.support import eventually
 
 pytestmark = pytest.mark.broker
@@ -64,7 +63,7 @@ class Line:
         return self.end(self.upstream.submit(**fields))  # type: ignore[arg-type]
 
     def end(self, job: str) -> JobState:
-        def ended() -> Completion:
+        def ended() -> Completion | None:
             self.worker.work()
             return one_end(self.completions, job)
 
@@ -93,14 +92,11 @@ class Line:
 
 
 @pytest.fixture
-def held(line: Settings) -> Iterator[Line]:
-    settings = line.model_copy(update=QUICK | {"bundles": str(PROJECT / "bundles" / "tiny")})
-    worker, readers = StoringWorker(settings), [Tail(settings, topic) for topic in (COMPLETIONS, JOBS)]
-    with coordinating(settings):
-        yield Line(settings, command_line.store(settings), Upstream(settings), worker, *readers)
+def held(quick: Settings, upstream: Upstream, completions: Tail, jobs: Tail) -> Iterator[Line]:
+    worker = StoringWorker(quick)
+    with coordinating(quick):
+        yield Line(quick, command_line.store(quick), upstream, worker, completions, jobs)
     worker.close()
-    for reader in readers:
-        reader.close()
 
 
 def freed(line: Line, store: ArtifactStore | None = None, **options: Any) -> set[str]:

@@ -8,7 +8,6 @@ import shutil
 import signal
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
@@ -22,13 +21,11 @@ from streams.addressing import extensions_of
 from streams.settings import Settings
 from streams.topics import REPORTS, TASKS_MUX
 from streams.worker.inbox import InboxBroken, Inboxes
-from tests.processes import QUICK, Service, Tail, tail
+from tests.processes import Service, Tail, tail
 from tests.support import eventually
 from tests.unit.test_reducers import RECIPE
 
 pytestmark = pytest.mark.broker
-
-PROJECT = Path(__file__).resolve().parents[2]
 
 
 class Played:
@@ -67,10 +64,9 @@ class Played:
 
 
 @pytest.fixture
-def played(line: Settings) -> Iterator[Played]:
-    settings = line.model_copy(update=QUICK | {"bundles": str(PROJECT / "bundles" / "tiny")})
-    with tail(settings, REPORTS) as reports:
-        played = Played(settings, reports)
+def played(quick: Settings) -> Iterator[Played]:
+    with tail(quick, REPORTS) as reports:
+        played = Played(quick, reports)
         yield played
         if played.service.popen is not None and played.service.popen.poll() is None:
             played.service.kill()
@@ -154,15 +150,13 @@ def conditions(played: Played) -> list[tuple[str, bool]]:
     return [(beat.condition, beat.slots > 0) for beat in played.beats()]
 
 
-def test_on_a_full_disk_it_offers_no_slots_until_there_is_room(line: Settings) -> None:
+def test_on_a_full_disk_it_offers_no_slots_until_there_is_room(quick: Settings) -> None:
     """A file that takes what is free below the limit, and half as much again; other writers move less than that."""
-    line.data_dir.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(line.data_dir).free
+    quick.data_dir.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(quick.data_dir).free
     size = min(free // 4, 2 * 1024**3)
-    settings = line.model_copy(
-        update=QUICK | {"bundles": str(PROJECT / "bundles" / "tiny"), "least_free_bytes": free - size // 2}
-    )
-    filler = line.data_dir / "filler"
+    settings = quick.model_copy(update={"least_free_bytes": free - size // 2})
+    filler = quick.data_dir / "filler"
     with tail(settings, REPORTS) as reports:
         played = Played(settings, reports)
         try:
@@ -183,10 +177,8 @@ def scraped(played: Played) -> str:
         return str(answer.read().decode())
 
 
-def test_without_the_store_it_offers_no_slots(line: Settings) -> None:
-    settings = line.model_copy(
-        update=QUICK | {"bundles": str(PROJECT / "bundles" / "tiny"), "store_endpoint": "127.0.0.1:9"}
-    )
+def test_without_the_store_it_offers_no_slots(quick: Settings) -> None:
+    settings = quick.model_copy(update={"store_endpoint": "127.0.0.1:9"})
     with tail(settings, REPORTS) as reports:
         played = Played(settings, reports)
         try:

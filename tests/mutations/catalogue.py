@@ -41,7 +41,7 @@ MUTATIONS = (
         "tests/store/test_execute.py::test_an_upload_that_is_cut_leaves_no_output",
     ),
     Mutation(
-        "the last writer of a manifest wins", "stages/store.py",
+        "the last writer of a manifest wins", "stages/object_store.py",
         '{"If-None-Match": "*"}', "{}",
         "tests/store/test_conformance.py::test_of_eight_racers_one_wins_and_all_report_it[seaweedfs]",
     ),
@@ -79,7 +79,7 @@ MUTATIONS = (
     Mutation(
         "the service acts on memory after an abort", f"{CORE}/service/cell.py",
         "        self.ledger.rollback()\n", "        self.ledger.commit()\n",
-        "tests/broker/test_coordinator.py::test_an_aborted_transaction_leaves_no_trace_and_is_done_again",
+        "tests/broker/test_transactions.py::test_an_aborted_transaction_leaves_no_trace_and_is_done_again",
     ),
     Mutation(
         "input offsets outside the transaction", "streams/transactions.py",
@@ -105,7 +105,7 @@ MUTATIONS = (
     Mutation(
         "a cancel is forgotten", f"{CORE}/intake.py",
         "    ledger.put(state, now, cancel_reason=asked.reason)\n", "",
-        "tests/sim/test_core.py::test_cancel_ends_a_waiting_job_at_once_and_asks_the_worker_of_a_running_one",
+        "tests/sim/test_asked_ends.py::test_cancel_ends_a_waiting_job_at_once_and_asks_the_worker_of_a_running_one",
     ),
     Mutation(
         "a retry does not wait for its delay", f"{CORE}/placement.py",
@@ -117,18 +117,18 @@ MUTATIONS = (
         "a failure under a void lease counts", f"{CORE}/outcomes.py",
         "    if state.lease is None or state.lease.number != outcome.lease:\n        withdraw_suspicion",
         "    if state.lease is None:\n        withdraw_suspicion",
-        "tests/sim/test_core.py::test_a_failure_under_a_void_lease_changes_nothing",
+        "tests/sim/test_leases.py::test_a_failure_under_a_void_lease_changes_nothing",
     ),
     Mutation(
         "good work under a void lease is thrown away", f"{CORE}/outcomes.py",
         "    if isinstance(outcome, Done):\n",
         "    if isinstance(outcome, Done) and state.lease is not None and state.lease.number == outcome.lease:\n",
-        "tests/sim/test_core.py::test_good_work_under_a_void_lease_counts_and_stops_its_successor",
+        "tests/sim/test_leases.py::test_good_work_under_a_void_lease_counts_and_stops_its_successor",
     ),
     Mutation(
         "leases expire during an own pause", f"{CORE}/membership.py",
         "    if event.after_gap:\n", "    if False:\n",
-        "tests/sim/test_core.py::test_our_own_pause_convicts_nobody",
+        "tests/sim/test_leases.py::test_our_own_pause_convicts_nobody",
     ),
     Mutation(
         "work is placed before the workers were heard", f"{CORE}/placement.py",
@@ -143,7 +143,7 @@ MUTATIONS = (
     Mutation(
         "a drain counts as suspicion", f"{CORE}/membership.py",
         "suspect and not view.is_leaving", "suspect",
-        "tests/sim/test_core.py::test_the_loss_of_a_worker_that_was_draining_is_no_suspicion",
+        "tests/sim/test_leases.py::test_the_loss_of_a_worker_that_was_draining_is_no_suspicion",
     ),
     Mutation(
         "a poison job is never stopped", f"{CORE}/membership.py",
@@ -158,33 +158,33 @@ MUTATIONS = (
     ),
     # -- the worker ------------------------------------------------------------------------------------------------
     Mutation(
-        "the child begins before its Started is delivered", "streams/worker/worker.py",
-        "            self.reporter.outcome(outcomes.started(held, self.name), traceparent)\n",
-        "            self.reporter.outcome(outcomes.started(held, self.name), traceparent)\n"
-        "            self._begin(held)\n",
-        "tests/unit/test_worker.py::test_the_child_gets_a_task_only_when_its_started_is_delivered",
+        "the child begins before its Started is delivered", "streams/worker/leases.py",
+        "        self.reporter.outcome(outcomes.started(held, self.worker), traceparent)\n",
+        "        self.reporter.outcome(outcomes.started(held, self.worker), traceparent)\n"
+        "        self.compute.send(Run(task, traceparent))\n",
+        "tests/unit/worker/test_leases.py::test_the_child_gets_a_task_only_when_its_started_is_delivered",
     ),
     Mutation(
-        "a lease is unlisted before its outcome is delivered", "streams/worker/worker.py",
+        "a lease is unlisted before its outcome is delivered", "streams/worker/leases.py",
         "        self.held.change(held.task.lease, phase=Phase.ENDING)\n",
         "        self.held.delivered(held.task.lease)\n",
-        "tests/unit/test_worker.py::test_a_lease_is_listed_until_its_outcome_is_delivered",
+        "tests/unit/worker/test_leases.py::test_a_lease_is_listed_until_its_outcome_is_delivered",
     ),
     Mutation(
         "a draining worker takes tasks", "streams/worker/worker.py",
-        "        held = self.held.take(task, traceparent)\n        if self.draining_until is not None:\n",
-        "        held = self.held.take(task, traceparent)\n        if False:\n",
-        "tests/unit/test_worker.py::test_a_draining_worker_takes_nothing_and_hands_over_what_does_not_fit",
+        "        if self.draining_until is not None:\n            self.leases.decline(",
+        "        if False:\n            self.leases.decline(",
+        "tests/unit/worker/test_leaving.py::test_a_draining_worker_takes_nothing_and_hands_over_what_does_not_fit",
     ),
     # -- the audit -------------------------------------------------------------------------------------------------
     Mutation(
         "the audit compares no digests", "streams/audit/objects.py",
         "        if self.digests.get(ref.key, ref.sha256) != ref.sha256:\n", "        if False:\n",
-        "tests/unit/test_audit.py::test_an_object_that_is_not_as_promised",
+        "tests/unit/test_audit_objects.py::test_an_object_that_is_not_as_promised",
     ),
     Mutation(
         "the audit lets a second completion pass", "streams/audit/completions.py",
         "        if len(ends) > 1:\n", "        if False:\n",
-        "tests/unit/test_audit.py::test_each_ended_job_has_exactly_one_completion",
+        "tests/unit/test_audit_completions.py::test_each_ended_job_has_exactly_one_completion",
     ),
 )  # fmt: skip

@@ -11,17 +11,12 @@ from schemas.envelope import Envelope
 from schemas.errors import ErrorKind, ErrorReport
 from schemas.events import (
     ArtifactRef,
-    CancelRequested,
-    CancelTask,
-    DeleteRequested,
     Done,
     Failed,
     Heartbeat,
     HeldLease,
-    HeldState,
     Inbox,
     InputMissing,
-    JobCancelled,
     JobCompleted,
     JobFailed,
     ObjectRef,
@@ -33,7 +28,6 @@ from schemas.events import (
 from schemas.job import JobStatus
 from schemas.keys import job_id
 from schemas.stage import STAGES, Stage
-from streams.audit.jobs import check_state
 from streams.coordinator import intake, membership, outcomes, placement
 from streams.coordinator.effects import Complete, Count, DeadLetter, Effect, Send
 from streams.coordinator.intake import Raw
@@ -139,141 +133,6 @@ def test_an_impossible_prompt_ends_in_one_failure_that_names_the_field() -> None
     assert (event.error.field, event.error.nearest) == ("num_frames", "17")
 
 
-def test_a_silent_worker_loses_its_lease_and_the_stage_runs_elsewhere() -> None:
-    line = Line()
-    line.submit()
-    line.beat("a")
-    first = line.task()
-    line.report(Started(**names(first)))
-    line.beat("a", HeldLease(lease=first.lease, job=first.job, stage=first.stage, state=HeldState.RUNNING), echo=1)
-    for number in range(line.policy.lost_after):
-        line.tick(number)
-        line.beat("b")
-    assert line.ledger.jobs[line.job].lease is not None
-    line.tick()
-    second = line.task()
-    assert (second.incarnation, second.stage, second.lease) == ("b-1", Stage.ENCODE, first.lease + 1)
-
-
-def test_good_work_under_a_void_lease_counts_and_stops_its_successor() -> None:
-    line = Line()
-    line.submit()
-    line.beat("a")
-    first = line.task()
-    line.beat("a", leaving=True)
-    line.beat("b")
-    second = line.task()
-    effects = line.report(done(first))
-    assert [e.event.lease for e in effects if isinstance(e, Send) and isinstance(e.event, CancelTask)] == [second.lease]
-    assert line.ledger.jobs[line.job].stage is Stage.DENOISE
-
-
-def test_a_task_on_its_way_to_a_worker_that_left_in_order_is_void_and_what_it_began_is_lost() -> None:
-    for begun, how in (False, "voided"), (True, "lost"):
-        line = Line()
-        line.submit()
-        line.beat("a")
-        task = line.task()
-        if begun:
-            line.report(Started(**names(task)))
-        line.beat("a", leaving=True)
-        state = line.ledger.jobs[line.job]
-        assert (state.status, state.attempts[-1].outcome) == (JobStatus.WAITING, how)
-
-
-def test_a_failure_under_a_void_lease_changes_nothing() -> None:
-    line = Line()
-    line.submit()
-    line.beat("a")
-    first = line.task()
-    line.beat("a", leaving=True)
-    line.beat("b")
-    second = line.task()
-    before = line.ledger.jobs[line.job]
-    assert line.report(failed(first, ErrorKind.BUG)) == [Count("duplicate", ("outcome",))]
-    assert line.ledger.jobs[line.job] is before
-    assert before.lease is not None
-    assert before.lease.number == second.lease
-
-
-def test_the_loss_of_a_worker_that_was_draining_is_no_suspicion() -> None:
-    line = Line()
-    line.submit()
-    line.beat("a")
-    task = line.task()
-    line.report(Started(**names(task)))
-    held = HeldLease(lease=task.lease, job=task.job, stage=task.stage, state=HeldState.RUNNING)
-    line.beat("a", held, echo=task.lease, draining=True)
-    for number in range(line.policy.lost_after + 1):
-        line.tick(number)
-    state = line.ledger.jobs[line.job]
-    assert (state.status, state.stages[Stage.ENCODE].suspicions) == (JobStatus.WAITING, 0)
-
-
-def test_a_lease_voided_in_error_is_taken_back_and_its_unstarted_successor_stopped() -> None:
-    line = Line()
-    line.submit()
-    line.beat("a")
-    first = line.task()
-    line.beat("a", echo=first.lease)
-    line.beat("b", slots=2)
-    placed = [e.event for e in placement.place(line.ledger, line.now) if isinstance(e, Send)]
-    [successor] = [event for event in placed if isinstance(event, Task)]
-    held = HeldLease(lease=first.lease, job=first.job, stage=first.stage, state=HeldState.RUNNING)
-    effects = line.beat("a", held, echo=successor.lease)
-    stopped = [e.event.lease for e in effects if isinstance(e, Send) and isinstance(e.event, CancelTask)]
-    assert stopped == [successor.lease]
-    lease = line.ledger.jobs[line.job].lease
-    assert lease is not None
-    assert lease.number == first.lease
-
-
-def test_a_lease_whose_outcome_was_read_is_neither_taken_back_nor_in_the_way() -> None:
-    line = Line()
-    line.submit()
-    line.beat("a")
-    first = line.task()
-    held = HeldLease(lease=first.lease, job=first.job, stage=first.stage, state=HeldState.RUNNING)
-    line.beat("a", held, echo=first.lease)
-    line.report(failed(first, ErrorKind.TRANSIENT))
-    assert line.beat("a", held, echo=first.lease) == []
-    assert line.ledger.jobs[line.job].lease is None
-    line.now += 60
-    assert line.task().lease == first.lease + 1
-
-
-def test_a_lease_that_was_read_and_is_not_held_is_void() -> None:
-    line = Line()
-    line.submit()
-    line.beat("a")
-    first = line.task()
-    line.beat("a", echo=0)
-    assert line.ledger.jobs[line.job].lease is not None
-    line.beat("a", echo=first.lease)
-    assert line.ledger.jobs[line.job].lease is None
-
-
-def test_our_own_pause_convicts_nobody() -> None:
-    line = Line()
-    line.beat("a")
-    for number in range(line.policy.lost_after):
-        line.tick(number)
-    line.tick(after_gap=True)
-    for number in range(line.policy.lost_after):
-        line.tick(number)
-    assert "a-1" in line.ledger.workers
-    line.submit()
-    assert placement.place(Line().ledger, line.now) == []
-
-
-def test_a_new_life_of_a_worker_supersedes_the_old_one() -> None:
-    line = Line()
-    line.beat("a", life=1)
-    [told] = [e for e in line.beat("a", life=2) if isinstance(e, Send) and e.stage is Stage.ENCODE]
-    assert told.event.incarnation == "a-1"
-    assert "a-1" not in line.ledger.workers
-
-
 def test_bugs_are_tried_twice_and_dead_lettered_infrastructure_is_tried_for_ever() -> None:
     line = Line()
     line.submit()
@@ -319,51 +178,6 @@ def test_a_lost_input_makes_its_stage_run_again_with_the_etag_condemned() -> Non
     again = line.task()
     assert (again.stage, again.condemned_etag) == (Stage.ENCODE, "bad")
     assert line.report(done(again, "bad"))[0] == Count("duplicate", ("outcome",))
-
-
-def test_cancel_ends_a_waiting_job_at_once_and_asks_the_worker_of_a_running_one() -> None:
-    line = Line()
-    line.submit()
-    line.beat("a")
-    task = line.task()
-    cancel = CancelRequested(job=line.job)
-    [command] = intake.cancel(line.ledger, cancel, Raw(), line.now)
-    assert isinstance(command, Send)
-    assert command.event.lease == task.lease  # type: ignore[union-attr]
-    [event] = ends(line.report(failed(task, ErrorKind.TRANSIENT)))
-    assert isinstance(event, JobCancelled)
-    assert intake.cancel(line.ledger, cancel, Raw(), line.now) == [Count("duplicate", ("cancel",))]
-
-
-def test_a_deleted_job_ends_once_and_leaves_nothing_but_its_id() -> None:
-    line = Line()
-    line.submit()
-    line.beat("a")
-    task = line.task()
-    delete = DeleteRequested(job=line.job)
-    [command] = intake.delete(line.ledger, delete, Raw(), line.now)
-    assert isinstance(command, Send)
-    assert isinstance(command.event, CancelTask)
-    assert intake.delete(line.ledger, delete, Raw(), line.now) == [Count("duplicate", ("delete",))]
-    [end] = ends(line.report(failed(task, ErrorKind.TRANSIENT)))
-    assert isinstance(end, JobCancelled)
-    assert end.recipe is not None
-    state = line.ledger.jobs[line.job]
-    assert (state.status, state.recipe, state.metadata) == (JobStatus.DELETED, None, {})
-    assert [*check_state(state)] == []
-    assert [past.lease for past in state.attempts] == [task.lease]
-    assert line.submit() == [Count("duplicate", ("prompt",))]
-    assert intake.delete(line.ledger, delete, Raw(), line.now) == [Count("duplicate", ("delete",))]
-
-
-def test_an_ended_job_is_deleted_without_another_completion_and_a_stranger_deletes_nothing() -> None:
-    line = Line()
-    line.submit(PROMPT.model_copy(update={"size": "63x64"}))
-    assert line.ledger.jobs[line.job].status is JobStatus.FAILED
-    [letter] = intake.delete(line.ledger, DeleteRequested(job=line.job, tenant="other"), Raw(b"raw"), line.now)
-    assert isinstance(letter, DeadLetter)
-    assert intake.delete(line.ledger, DeleteRequested(job=line.job), Raw(), line.now) == []
-    assert line.ledger.jobs[line.job].status is JobStatus.DELETED
 
 
 def test_a_dropped_overlay_leaves_no_trace() -> None:

@@ -13,10 +13,12 @@ from schemas.events import Manifest
 from schemas.stage import Stage
 from stages.checkpoints import StoredCheckpoints
 from stages.contract import Blob, Checkpoint
-from stages.store import ArtifactStore, Conflict, ManifestUnreadable
+from stages.object_store import Conflict
+from stages.store import ArtifactStore, ManifestUnreadable
 from tests.store.conftest import Server
 
 FOLDER = "artifacts/t/encode/key"
+PLACE = f"{FOLDER}/manifest.json"
 
 
 def manifest(store: ArtifactStore, lease: int, data: bytes = b"embeds") -> Manifest:
@@ -73,30 +75,26 @@ def test_highest_valid_checkpoint_wins_and_two_are_kept(store: ArtifactStore) ->
     assert checkpoints.latest() == Checkpoint(4, b"state 4")
 
 
-def put_if(store: ArtifactStore, place: str, data: bytes, header: str, value: str) -> str:
-    return store._conditional_put(place, data, {header: value})
-
-
 def test_if_none_match_lets_only_the_first_write(store: ArtifactStore) -> None:
-    put_if(store, "a/manifest.json", b"first", "If-None-Match", "*")
+    store.write_if(PLACE, b"first", None, "manifest")
     with pytest.raises(Conflict):
-        put_if(store, "a/manifest.json", b"second", "If-None-Match", "*")
-    assert store._get("a/manifest.json") == b"first"
+        store.write_if(PLACE, b"second", None, "manifest")
+    assert store.fetch(PLACE, "manifest") == b"first"
 
 
 def test_if_match_writes_over_that_etag_alone(store: ArtifactStore) -> None:
-    first = put_if(store, "a/manifest.json", b"first", "If-None-Match", "*")
-    second = put_if(store, "a/manifest.json", b"second", "If-Match", f'"{first}"')
+    first = store.write_if(PLACE, b"first", None, "manifest")
+    second = store.write_if(PLACE, b"second", first, "manifest")
     assert first != second
     with pytest.raises(Conflict):
-        put_if(store, "a/manifest.json", b"third", "If-Match", f'"{first}"')
-    assert store._get_with_etag("a/manifest.json") == (b"second", second)
+        store.write_if(PLACE, b"third", first, "manifest")
+    assert store.fetch_with_etag(PLACE, "manifest") == (b"second", second)
 
 
 def test_if_match_on_nothing_is_a_conflict(store: ArtifactStore) -> None:
     with pytest.raises(Conflict):
-        put_if(store, "a/manifest.json", b"first", "If-Match", '"00000000000000000000000000000000"')
-    assert store._get("a/manifest.json") is None
+        store.write_if(PLACE, b"first", "0" * 32, "manifest")
+    assert store.fetch(PLACE, "manifest") is None
 
 
 def test_of_eight_who_replace_a_condemned_manifest_one_wins(store: ArtifactStore) -> None:
@@ -104,8 +102,9 @@ def test_of_eight_who_replace_a_condemned_manifest_one_wins(store: ArtifactStore
     manifests = [manifest(store, lease) for lease in range(2, 10)]
     with ThreadPoolExecutor(8) as threads:
         results = list(threads.map(lambda m: store.publish(FOLDER, m, replaces=old.ref.etag), manifests))
-    assert {result.ref.etag for result in results} == {store._get_with_etag(f"{FOLDER}/manifest.json")[1]}
-    assert results[0].ref.etag != old.ref.etag
+    found = store.find(FOLDER)
+    assert found is not None
+    assert {result.ref.etag for result in results} == {found.ref.etag} != {old.ref.etag}
 
 
 def test_what_is_no_manifest_is_replaced(store: ArtifactStore) -> None:
@@ -154,4 +153,4 @@ def test_a_wrong_key_is_unavailable_and_not_a_conflict(server: Server) -> None:
     stranger = ArtifactStore.connect(server.endpoint, server.access_key, "wrong-secret-key", name)
     stranger.attempts = 1
     with pytest.raises(StoreUnavailable):
-        put_if(stranger, "a/manifest.json", b"data", "If-None-Match", "*")
+        stranger.write_if(PLACE, b"data", None, "manifest")

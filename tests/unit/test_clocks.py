@@ -8,7 +8,7 @@ from pathlib import Path
 from streams.worker import life
 
 WALL = {
-    "stages/store.py": "when an object was written, for the audit",
+    "stages/object_store.py": "when an object was written, for the audit",
     "streams/audit/run.py": "the age of orphans",
     "streams/client/drop.py": "time of an event",
     "streams/client/follow.py": "how far to look back in a topic",

@@ -7,7 +7,7 @@ import pytest
 from schemas.events import Manifest, ObjectRef
 from schemas.job import JobState, JobStatus
 from schemas.stage import STAGES, Stage
-from stages.store import Stored
+from stages.object_store import Stored
 from streams.audit.objects import Shelves
 from streams.coordinator.job import new_job, with_recipe
 from streams.upkeep.holds import Holds, holds_of

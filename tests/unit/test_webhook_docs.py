@@ -20,7 +20,7 @@ from streams.notifier.post import Answer, Poster
 from streams.notifier.signing import signed
 from tests.contract.examples import JOB
 from tests.support import eventually
-from tests.unit.test_webhooks import ROOT
+from tests.unit.webhook_samples import ROOT
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGE = (PROJECT / "docs" / "webhooks.md").read_text()

@@ -20,7 +20,7 @@ from streams.notifier.payload import Happening, end_of, start_of
 from streams.percent import percent_of_state
 from streams.video import Live, Video, video_of
 from tests.unit.gateway.samples import NOW, job, running, step_of, with_done
-from tests.unit.test_webhooks import ENDPOINT, changed, knowing
+from tests.unit.webhook_samples import ENDPOINT, changed, knowing
 
 WHOLE = changed(ENDPOINT, tenant="default", event_types=EVENT_TYPES, payload=FULL)
 ERROR = ErrorReport(kind=ErrorKind.RESOURCE, code="gpu_out_of_memory", message="too large")

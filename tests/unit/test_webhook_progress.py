@@ -17,7 +17,7 @@ from streams.notifier.news import Running
 from streams.notifier.payload import SEQUENCE, Happening
 from streams.notifier.progress import Words
 from tests.contract.examples import JOB, NOW, STATE
-from tests.unit.test_webhooks import ENDPOINT, changed, knowing
+from tests.unit.webhook_samples import ENDPOINT, changed, knowing
 
 CURIOUS = changed(ENDPOINT, event_types=(COMPLETED, PROGRESS))
 

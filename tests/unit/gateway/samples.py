@@ -16,10 +16,11 @@ from schemas.job import JobState, JobStatus, Lease
 from schemas.keys import job_id
 from schemas.stage import STAGES, Stage
 from streams.gateway.app import make_app
+from streams.gateway.batch import Batch
 from streams.gateway.creating import expected_state
 from streams.gateway.gateway import Gateway
 from streams.gateway.outer import Outer
-from streams.gateway.read_model import Batch, ReadModel
+from streams.gateway.read_model import ReadModel
 from streams.settings import DEFAULT_KEY, Settings
 
 BUNDLES = read_bundles([Path("bundles/tiny")])

@@ -19,7 +19,7 @@ from streams.gateway.keys import UnsafeSettings
 from streams.gateway.outer import Outer
 from streams.gateway.prefer import preferred_wait, waited
 from streams.gateway.rates import Rates
-from streams.gateway.read_model import Row
+from streams.gateway.rows import Row
 from streams.settings import Settings
 from tests.unit.gateway.samples import NOW, SOME, asked, job, taken
 

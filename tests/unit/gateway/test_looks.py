@@ -7,7 +7,8 @@ from typing import cast
 
 from streams.gateway.looks import Looks, Seen
 from streams.gateway.pace import Pace
-from streams.gateway.read_model import ReadModel, Row
+from streams.gateway.read_model import ReadModel
+from streams.gateway.rows import Row
 from streams.gateway.video import video_of
 from streams.video import Video
 from tests.unit.gateway.samples import job

@@ -14,8 +14,10 @@ from sqlalchemy import create_engine
 
 from schemas.job import JobStatus
 from schemas.stage import Stage
+from streams.gateway.batch import Batch
 from streams.gateway.gateway import Gateway
-from streams.gateway.read_model import Batch, ReadModel, Row
+from streams.gateway.read_model import ReadModel
+from streams.gateway.rows import Row
 from streams.gateway.tables import metadata
 from tests.postgres import Postgres
 from tests.unit.gateway.samples import NOW, SOME, asked, job, running, step_of, taken, with_done

@@ -9,7 +9,8 @@ from schemas.job import JobStatus
 from schemas.stage import Stage
 from streams.gateway.gateway import Gateway
 from streams.gateway.pace import Pace
-from streams.gateway.read_model import ReadModel, Row
+from streams.gateway.read_model import ReadModel
+from streams.gateway.rows import Row
 from streams.gateway.stream import Mark, Told
 from streams.gateway.video import video_of
 from streams.percent import percent_of_step

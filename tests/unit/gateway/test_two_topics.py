@@ -13,8 +13,10 @@ from schemas.job import JobState, JobStatus, Lease
 from schemas.stage import STAGES, Stage
 from streams.coordinator import job as transitions
 from streams.coordinator.job import ended
+from streams.gateway.batch import Batch
 from streams.gateway.pace import Pace
-from streams.gateway.read_model import Batch, ReadModel, Row
+from streams.gateway.read_model import ReadModel
+from streams.gateway.rows import Row
 from streams.gateway.video import video_of
 from streams.video import Video
 from tests.unit.gateway.samples import NOW, job, taken

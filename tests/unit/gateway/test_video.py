@@ -11,7 +11,8 @@ from schemas.job import Attempt, JobStatus
 from schemas.stage import STAGES, Stage
 from streams.gateway.gateway import Gateway
 from streams.gateway.pace import Pace
-from streams.gateway.read_model import ReadModel, Row
+from streams.gateway.read_model import ReadModel
+from streams.gateway.rows import Row
 from streams.gateway.video import video_of
 from streams.percent import percent_of_state, percent_of_step
 from streams.video import status_of

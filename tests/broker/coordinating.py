@@ -1,0 +1,59 @@
+"""The real coordinator in a thread of the test, and the one end of a job."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from schemas.bundle import read_bundles
+from schemas.events import Completion
+from streams.coordinator.policy import Policy
+from streams.coordinator.service.main import Coordinator
+from streams.settings import Settings
+from tests.broker.workers import PlayedWorker
+from tests.processes import Tail
+from tests.support import eventually
+
+
+class Watched(Coordinator):
+    """Keeps what has ended it."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, Policy.of(settings, read_bundles(settings.bundles), "in-process"))
+        self.failures: list[BaseException] = []
+
+    def run(self) -> None:
+        try:
+            super().run()
+        except BaseException as error:
+            self.failures.append(error)
+
+
+@contextmanager
+def coordinating(settings: Settings) -> Iterator[Watched]:
+    """The real service in a thread of this process, so that a fault can be put between it and its client."""
+    coordinator = Watched(settings)
+    thread = threading.Thread(target=coordinator.run, name="coordinator")
+    thread.start()
+    try:
+        eventually(lambda: coordinator.cells or coordinator.failures)
+        yield coordinator
+    finally:
+        coordinator.stop()
+        thread.join(60)
+        coordinator.close()
+
+
+def one_end(completions: Tail, job: str) -> Completion | None:
+    ends = [event for event in completions.events() if isinstance(event, Completion) and event.job == job]
+    assert len(ends) <= 1
+    return ends[0] if ends else None
+
+
+def finish(worker: PlayedWorker, completions: Tail, job: str) -> Completion:
+    def ended() -> Completion | None:
+        worker.work()
+        return one_end(completions, job)
+
+    return eventually(ended, 60)
