@@ -130,6 +130,6 @@ def behind(reader: Consumer, topic: str, partition: int, next_offset: int | None
         if message.error() is not None:
             return 0
         _, end = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=ANSWER_WITHIN_S)
-        return max(end - (message.offset() or 0), 1)
+        return max(int(end) - (message.offset() or 0), 1)
     finally:
         reader.unassign()

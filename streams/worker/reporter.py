@@ -87,7 +87,7 @@ class Reporter:
 
     def flush(self, seconds: float) -> bool:
         """Wait for what is under way; whether all of it was delivered."""
-        return self._producer.flush(seconds) == 0
+        return bool(self._producer.flush(seconds) == 0)
 
     def close(self) -> None:
         self._stop.set()
