@@ -9,7 +9,7 @@ from streams.audit.jobs import check_state
 from streams.coordinator import intake
 from streams.coordinator.effects import Count, DeadLetter, Send
 from streams.coordinator.intake import Raw
-from tests.sim.test_core import PROMPT, Line, ends, failed
+from tests.sim.played_line import PROMPT, Line, ends, failed
 
 
 def test_cancel_ends_a_waiting_job_at_once_and_asks_the_worker_of_a_running_one() -> None:

@@ -17,7 +17,7 @@ from streams.coordinator.effects import Count, Effect
 from streams.coordinator.retry import FAILURE_COSTS_S
 from streams.coordinator.service.observe import Observer
 from streams.metrics import REGISTRY
-from tests.sim.test_core import Line, done, ends, failed
+from tests.sim.played_line import Line, done, ends, failed
 from tests.sim.test_found import next_life, placed, submit
 
 OPENED, CLOSED = Count("breaker", (Stage.ENCODE, "opened")), Count("breaker", (Stage.ENCODE, "closed"))

@@ -1,104 +1,21 @@
-"""The coordinator's pure core: a job through the line, and what happens when things go wrong. No broker, no clock."""
+"""The coordinator's pure core: a job through the line, and what happens when things go wrong."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
-
-from schemas import places
-from schemas.bundle import read_bundles
-from schemas.envelope import Envelope
-from schemas.errors import ErrorKind, ErrorReport
+from schemas.errors import ErrorKind
 from schemas.events import (
-    ArtifactRef,
-    Done,
-    Failed,
-    Heartbeat,
-    HeldLease,
-    Inbox,
     InputMissing,
     JobCompleted,
     JobFailed,
-    ObjectRef,
-    PromptSubmitted,
     Started,
     Task,
-    Tick,
 )
 from schemas.job import JobStatus
 from schemas.keys import job_id
 from schemas.stage import STAGES, Stage
-from streams.coordinator import intake, membership, outcomes, placement
-from streams.coordinator.effects import Complete, Count, DeadLetter, Effect, Send
-from streams.coordinator.intake import Raw
-from streams.coordinator.ledger import Ledger
-from streams.coordinator.policy import Policy
-
-PROMPT = PromptSubmitted(prompt="a red square moving right on a blue background", idempotency_key="one")
-
-
-@dataclass
-class Line:
-    """A core and the workers that a test plays."""
-
-    ledger: Ledger = field(default_factory=Ledger)
-    policy: Policy = field(default_factory=lambda: Policy(bundles=read_bundles([Path("bundles/tiny")])))
-    now: float = 1000.0
-
-    def submit(self, asked: PromptSubmitted = PROMPT) -> list[Effect]:
-        return intake.submit(self.ledger, self.policy, asked, Envelope("id", "type", "test"), Raw(b"raw"), self.now)
-
-    def beat(
-        self, name: str, *leases: HeldLease, life: int = 1, echo: int = 0, slots: int = 1, node: str = "",
-        bit_class: str = "", draining: bool = False, leaving: bool = False, last_end: str | None = None,
-    ) -> list[Effect]:  # fmt: skip
-        inboxes = tuple(Inbox(stage=stage, partition=3, echo=echo) for stage in STAGES)
-        beat = Heartbeat(
-            incarnation=f"{name}-{life}", worker=name, node=node or name, started_at=float(life), inboxes=inboxes,
-            slots=slots, leases=leases, bundles=("tiny",), bit_class=bit_class, draining=draining, leaving=leaving,
-            last_end=last_end,
-        )  # fmt: skip
-        return membership.heartbeat(self.ledger, self.policy, beat, self.now)
-
-    def tick(self, number: int = 0, after_gap: bool = False) -> list[Effect]:
-        event = Tick(cell=0, coordinator=self.policy.coordinator, number=number, after_gap=after_gap)
-        return membership.tick(self.ledger, self.policy, event, self.now)
-
-    def task(self) -> Task:
-        """The one task that placement hands out."""
-        [task] = [e.event for e in placement.place(self.ledger, self.now) if isinstance(e, Send)]
-        assert isinstance(task, Task)
-        return task
-
-    def report(self, outcome: Done | Failed | Started | InputMissing) -> list[Effect]:
-        return outcomes.resolve(self.ledger, self.policy, outcome, self.now)
-
-    @property
-    def job(self) -> str:
-        [state] = self.ledger.jobs.values()
-        return state.job
-
-
-def names(task: Task) -> dict[str, object]:
-    return {
-        "incarnation": task.incarnation, "worker": task.incarnation[:-2], "lease": task.lease, "job": task.job,
-        "stage": task.stage, "key": task.key,
-    }  # fmt: skip
-
-
-def done(task: Task, etag: str = "etag") -> Done:
-    place = places.folder(task.tenant, task.stage, task.key, task.job)
-    ref = ArtifactRef(stage=task.stage, key=task.key, manifest_key=f"{place}/{places.MANIFEST}", etag=etag)
-    video = ObjectRef(name="video", key=f"{place}/v", size=1, sha256="0")
-    return Done(**names(task), artifact=ref, objects=(video,), seconds=1.0)
-
-
-def failed(task: Task, kind: ErrorKind) -> Failed:
-    return Failed(**names(task), error=ErrorReport(kind=kind, code="code", message="m"))
-
-
-def ends(effects: list[Effect]) -> list[object]:
-    return [effect.event for effect in effects if isinstance(effect, Complete)]
+from streams.coordinator import placement
+from streams.coordinator.effects import Count, DeadLetter, Send
+from tests.sim.played_line import PROMPT, Line, done, ends, failed, names
 
 
 def test_a_job_goes_through_four_stages_to_one_completion() -> None:

@@ -24,7 +24,7 @@ from streams.coordinator.core import Record
 from streams.coordinator.effects import Effect, Send
 from streams.coordinator.ending import guarded
 from tests.sim.logs import Logs
-from tests.sim.test_core import PROMPT, Line, done, ends, failed, names
+from tests.sim.played_line import PROMPT, Line, done, ends, failed, names
 
 DAY = 24 * 3600.0
 

@@ -8,7 +8,7 @@ from schemas.job import JobStatus
 from schemas.stage import Stage
 from streams.coordinator import placement
 from streams.coordinator.effects import Count, Send
-from tests.sim.test_core import Line, done, failed, names
+from tests.sim.played_line import Line, done, failed, names
 
 
 def test_a_silent_worker_loses_its_lease_and_the_stage_runs_elsewhere() -> None:

@@ -12,7 +12,7 @@ from schemas.job import JobState
 from schemas.keys import stage_keys
 from schemas.stage import STAGES, Stage
 from streams.coordinator.effects import Effect
-from tests.sim.test_core import PROMPT, Line, done, ends, names
+from tests.sim.played_line import PROMPT, Line, done, ends, names
 
 ADVICE = "ask for a smaller size or fewer frames"
 

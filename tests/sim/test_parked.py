@@ -13,9 +13,9 @@ from schemas.stage import Stage
 from streams.coordinator.effects import Effect, Send
 from tests.sim import scenario as faults
 from tests.sim.child import STEP_SECONDS
+from tests.sim.played_line import PROMPT, Line, done, names
 from tests.sim.scenario import SMALL, draw
 from tests.sim.simulator import World
-from tests.sim.test_core import PROMPT, Line, done, names
 
 
 def line_with_task() -> tuple[Line, Task]:

@@ -19,7 +19,7 @@ from streams.coordinator.effects import Effect
 from streams.topics import REPORTS
 from tests.contract import golden
 from tests.contract.examples import RECIPE, TILING
-from tests.sim.test_core import Line, done, ends, names
+from tests.sim.played_line import Line, done, ends, names
 
 
 def said_by_the_last_release(event: str, **values: Any) -> Record:
