@@ -138,17 +138,19 @@ def condemn(state: JobState, stage: Stage, etag: str) -> JobState:
 
 def is_output_wanted(state: JobState, stage: Stage, key: str, artifact: ArtifactRef | None = None) -> bool:
     """Whether a result for `key` is one the job still asks for (also under a lease that is void)."""
-    record = state.stages.get(stage)
+    records, upstream = state.stages, stage.upstream
+    record = records.get(stage)
     if state.status.ended or record is None or record.key != key or record.artifact is not None:
         return False
-    if stage.upstream is not None and state.stages[stage.upstream].artifact is None:
+    if upstream is not None and records[upstream].artifact is None:
         return False
     return artifact is None or artifact.etag != record.condemned_etag
 
 
 def is_suspect(state: JobState) -> bool:
     """Whether workers have vanished with its present stage: then it runs alone."""
-    return state.stage is not None and state.stages[state.stage].suspicions > 0
+    stage = state.stage
+    return stage is not None and state.stages[stage].suspicions > 0
 
 
 def ended(state: JobState, status: JobStatus, now: float, **changes: Any) -> JobState:

@@ -214,11 +214,12 @@ class Ledger:
 
     def note_outcome(self, outcome: Outcome) -> None:
         """The outcome of a lease has been read: its slot is free, whatever the worker's last heartbeat lists."""
-        view, live = self.workers.get(outcome.incarnation), self.leases.get(outcome.lease)
+        lease, view = outcome.lease, self.workers.get(outcome.incarnation)
         if view is not None:
+            live = self.leases.get(lease)
             is_in_force = live is not None and live.job == outcome.job
-            leases = view.leases - {outcome.lease} if is_in_force else view.leases
-            self.put_worker(view._replace(leases=leases, ended=view.ended | {outcome.lease}))
+            leases = view.leases - {lease} if is_in_force else view.leases
+            self.put_worker(view._replace(leases=leases, ended=view.ended | {lease}))
 
     def update_worker(self, incarnation: str, change: Callable[[WorkerView], WorkerView]) -> None:
         view = self.workers.get(incarnation)
