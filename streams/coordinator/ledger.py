@@ -137,7 +137,8 @@ class Ledger:
 
     def commit(self) -> None:
         for overlay in self.overlays:
-            overlay.commit()
+            if overlay.changes:
+                overlay.commit()
 
     def rollback(self) -> None:
         jobs, workers = list(self.jobs.changes), list(self.workers.changes)
