@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum, StrEnum
 from functools import cache
+from operator import attrgetter
 from typing import Annotated, Any, ParamSpec, Self, TypeVar
 
 import orjson
@@ -21,9 +22,13 @@ Members = TypeVar("Members", bound=Enum)
 
 
 def plain_members(enum: type[Members]) -> type[Members]:
-    """Members as plain attributes, as Python 3.12 keeps them: in 3.11 every look-up calls a function in Python."""
+    """Members as plain attributes, as Python 3.12 keeps them: in 3.11 every look-up calls a function in Python.
+
+    So does the look-up of a member's value in every version, and each word that is written is looked up.
+    """
     for name, member in enum.__members__.items():
         type.__setattr__(enum, name, member)
+    type.__setattr__(enum, "value", property(attrgetter("_value_")))
     return enum
 
 

@@ -104,25 +104,36 @@ def write(
     extensions: Mapping[str, str] | None = None,
 ) -> tuple[bytes, Headers]:  # fmt: skip
     """Value and headers of a record. `extensions`: CloudEvents extension attributes, named in lower-case letters."""
-    attributes = {
-        "ce_specversion": "1.0",
-        "ce_id": id,
-        "ce_source": source,
-        "ce_type": type_of(type(event)),
-        "ce_time": rfc3339(time),
-        "ce_subject": subject,
-        "ce_dataschema": f"{SCHEMA_BASE}{type_of(type(event))}.json",
-        "content-type": CONTENT_TYPE,
-        "traceparent": traceparent,
-        **{f"ce_{name}": text for name, text in (extensions or {}).items()},
-    }
-    return event.to_bytes(), [(name, text.encode()) for name, text in attributes.items() if text is not None]
+    type_header, schema_headers = headers_of_type(type(event))
+    headers: Headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", id.encode()),
+        ("ce_source", source.encode()),
+        type_header,
+        ("ce_time", rfc3339(time)),
+    ]
+    if subject is not None:
+        headers.append(("ce_subject", subject.encode()))
+    headers += schema_headers
+    if traceparent is not None:
+        headers.append(("traceparent", traceparent.encode()))
+    if extensions:
+        headers += [(f"ce_{name}", text.encode()) for name, text in extensions.items()]
+    return event.to_bytes(), headers
+
+
+@cache
+def headers_of_type(model: type[Frozen]) -> tuple[tuple[str, bytes], Headers]:
+    """What every event of a type says alike: the type itself, and what its value is."""
+    name = type_of(model)
+    schema = f"{SCHEMA_BASE}{name}.json"
+    return ("ce_type", name.encode()), [("ce_dataschema", schema.encode()), ("content-type", CONTENT_TYPE.encode())]
 
 
 @lru_cache(maxsize=64)
-def rfc3339(time: float) -> str:
+def rfc3339(time: float) -> bytes:
     """Of unix seconds. The records of one transaction share theirs."""
-    return datetime.fromtimestamp(time, UTC).isoformat().replace("+00:00", "Z")
+    return datetime.fromtimestamp(time, UTC).isoformat().replace("+00:00", "Z").encode()
 
 
 def read(value: bytes | None, headers: Iterable[tuple[str, bytes | None]] | None) -> tuple[Frozen, Envelope]:

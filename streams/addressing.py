@@ -41,8 +41,11 @@ class Address:
 
 def extensions_of(event: Frozen) -> dict[str, str]:
     """The extension attributes of a task, a command, an outcome or a heartbeat."""
-    found = ((attribute, getattr(event, field)) for field, attribute in attributes_of(type(event)))
-    return {attribute: str(value) for attribute, value in found if value is not None}
+    return {
+        attribute: str(value)
+        for field, attribute in attributes_of(type(event))
+        if (value := getattr(event, field)) is not None
+    }
 
 
 @cache

@@ -22,6 +22,8 @@ from structlog.types import EventDict, Processor, WrappedLogger
 from streams.settings import Settings
 
 REDACTED = "***"
+NUMBERS, SEQUENCES = (int, float, type(None)), (list, tuple)
+"""Named once: a union of types that is written where it is asked for is made anew for each value of each line."""
 SECRET_NAME = re.compile(r"secret|passw|authorization|credential|access_key|api_key|(^|_)token$", re.IGNORECASE)
 CHATTY = ("aiokafka", "faust", "mode", "urllib3", "asyncio")
 """Libraries whose everyday lines hide ours: from these only warnings and worse."""
@@ -114,15 +116,16 @@ class Redactor:
     def clean(self, name: str, value: Any) -> Any:
         if sounds_secret(name):
             return REDACTED
-        if isinstance(value, int | float | None):
+        if isinstance(value, NUMBERS):
             return value
         if isinstance(value, dict):
             return {str(key): self.clean(str(key), part) for key, part in value.items()}
-        if isinstance(value, list | tuple):
+        if isinstance(value, SEQUENCES):
             return [self.clean(name, part) for part in value]
         text = str(value)
         for secret in self.secrets:
-            text = text.replace(secret, REDACTED)
+            if secret in text:
+                text = text.replace(secret, REDACTED)
         return text
 
 

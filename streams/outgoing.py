@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from schemas.envelope import Headers
 from streams.topics import Topic
 
 
-@dataclass(frozen=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A record to be produced. `partition` None: the client's partitioner chooses by key (public topics alone)."""
 
     topic: Topic
     key: str | None
     value: bytes | None
-    headers: Headers = field(default_factory=list)
+    headers: Headers = []
     partition: int | None = None

@@ -46,6 +46,12 @@ class Breaker(NamedTuple):
     probe: int | None = None
     probe_tick: int = 0
     failed_probes: int = 0
+    failures: int = 0
+    """Of the recent leases."""
+
+    def is_sound(self, tick: int) -> bool:
+        """Whether all that is kept went well, in this very tick: one more success would tell nothing new."""
+        return not self.failures and len(self.recent) == KEPT and self.recent[0].tick == tick
 
     def after(self, ended: Ended) -> Breaker:
         """The breaker after one more lease has ended. Only a failure opens it, only a success closes it."""
@@ -54,9 +60,11 @@ class Breaker(NamedTuple):
         if recent and recent[0].tick < oldest:
             recent = tuple(dropwhile(lambda past: past.tick < oldest, recent))
         recent = (*recent[1 - KEPT :], ended)
+        failures = sum([past.failed for past in recent]) if self.failures or ended.failed else 0
         if self.is_open and (ended.failed or is_failing(recent)):
-            return self._replace(recent=recent)
-        return Breaker(recent, is_open=ended.failed and is_failing(recent), probe_tick=ended.tick + 1)
+            return self._replace(recent=recent, failures=failures)
+        is_open = ended.failed and is_failing(recent)
+        return Breaker(recent, is_open, probe_tick=ended.tick + 1, failures=failures)
 
     def after_failed_probe(self, tick: int) -> Breaker:
         failures = self.failed_probes + 1
@@ -86,9 +94,11 @@ def note_dispatch(ledger: Ledger, stage: Stage, lease: int) -> None:
 
 def succeeded(ledger: Ledger, stage: Stage, job: str, lease: int) -> list[Effect]:
     """Something was computed in this stage."""
-    breaker = ledger.breakers.get(stage) or Breaker()
+    breaker, tick = ledger.breakers.get(stage) or Breaker(), ledger.tick
+    if breaker.is_sound(tick):
+        return []
     is_proof = breaker.is_open and breaker.probe == lease
-    after = ledger.breakers[stage] = Breaker() if is_proof else breaker.after(Ended(job, False, ledger.tick))
+    after = ledger.breakers[stage] = Breaker() if is_proof else breaker.after(Ended(job, False, tick))
     return [Count("breaker", (stage, "closed"))] if breaker.is_open and not after.is_open else []
 
 

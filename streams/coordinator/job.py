@@ -1,4 +1,7 @@
-"""The state machine of one job: pure transitions from state to state."""
+"""The state machine of one job: pure transitions from a state to the next, or to what changes in it.
+
+Those that every job goes through give the changes alone: `Ledger.put` makes the next state of them, in one copy.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,9 @@ from schemas.job import FORMAT, Attempt, JobState, JobStatus, Lease, StageState
 from schemas.recipe import Recipe
 from schemas.stage import STAGES, Stage
 
+Changes = dict[str, Any]
+"""Fields of a job's state with their next values."""
+
 ATTEMPTS_KEPT = 20
 
 
@@ -22,30 +28,27 @@ def change_stage(state: JobState, stage: Stage, **changes: Any) -> JobState:
 def with_recipe(state: JobState, recipe: Recipe, keys: dict[Stage, str], now: float) -> JobState:
     """An accepted job: it waits for its first stage."""
     stages = {stage: made(StageState, key=keys[stage]) for stage in STAGES}
-    return wait_for(state.changed(recipe=recipe, stages=stages), STAGES[0], now)
+    return state.changed(recipe=recipe, **waiting(stages, STAGES[0], now))
 
 
 def wait_for(state: JobState, stage: Stage, now: float, delay: float = 0.0) -> JobState:
     """The job waits for a worker of `stage`, not before `delay` seconds have passed."""
-    return waiting(state, stage, state.stages, now, delay)
+    return state.changed(**waiting(state.stages, stage, now, delay))
 
 
-def waiting(
-    state: JobState, stage: Stage, records: dict[Stage, StageState], now: float, delay: float = 0.0, **changes: Any
-) -> JobState:
-    """The state with these records of its stages, of which one waits, and with some of its own fields changed."""
+def waiting(records: dict[Stage, StageState], stage: Stage, now: float, delay: float = 0.0) -> Changes:
+    """These are the records of its stages, and one of them waits."""
     record = records[stage].changed(waiting_since=now, not_before=now + delay if delay else 0.0)
-    stages = records | {stage: record}
-    return state.changed(stages=stages, status=JobStatus.WAITING, stage=stage, lease=None, **changes)
+    return {"stages": records | {stage: record}, "status": JobStatus.WAITING, "stage": stage, "lease": None}
 
 
-def dispatched(state: JobState, lease: Lease) -> JobState:
+def dispatched(state: JobState, lease: Lease) -> Changes:
     """The job's stage is leased. Waiting time counts from when the job could have been placed."""
-    stage = state.stages[lease.stage]
-    since = max(stage.waiting_since or lease.dispatched_at, stage.not_before)
-    waited = stage.wait_seconds + max(lease.dispatched_at - since, 0.0)
-    stage = stage.changed(dispatches=stage.dispatches + 1, waiting_since=None, not_before=0.0, wait_seconds=waited)
-    return state.changed(stages=state.stages | {lease.stage: stage}, status=JobStatus.RUNNING, lease=lease)
+    now, records = lease.dispatched_at, state.stages
+    record = records[lease.stage]
+    waited = record.wait_seconds + max(now - max(record.waiting_since or now, record.not_before), 0.0)
+    record = record.changed(dispatches=record.dispatches + 1, waiting_since=None, not_before=0.0, wait_seconds=waited)
+    return {"stages": records | {lease.stage: record}, "status": JobStatus.RUNNING, "lease": lease}
 
 
 def lease_ended(
@@ -81,16 +84,17 @@ def history(
 
 def accepted_output(
     state: JobState, done: Done, attempts: tuple[Attempt, ...], now: float, bit_class: str | None
-) -> JobState:
+) -> Changes:
     """The output of a stage exists. The job waits for the next stage, or has all it needs to complete.
 
     `attempts`: its ended leases, with the one that has ended by this. `bit_class`: of the worker that made it; None
     where nobody knows it any more. Of a repair the failures stay counted: an output that is lost again and again ends
     the job.
     """
-    record = state.stages[done.stage]
+    stage, records = done.stage, state.stages
+    record = records[stage]
     has_repaired = bool(record.condemned_etag)
-    records = state.stages | {done.stage: record.changed(
+    records = records | {stage: record.changed(
         artifact=done.artifact, condemned_etag=None, seconds=done.seconds, worker=done.worker, reused=done.reused,
         resumed_from_step=done.resumed_from_step, unusable_checkpoint_step=unusable_checkpoint(record, done, bit_class),
         timings=done.timings,
@@ -98,10 +102,9 @@ def accepted_output(
         failures_by_kind=record.failures_by_kind if has_repaired else {},
         setbacks=0, suspicions=0, lost_alone=0, checkpoints={},
     )}  # fmt: skip
-    downstream = done.stage.downstream
-    if downstream is None:
-        return state.changed(stages=records, lease=None, attempts=attempts)
-    return waiting(state, downstream, records, now, attempts=attempts)
+    downstream = stage.downstream
+    changes = {"stages": records, "lease": None} if downstream is None else waiting(records, downstream, now)
+    return changes | {"attempts": attempts}
 
 
 def unusable_checkpoint(record: StageState, done: Done, own: str | None) -> int | None:
@@ -135,17 +138,19 @@ def condemn(state: JobState, stage: Stage, etag: str) -> JobState:
 
 def is_output_wanted(state: JobState, stage: Stage, key: str, artifact: ArtifactRef | None = None) -> bool:
     """Whether a result for `key` is one the job still asks for (also under a lease that is void)."""
-    record = state.stages.get(stage)
+    records, upstream = state.stages, stage.upstream
+    record = records.get(stage)
     if state.status.ended or record is None or record.key != key or record.artifact is not None:
         return False
-    if stage.upstream is not None and state.stages[stage.upstream].artifact is None:
+    if upstream is not None and records[upstream].artifact is None:
         return False
     return artifact is None or artifact.etag != record.condemned_etag
 
 
 def is_suspect(state: JobState) -> bool:
     """Whether workers have vanished with its present stage: then it runs alone."""
-    return state.stage is not None and state.stages[state.stage].suspicions > 0
+    stage = state.stage
+    return stage is not None and state.stages[stage].suspicions > 0
 
 
 def ended(state: JobState, status: JobStatus, now: float, **changes: Any) -> JobState:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from schemas.events import Heartbeat, HeldLease, HeldState, Outcome
-from schemas.job import JobState, JobStatus
+from schemas.job import JobState, JobStatus, Lease
 from schemas.stage import STAGES, Stage
 from streams.coordinator.breaker import Breaker, rebuilt
 from streams.coordinator.job import is_suspect
@@ -137,7 +137,8 @@ class Ledger:
 
     def commit(self) -> None:
         for overlay in self.overlays:
-            overlay.commit()
+            if overlay.changes:
+                overlay.commit()
 
     def rollback(self) -> None:
         jobs, workers = list(self.jobs.changes), list(self.workers.changes)
@@ -184,35 +185,42 @@ class Ledger:
         before = self.jobs.get(state.job)
         state = state.changed(version=before.version + 1 if before else 1, updated_at=now, **changes)
         self.jobs[state.job] = state
-        self.track_lease(before, state)
-        self.enqueue(state)
-        self.note_suspect(state)
+        old, new = before.lease if before else None, state.lease
+        if new is not old:
+            self.track_lease(state.job, old, new)
+        if new is None:
+            self.enqueue(state)
+        else:
+            self.note_suspect(state)
         return state
 
-    def track_lease(self, before: JobState | None, after: JobState) -> None:
-        old, new = before.lease if before else None, after.lease
+    def track_lease(self, job: str, old: Lease | None, new: Lease | None) -> None:
+        """The lease that a job holds was `old` and is `new`."""
         if old and new and new.number == old.number:
             if new.started_at != old.started_at:
                 self.leases[new.number] = self.leases[new.number]._replace(started=True)
             return
         if old:
-            self.leases.remove(old.number)
+            number = old.number
+            self.leases.remove(number)
             view = self.workers.get(old.incarnation)
-            if view is not None and old.number in view.leases:
-                self.put_worker(view._replace(leases=view.leases - {old.number}))
+            if view is not None and number in view.leases:
+                self.put_worker(view._replace(leases=view.leases - {number}))
         if new:
-            self.leases[new.number] = LiveLease(after.job, new.incarnation, self.tick, new.started_at is not None)
-            view = self.workers.get(new.incarnation)
+            number, incarnation = new.number, new.incarnation
+            self.leases[number] = LiveLease(job, incarnation, self.tick, new.started_at is not None)
+            view = self.workers.get(incarnation)
             if view is not None:
-                self.put_worker(view._replace(leases=view.leases | {new.number}))
+                self.put_worker(view._replace(leases=view.leases | {number}))
 
     def note_outcome(self, outcome: Outcome) -> None:
         """The outcome of a lease has been read: its slot is free, whatever the worker's last heartbeat lists."""
-        view, live = self.workers.get(outcome.incarnation), self.leases.get(outcome.lease)
+        lease, view = outcome.lease, self.workers.get(outcome.incarnation)
         if view is not None:
+            live = self.leases.get(lease)
             is_in_force = live is not None and live.job == outcome.job
-            leases = view.leases - {outcome.lease} if is_in_force else view.leases
-            self.put_worker(view._replace(leases=leases, ended=view.ended | {outcome.lease}))
+            leases = view.leases - {lease} if is_in_force else view.leases
+            self.put_worker(view._replace(leases=leases, ended=view.ended | {lease}))
 
     def update_worker(self, incarnation: str, change: Callable[[WorkerView], WorkerView]) -> None:
         view = self.workers.get(incarnation)
@@ -239,19 +247,21 @@ class Ledger:
             self.suspects.add(state.job)
 
     def enqueue(self, state: JobState) -> None:
-        if state.status.ended:
+        status, stage = state.status, state.stage
+        if status.ended:
             heapq.heappush(self.stubs, (stub_time(state), state.job))
-        elif state.status is JobStatus.WAITING and state.stage is not None:
-            due = state.stages[state.stage].not_before
+        elif status is JobStatus.WAITING and stage is not None:
+            due = state.stages[stage].not_before
             if due > state.updated_at:
                 heapq.heappush(self.delayed, (due, state.job))
             else:
                 self.enqueue_now(state)
 
     def enqueue_now(self, state: JobState) -> None:
-        assert state.stage is not None
-        assert state.recipe is not None
-        queue = self.waiting[state.stage].setdefault(Kind(state.recipe.model, is_suspect(state)), [])
+        stage, recipe = state.stage, state.recipe
+        assert stage is not None
+        assert recipe is not None
+        queue = self.waiting[stage].setdefault(Kind(recipe.model, is_suspect(state)), [])
         heapq.heappush(queue, (-state.priority, age_from(state), state.job))
 
     def job_of(self, lease: int) -> JobState | None:

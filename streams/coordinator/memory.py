@@ -25,7 +25,8 @@ def is_out_of_memory(error: ErrorReport | None) -> bool:
 
 def avoided(state: JobState, stage: Stage) -> frozenset[str]:
     """Workers that have too little memory for the stage, or are too old for the task: others go before them."""
-    if not state.stages[stage].failures and not state.stages[stage].setbacks:
+    record = state.stages[stage]
+    if not record.failures and not record.setbacks:
         return frozenset()
     return frozenset(
         past.worker

@@ -45,25 +45,26 @@ def done(ledger: Ledger, policy: Policy, state: JobState, outcome: Done, now: fl
     effects: list[Effect] = []
     if not outcome.reused:
         effects += breaker.succeeded(ledger, outcome.stage, outcome.job, outcome.lease)
-    if state.lease is not None and state.lease.number != outcome.lease:
+    lease = state.lease
+    if lease is not None and lease.number != outcome.lease:
         effects.append(cancel_lease(state, "another worker has finished this stage"))
         attempts = transitions.history(state, "superseded", now)
     else:
         attempts = transitions.history(state, "done", now, outcome.seconds)
     maker = ledger.workers.get(outcome.incarnation)
-    state = transitions.accepted_output(state, outcome, attempts, now, maker.beat.bit_class if maker else None)
+    changes = transitions.accepted_output(state, outcome, attempts, now, maker.beat.bit_class if maker else None)
     if outcome.stage.downstream is None:
-        return [*effects, *finish(ledger, policy, state, outcome, now)]
+        return [*effects, *finish(ledger, policy, state.changed(**changes), outcome, now)]
     if state.cancel_reason is not None:
-        return [*effects, *ending.cancel(ledger, state, state.cancel_reason, now)]
-    ledger.put(state, now)
+        return [*effects, *ending.cancel(ledger, state.changed(**changes), state.cancel_reason, now)]
+    ledger.put(state, now, **changes)
     return effects
 
 
 def is_in_place(state: JobState, outcome: Done) -> bool:
     """Whether all that it names lies where this output of this job's tenant belongs: a worker's word is not enough."""
     folder = places.folder(state.tenant, outcome.stage, outcome.key, state.job)
-    return places.holds(folder, outcome.artifact.manifest_key, *(ref.key for ref in outcome.objects))
+    return places.holds(folder, outcome.artifact.manifest_key, *[ref.key for ref in outcome.objects])
 
 
 def drop_done(ledger: Ledger, policy: Policy, state: JobState, outcome: Done, now: float) -> list[Effect]:

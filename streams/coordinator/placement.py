@@ -52,7 +52,7 @@ def place_stage(ledger: Ledger, stage: Stage, closed: set[str], now: float) -> l
         view = best_worker(ledger, stage, kind, closed, avoided(state, stage)) if state else None
         if state is not None and view is not None:
             closed |= {view.beat.node} if kind.alone else set()
-            effects += guarded(ledger, state.job, now, partial(dispatch, ledger, view, state, stage, now))
+            effects += guarded(ledger, state.job, now, partial(dispatch, ledger, view, state, kind.alone, now))
         elif state is not None:
             ledger.enqueue_now(state)
             if kind.alone:
@@ -76,27 +76,29 @@ def waiting_job(ledger: Ledger, entry: Entry, kind: Kind, stage: Stage, now: flo
     return state
 
 
-def dispatch(ledger: Ledger, view: WorkerView, state: JobState, stage: Stage, now: float) -> list[Effect]:
+def dispatch(ledger: Ledger, view: WorkerView, state: JobState, alone: bool, now: float) -> list[Effect]:
+    """Lease the stage that waits to the worker. `alone`: it is a suspect."""
+    stage, beat = state.stage, view.beat
+    assert stage is not None
     partition = view.partition(stage)
     assert partition is not None
     lease = made(
-        Lease, number=ledger.next_lease(), incarnation=view.beat.incarnation, worker=view.beat.worker, stage=stage,
-        partition=partition, dispatched_at=now, alone=transitions.is_suspect(state),
+        Lease, number=ledger.next_lease(), incarnation=beat.incarnation, worker=beat.worker, stage=stage,
+        partition=partition, dispatched_at=now, alone=alone,
     )  # fmt: skip
     breaker.note_dispatch(ledger, stage, lease.number)
     waited_before = state.stages[stage].wait_seconds
-    state = ledger.put(transitions.dispatched(state, lease), now)
+    state = ledger.put(state, now, **transitions.dispatched(state, lease))
     waited = state.stages[stage].wait_seconds - waited_before
     return [Send(stage, partition, task_of(state, lease), state.traceparent), Count("waited", (stage,), waited)]
 
 
 def task_of(state: JobState, lease: Lease) -> Task:
-    assert state.recipe is not None
-    stage = lease.stage
-    record = state.stages[stage]
+    stage, stages, recipe = lease.stage, state.stages, state.recipe
+    assert recipe is not None
+    record, upstream = stages[stage], stage.upstream
     return made(
         Task, incarnation=lease.incarnation, lease=lease.number, job=state.job, tenant=state.tenant, stage=stage,
-        key=record.key, recipe=state.recipe, attempt=record.dispatches, condemned_etag=record.condemned_etag,
-        upstream=state.stages[stage.upstream].artifact if stage.upstream else None, metadata=state.metadata,
-        recipe_digest=state.recipe.digest,
+        key=record.key, recipe=recipe, attempt=record.dispatches, condemned_etag=record.condemned_etag,
+        upstream=stages[upstream].artifact if upstream else None, metadata=state.metadata, recipe_digest=recipe.digest,
     )  # fmt: skip

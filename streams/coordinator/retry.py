@@ -45,7 +45,8 @@ def age_from(state: JobState) -> float:
     Each failure makes it a little younger, so that those who came soon after it are tried before it is again: a stage
     that is broken fails several jobs, and opens its breaker, before one of them has used up its attempts.
     """
-    failures = state.stages[state.stage].failures if state.stage else 0
+    stage = state.stage
+    failures = state.stages[stage].failures if stage else 0
     return state.accepted_at + FAILURE_COSTS_S * failures
 
 

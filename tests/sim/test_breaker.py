@@ -7,13 +7,14 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import ErrorKind
+from schemas.errors import ErrorKind, ErrorReport
 from schemas.events import Task
 from schemas.job import JobStatus
 from schemas.stage import Stage
 from streams.coordinator import breaker
 from streams.coordinator.breaker import KEPT_TICKS, LEAST_FAILURES, LEAST_JOBS, Breaker, Ended
 from streams.coordinator.effects import Count, Effect
+from streams.coordinator.ledger import Ledger
 from streams.coordinator.retry import FAILURE_COSTS_S
 from streams.coordinator.service.observe import Observer
 from streams.metrics import REGISTRY
@@ -219,6 +220,22 @@ def test_what_most_of_the_kept_did_opens_and_closes_it(
         most = len(failures) > len(kept) - len(failures)
         is_failing = most and len(failures) >= LEAST_FAILURES and len(set(failures)) >= LEAST_JOBS
         assert found.is_open == ((is_failing or fails) if was_open else (is_failing and fails))
+
+
+@given(st.lists(st.tuples(st.integers(1, 25), st.booleans(), st.integers(0, 3)), max_size=12))
+def test_a_success_that_tells_nothing_new_may_be_left_out(runs: list[tuple[int, bool, int]]) -> None:
+    """Runs of leases that end alike, with pauses before them: what is kept decides as if each had been written down."""
+    ledger, whole = Ledger(), Breaker()
+    error = ErrorReport(kind=ErrorKind.BUG, code="bug", message="")
+    for length, fails, pause in runs:
+        ledger.numbers["tick"] = ledger.tick + 20 * pause
+        for job in map(str, range(length)):
+            whole = whole.after(Ended(job, fails, ledger.tick))
+            if fails:
+                breaker.failed(ledger, Stage.ENCODE, job, 1, error)
+            else:
+                breaker.succeeded(ledger, Stage.ENCODE, job, 1)
+            assert ledger.breakers[Stage.ENCODE].is_open == whole.is_open
 
 
 @given(st.lists(st.sampled_from(["fail", "done", "lost", "tick", "takeover"]), max_size=40), st.integers(1, 4))

@@ -46,9 +46,10 @@ class Story:
     def dispatch(self) -> None:
         self.leases += 1
         assert self.now.stage is not None
-        self.say(transitions.dispatched(self.now, Lease(
-            number=self.leases, incarnation="i", worker="w", stage=self.now.stage, partition=0, dispatched_at=NOW,
-        )))  # fmt: skip
+        lease = Lease(
+            number=self.leases, incarnation="i", worker="w", stage=self.now.stage, partition=0, dispatched_at=NOW
+        )
+        self.say(self.now.changed(**transitions.dispatched(self.now, lease)))
 
     def step(self, lease: Lease, preview: bool) -> None:
         number = self.done[lease.number] = self.done.get(lease.number, 0) + 1
@@ -68,7 +69,8 @@ class Story:
             incarnation="i", worker="w", lease=lease.number, job=self.now.job, stage=lease.stage, key=key, artifact=ref,
             seconds=1.0,
         )  # fmt: skip
-        state = transitions.accepted_output(self.now, done, transitions.history(self.now, "done", NOW), NOW, None)
+        attempts = transitions.history(self.now, "done", NOW)
+        state = self.now.changed(**transitions.accepted_output(self.now, done, attempts, NOW, None))
         self.say(state if lease.stage.downstream else ended(state, JobStatus.COMPLETED, NOW))
 
     def miss(self, lease: Lease) -> None:
