@@ -15,7 +15,7 @@ from schemas.job import JobState
 from streams.settings import Settings
 from tests.broker.coordinating import finish
 from tests.broker.workers import PlayedWorker
-from tests.processes import Service, Tail, Upstream, states_of
+from tests.processes import Service, Tail, Upstream, services, states_of
 from tests.support import eventually
 
 pytestmark = pytest.mark.broker
@@ -24,18 +24,17 @@ pytestmark = pytest.mark.broker
 def test_a_standby_takes_over_from_a_killed_coordinator(
     quick: Settings, upstream: Upstream, worker: PlayedWorker, completions: Tail
 ) -> None:
-    first = Service(quick, "coordinator", "coordinator").start().wait_ready()
-    standby = Service(quick, "standby", "coordinator").start().wait_ready()
-    job = upstream.submit()
-    [task] = eventually(worker.tasks, 60)
-    worker.start(task)
-    first.kill()
-    worker.finish(task)
-    assert isinstance(finish(worker, completions, job), JobCompleted)
-    late = upstream.submit()
-    assert isinstance(finish(worker, completions, late), JobCompleted)
-    standby.send_signal(15)
-    assert standby.wait() == 0
+    with services(quick, first="coordinator") as active, services(quick, standby="coordinator") as standby:
+        job = upstream.submit()
+        [task] = eventually(worker.tasks, 60)
+        worker.start(task)
+        active["first"].kill()
+        worker.finish(task)
+        assert isinstance(finish(worker, completions, job), JobCompleted)
+        late = upstream.submit()
+        assert isinstance(finish(worker, completions, late), JobCompleted)
+        standby["standby"].send_signal(15)
+        assert standby["standby"].wait() == 0
 
 
 class Load:
@@ -75,22 +74,21 @@ def test_coordinators_that_are_restarted_under_load_pause_for_less_than_five_sec
 ) -> None:
     """One after another, as an upgrade does, at the heartbeats of production."""
     settings = line.model_copy(update={"bundles": str(PROJECT / "bundles" / "tiny")})
-    active, standby = (Service(settings, name, "coordinator").start() for name in ("one", "two"))
     load = Load(settings, completions)
-    active.wait_ready()
-    standby.wait_ready()
-    load.more(20)
     restarts = []
-    for _ in range(2):
-        restarts.append(time.time())
-        active.send_signal(15)
+    with services(settings, active="coordinator") as active, services(settings, standby="coordinator") as standby:
         load.more(20)
-        assert active.wait() == 0
-        active.start()
-        load.until(partial(ready, active))
-        load.more(10)
-        active, standby = standby, active
-    load.finish()
+        for coordinator in (*active.values(), *standby.values()):
+            restarts.append(time.time())
+            coordinator.send_signal(15)
+            load.more(20)
+            assert coordinator.wait() == 0
+            coordinator.start()
+            load.until(partial(ready, coordinator))
+            load.more(10)
+        load.finish()
+        eventually(lambda: ended_in(jobs) == sorted(load.submitted))
+    load.worker.close()
     pauses = [pause_at(moment, jobs) for moment in restarts]
     with capsys.disabled():
         print(f"\nthe line paused for {' and '.join(f'{pause:.2f} s' for pause in pauses)}")
@@ -98,9 +96,11 @@ def test_coordinators_that_are_restarted_under_load_pause_for_less_than_five_sec
     for state in states_of(jobs.events()).values():
         assert [record.dispatches for record in state.stages.values()] == [1, 1, 1, 1]
     assert max(pauses) < 5.0
-    for service in (active, standby):
-        service.kill()
-    load.worker.close()
+
+
+def ended_in(jobs: Tail) -> list[str]:
+    """The topics of one transaction become visible one after another."""
+    return sorted(job for job, state in states_of(jobs.events()).items() if state.status.ended)
 
 
 def ready(service: Service) -> bool:

@@ -227,7 +227,7 @@ def test_a_store_that_is_ten_times_slower_costs_no_attempt(supervised: Line) -> 
     assert denoise_outcomes(supervised, job) == ["done"]
 
 
-@pytest.mark.parametrize("bursts", [2, pytest.param(20, marks=long)])
+@pytest.mark.parametrize("bursts", [2, pytest.param(8, marks=long)])
 def test_bursts_of_refusals_cost_no_step(supervised: Line, bursts: int) -> None:
     job = under_way(supervised, steps=125 * bursts, seed=500 + bursts)
     for number in range(bursts):
