@@ -1,4 +1,4 @@
-# Everything is set up by the first target that needs it; nothing but Python 3.11 to 3.13, make and git is asked for.
+# Everything is set up by the first target that needs it; nothing but Python 3.11+, make and git is asked for.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 
 from schemas.envelope import Headers
@@ -26,6 +27,7 @@ COMMON: dict[str, Setting] = {
     "topic.metadata.refresh.interval.ms": (30_000, "a moved leader is noticed in seconds, not minutes"),
     "socket.keepalive.enable": (True, "a dead peer behind a silent network is noticed"),
     "log.connection.close": (False, "idle connections closed by the broker are no news"),
+    "statistics.interval.ms": (5000, "a client that has lost its last broker for good is noticed at the second look"),
 }
 
 PRODUCER: dict[str, Setting] = COMMON | {
@@ -107,26 +109,47 @@ MENDED = (
 
 
 class FatalClientError(Exception):
-    """librdkafka cannot go on (`KafkaError.fatal()`): the process must end non-zero and start anew."""
+    """librdkafka cannot go on: the process must end non-zero and start anew."""
+
+
+BROKERS = ("configured", "learned")
+"""Sources of what a client can ask: a group's coordinator, say, is only another name for one of them."""
 
 
 @dataclass
 class ErrorWatch:
-    """The `error_cb` of a client. Keeps the first fatal error for the loop that asks."""
+    """The `error_cb` and `stats_cb` of some clients. Keeps why the first of them cannot go on, for the loop that asks.
 
-    fatal: KafkaError | None = None
+    A broker that leaves in order, or has only begun, may answer for a moment that there is no broker at all. librdkafka
+    from 2.10 on may then forget the last one and ask nobody any more, without an error (its issue 5301).
+    """
+
+    fatal: str | None = None
     refused: bool = False
     """Whether a broker did not take our name or password."""
+    _lonely: set[str] = field(default_factory=set)
+    """Clients that knew no broker at the last look."""
 
     def __call__(self, error: KafkaError) -> None:
         self.refused |= error.code() in (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED)
         if error.fatal() and self.fatal is None:
-            self.fatal = error
+            self.fatal = str(error)
+
+    def look(self, statistics: str) -> None:
+        """At what librdkafka tells of a client. One that goes from a broker to another has until the next look."""
+        said = orjson.loads(statistics)
+        name = said["name"]
+        if any(broker["source"] in BROKERS for broker in said["brokers"].values()):
+            self._lonely.discard(name)
+        elif name not in self._lonely:
+            self._lonely.add(name)
+        elif self.fatal is None:
+            self.fatal = f"{name} has lost its last broker and asks nobody any more"
 
     def check(self) -> None:
-        """Raises `FatalClientError` once a fatal error has been seen. Call it every turn of a loop."""
+        """Raises `FatalClientError` once a client cannot go on. Call it every turn of a loop."""
         if self.fatal is not None:
-            raise FatalClientError(str(self.fatal))
+            raise FatalClientError(self.fatal)
 
 
 class ThinnedLog(logging.Filter):
@@ -156,11 +179,13 @@ def config(
     role: dict[str, Setting], settings: Settings, watch: ErrorWatch | None = None, **more: Any
 ) -> dict[str, Any]:
     """librdkafka's configuration for a role. Keyword names use `_` for `.`."""
+    watch = watch or ErrorWatch()
     values = {name: value for name, (value, _) in role.items()}
     values |= {
         "bootstrap.servers": settings.kafka_bootstrap,
         "client.id": "latentline",
-        "error_cb": watch or ErrorWatch(),
+        "error_cb": watch,
+        "stats_cb": watch.look,
     }
     values |= identity(settings)
     return values | {name.replace("_", "."): value for name, value in more.items()}

@@ -62,6 +62,10 @@ class Transactions:
         """Fence whoever held this cell before, and wait for what it left open. Raises `Lost`."""
         self._patiently(self.producer.init_transactions, time.monotonic() + BEGINS_WITHIN_S)
 
+    def serve(self) -> None:
+        """Let the client say what it has to say, as a commit does: for whoever commits seldom."""
+        self.producer.poll(0)
+
     def commit(self, records: Iterable[Outgoing], offsets: list[TopicPartition], group: Any) -> None:
         """Write all of it. `group`: the consumer group's metadata as of now. Raises `Aborted`, `Refused`, `Lost`."""
         self._errors.clear()
@@ -91,7 +95,7 @@ class Transactions:
 
     def _send_offsets(self, offsets: list[TopicPartition], group: Any, seconds: float) -> None:
         """In a thread of its own: when the group's coordinator goes away this call may block for ever, whatever its
-        timeout (librdkafka issue 5456). Then only the end of the process helps."""
+        timeout (librdkafka issues 5456 and 5511). Then only the end of the process helps."""
         answer: SimpleQueue[Exception | None] = SimpleQueue()
 
         def call() -> None:

@@ -164,23 +164,32 @@ class Tail:
     """Everything that is committed in some topics so far, read again and again from where it was left."""
 
     def __init__(self, settings: Settings, *topics: Topic) -> None:
-        self._consumer = clients.consumer(clients.READER, settings, enable_partition_eof=False)
-        self._consumer.assign(
-            [
-                TopicPartition(topic.named(settings.topic_prefix), partition, OFFSET_BEGINNING)
-                for topic in topics
-                for partition in range(partitions(topic, settings.cells))
-            ]
-        )
+        self._settings = settings
+        self._next = {
+            (topic.named(settings.topic_prefix), partition): OFFSET_BEGINNING
+            for topic in topics
+            for partition in range(partitions(topic, settings.cells))
+        }
+        self._open()
         self.raw: list[tuple[bytes | None, bytes | None, envelope.Headers]] = []
         """Key, value and headers."""
         self._events: list[Frozen] = []
         self._decoded = 0
 
+    def _open(self) -> None:
+        self._watch = clients.ErrorWatch()
+        self._consumer = clients.consumer(clients.READER, self._settings, self._watch, enable_partition_eof=False)
+        self._consumer.assign([TopicPartition(*place, offset) for place, offset in self._next.items()])
+
     def poll(self) -> list[tuple[bytes | None, bytes | None, envelope.Headers]]:
+        if self._watch.fatal:
+            # A service would end and be started again.
+            self._consumer.close()
+            self._open()
         # What keeps coming must not keep us: a topic of steps is never silent while something is computed.
         for message in self._consumer.consume(1000, 0.05):
             clients.raise_for(message.error())
+            self._next[message.topic() or "", message.partition() or 0] = (message.offset() or 0) + 1
             self.raw.append((message.key(), message.value(), clients.headers_of(message)))
         return self.raw
 

@@ -58,7 +58,7 @@ class Log:
 
     def _ends(self, topic: Topic) -> dict[tuple[str, int], int]:
         """The ends of everything written, committed or not: what was written before a commit lies before them."""
-        latest = OffsetSpec.latest()
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         asked = {TopicPartition(*place): latest for place in self._partitions(topic)}
         futures = self._admin.list_offsets(
             asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=ANSWER_WITHIN_S

@@ -86,6 +86,7 @@ class Journal:
 
         Whoever set up an endpoint before a job ended hears of that end: `endpoints` is read on to where it ends now.
         """
+        self._transactions.serve()
         messages = self._source.read(seconds)
         self._follow(known, 0.0)
         if not messages:

@@ -42,7 +42,7 @@ class Progress:
         """Records behind, by topic of the table; None until the broker has answered."""
         self.caught_up_once = threading.Event()
         self.on_stuck: Callable[[], object] = lambda: None
-        self._settings, self._taken = settings, taken
+        self._settings, self._taken, self._watch = settings, taken, clients.ErrorWatch()
         self._stuck_after, self._interval = stuck_after, interval
         self._moved_at, self._seen = time.monotonic(), dict[Position, int]()
         self._stop = threading.Event()
@@ -75,7 +75,7 @@ class Progress:
         self._thread.join()
 
     def _run(self) -> None:
-        reader = clients.consumer(clients.READER, self._settings)
+        reader = clients.consumer(clients.READER, self._settings, self._watch)
         try:
             while not self._stop.wait(self._interval if self.caught_up_once.is_set() else 0.2):
                 self._turn(reader)
@@ -89,6 +89,8 @@ class Progress:
             # Nobody is stuck while the broker is away.
             self._moved_at = time.monotonic()
             log.warning("cannot ask the broker how far the views are behind", error=str(error))
+            if self._watch.fatal:
+                self.on_stuck()
             return
         if self.is_stuck:
             log.error("the views have stopped taking in records", lag=self.lag)
@@ -130,6 +132,6 @@ def behind(reader: Consumer, topic: str, partition: int, next_offset: int | None
         if message.error() is not None:
             return 0
         _, end = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=ANSWER_WITHIN_S)
-        return max(int(end) - (message.offset() or 0), 1)
+        return max(end - (message.offset() or 0), 1)
     finally:
         reader.unassign()

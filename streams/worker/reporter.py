@@ -47,7 +47,7 @@ class Reporter:
         self._reports, self._progress = REPORTS.named(settings.topic_prefix), PROGRESS.named(settings.topic_prefix)
         self._cell = settings.cell
         self._producer = clients.producer(clients.REPORTER, settings, watch)
-        self._lossy = clients.producer(clients.PROGRESS, settings)
+        self._lossy = clients.producer(clients.PROGRESS, settings, watch)
         self._beat: Heartbeat | None = None
         self._beating = False
         self._lock = Lock()
@@ -87,7 +87,7 @@ class Reporter:
 
     def flush(self, seconds: float) -> bool:
         """Wait for what is under way; whether all of it was delivered."""
-        return bool(self._producer.flush(seconds) == 0)
+        return self._producer.flush(seconds) == 0
 
     def close(self) -> None:
         self._stop.set()

@@ -67,11 +67,9 @@ class Line:
         value, headers = envelope.write(event, id=key, source="bench", time=time.time())
         while True:
             try:
-                self.producer.produce(topic.named(self.settings.topic_prefix), value, key, 0, headers=[*headers])
+                return self.producer.produce(topic.named(self.settings.topic_prefix), value, key, 0, headers=[*headers])
             except BufferError:
                 self.producer.poll(0.1)
-            else:
-                return
 
     def fill(self, numbers: range) -> None:
         for state in (state_of(self.settings, number, number >= numbers.stop - WAITING) for number in numbers):

@@ -1,8 +1,7 @@
 """A broker that restarts is found again by each of its clients, however many they are.
 
-A broker that leaves in order, or has only begun, may answer for a moment that there is no broker at all. Clients that
-believe it have nobody left to ask, and stay silent for good (librdkafka issue 5301): with confluent-kafka 2.16.1 a few
-of a hundred, in every third restart. So there are many readers here, and more restarts in the long run.
+One in a few hundred does not: told of no broker for a moment, librdkafka may ask nobody any more (its issue 5301). It
+must be noticed, and a reader of these tests then begins anew, as a service does.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def test_an_aborted_transaction_leaves_no_trace_and_is_done_again(
     with coordinating(quick) as coordinator:
         [cell] = coordinator.cells.values()
         real = cell.transactions.producer
-        cell.transactions.producer = FailingCommits(real, failures=3)
+        cell.transactions.producer = FailingCommits(real, failures=3)  # type: ignore[assignment]
         job = upstream.submit()
         end = finish(worker, completions, job)
         assert isinstance(end, JobCompleted)
@@ -35,7 +35,7 @@ def test_an_aborted_transaction_leaves_no_trace_and_is_done_again(
         assert [stage.attempts for stage in end.stages] == [1, 1, 1, 1]
         versions = [state.version for state in jobs.events() if isinstance(state, JobState) and state.job == job]
         assert versions == sorted(set(versions))
-        assert cell.transactions.producer.failures == 0
+        assert cell.transactions.producer.failures == 0  # type: ignore[attr-defined]
 
 
 class FailingCommits:
@@ -64,7 +64,7 @@ def test_an_unknown_commit_result_ends_the_process(quick: Settings, upstream: Up
     with coordinating(quick) as coordinator:
         [cell] = coordinator.cells.values()
         cell.transactions.deadline = 0.0
-        cell.transactions.producer = UnknownCommits(cell.transactions.producer)
+        cell.transactions.producer = UnknownCommits(cell.transactions.producer)  # type: ignore[assignment]
         upstream.submit()
         eventually(lambda: coordinator.failures)
         assert isinstance(coordinator.failures[0], Lost)
@@ -97,7 +97,7 @@ def test_a_call_that_never_returns_ends_the_process(quick: Settings, upstream: U
         [cell] = coordinator.cells.values()
         cell.transactions.stuck_after = -4.5
         stuck = StuckOffsets(cell.transactions.producer)
-        cell.transactions.producer = stuck
+        cell.transactions.producer = stuck  # type: ignore[assignment]
         upstream.submit()
         eventually(lambda: coordinator.failures)
         assert isinstance(coordinator.failures[0], Lost)
