@@ -16,7 +16,7 @@ from schemas.job import JobState, JobStatus
 from schemas.stage import Stage
 from streams.gateway.delivery import CACHE, disposition
 from streams.gateway.gateway import Gateway, Tenant, TheGateway
-from streams.gateway.problems import Problem, not_built
+from streams.gateway.problems import CODES, Problem, not_built
 from streams.gateway.ranges import Span, Unsatisfiable, span_of
 from streams.gateway.rows import Row
 
@@ -32,7 +32,7 @@ router = APIRouter(prefix="/v1", tags=["videos"])
 @router.get(
     "/videos/{video_id}/content", name="content", summary="The finished file", response_class=Response,
     responses={200: {"content": {kind: {} for kind in ("video/mp4", "image/webp", "image/jpeg", "application/json")}},
-               206: {}, 302: {}, 304: {}, 416: {}},
+               206: {}, 302: {}, 304: {}, 416: {"description": CODES["range_not_satisfiable"][1]}},
 )  # fmt: skip
 async def video_content(
     video_id: str,
