@@ -15,6 +15,7 @@ from schemas.events import (
     Failed,
     Heartbeat,
     HeldLease,
+    HeldState,
     Inbox,
     InputMissing,
     ObjectRef,
@@ -95,3 +96,7 @@ def failed(task: Task, kind: ErrorKind) -> Failed:
 
 def ends(effects: list[Effect]) -> list[object]:
     return [effect.event for effect in effects if isinstance(effect, Complete)]
+
+
+def held(task: Task, **more: int) -> HeldLease:
+    return HeldLease(lease=task.lease, job=task.job, stage=task.stage, state=HeldState.RUNNING, **more)

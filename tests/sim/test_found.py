@@ -24,7 +24,7 @@ from streams.coordinator.core import Record
 from streams.coordinator.effects import Effect, Send
 from streams.coordinator.ending import guarded
 from tests.sim.logs import Logs
-from tests.sim.played_line import PROMPT, Line, done, ends, failed, names
+from tests.sim.played_line import PROMPT, Line, done, ends, failed, held, names
 
 DAY = 24 * 3600.0
 
@@ -39,10 +39,6 @@ def cancelled(effects: list[Effect]) -> list[int]:
 
 def placed(line: Line) -> list[Task]:
     return [order for order in orders(placement.place(line.ledger, line.now)) if isinstance(order, Task)]
-
-
-def held(task: Task, **more: int) -> HeldLease:
-    return HeldLease(lease=task.lease, job=task.job, stage=task.stage, state=HeldState.RUNNING, **more)
 
 
 def submit(line: Line, *keys: str) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from schemas.errors import ErrorKind
-from schemas.events import CancelTask, HeldLease, HeldState, Started, Task
+from schemas.events import CancelTask, Started, Task
 from schemas.job import JobStatus
 from schemas.stage import Stage
 from streams.coordinator import placement
 from streams.coordinator.effects import Count, Send
-from tests.sim.played_line import Line, done, failed, names
+from tests.sim.played_line import Line, done, failed, held, names
 
 
 def test_a_silent_worker_loses_its_lease_and_the_stage_runs_elsewhere() -> None:
@@ -17,7 +17,7 @@ def test_a_silent_worker_loses_its_lease_and_the_stage_runs_elsewhere() -> None:
     line.beat("a")
     first = line.task()
     line.report(Started(**names(first)))
-    line.beat("a", HeldLease(lease=first.lease, job=first.job, stage=first.stage, state=HeldState.RUNNING), echo=1)
+    line.beat("a", held(first), echo=1)
     for number in range(line.policy.lost_after):
         line.tick(number)
         line.beat("b")
@@ -27,14 +27,19 @@ def test_a_silent_worker_loses_its_lease_and_the_stage_runs_elsewhere() -> None:
     assert (second.incarnation, second.stage, second.lease) == ("b-1", Stage.ENCODE, first.lease + 1)
 
 
-def test_good_work_under_a_void_lease_counts_and_stops_its_successor() -> None:
+def superseded() -> tuple[Line, Task, Task]:
+    """A task whose worker has left, and the one that was given out after it."""
     line = Line()
     line.submit()
     line.beat("a")
     first = line.task()
     line.beat("a", leaving=True)
     line.beat("b")
-    second = line.task()
+    return line, first, line.task()
+
+
+def test_good_work_under_a_void_lease_counts_and_stops_its_successor() -> None:
+    line, first, second = superseded()
     effects = line.report(done(first))
     assert [e.event.lease for e in effects if isinstance(e, Send) and isinstance(e.event, CancelTask)] == [second.lease]
     assert line.ledger.jobs[line.job].stage is Stage.DENOISE
@@ -54,13 +59,7 @@ def test_a_task_on_its_way_to_a_worker_that_left_in_order_is_void_and_what_it_be
 
 
 def test_a_failure_under_a_void_lease_changes_nothing() -> None:
-    line = Line()
-    line.submit()
-    line.beat("a")
-    first = line.task()
-    line.beat("a", leaving=True)
-    line.beat("b")
-    second = line.task()
+    line, first, second = superseded()
     before = line.ledger.jobs[line.job]
     assert line.report(failed(first, ErrorKind.BUG)) == [Count("duplicate", ("outcome",))]
     assert line.ledger.jobs[line.job] is before
@@ -74,8 +73,7 @@ def test_the_loss_of_a_worker_that_was_draining_is_no_suspicion() -> None:
     line.beat("a")
     task = line.task()
     line.report(Started(**names(task)))
-    held = HeldLease(lease=task.lease, job=task.job, stage=task.stage, state=HeldState.RUNNING)
-    line.beat("a", held, echo=task.lease, draining=True)
+    line.beat("a", held(task), echo=task.lease, draining=True)
     for number in range(line.policy.lost_after + 1):
         line.tick(number)
     state = line.ledger.jobs[line.job]
@@ -91,8 +89,7 @@ def test_a_lease_voided_in_error_is_taken_back_and_its_unstarted_successor_stopp
     line.beat("b", slots=2)
     placed = [e.event for e in placement.place(line.ledger, line.now) if isinstance(e, Send)]
     [successor] = [event for event in placed if isinstance(event, Task)]
-    held = HeldLease(lease=first.lease, job=first.job, stage=first.stage, state=HeldState.RUNNING)
-    effects = line.beat("a", held, echo=successor.lease)
+    effects = line.beat("a", held(first), echo=successor.lease)
     stopped = [e.event.lease for e in effects if isinstance(e, Send) and isinstance(e.event, CancelTask)]
     assert stopped == [successor.lease]
     lease = line.ledger.jobs[line.job].lease
@@ -105,10 +102,9 @@ def test_a_lease_whose_outcome_was_read_is_neither_taken_back_nor_in_the_way() -
     line.submit()
     line.beat("a")
     first = line.task()
-    held = HeldLease(lease=first.lease, job=first.job, stage=first.stage, state=HeldState.RUNNING)
-    line.beat("a", held, echo=first.lease)
+    line.beat("a", held(first), echo=first.lease)
     line.report(failed(first, ErrorKind.TRANSIENT))
-    assert line.beat("a", held, echo=first.lease) == []
+    assert line.beat("a", held(first), echo=first.lease) == []
     assert line.ledger.jobs[line.job].lease is None
     line.now += 60
     assert line.task().lease == first.lease + 1

@@ -10,8 +10,8 @@ from schemas.stage import STAGES, Stage
 from streams.coordinator import drains, intake, retry
 from streams.coordinator.effects import Count, DeadLetter, Effect
 from streams.coordinator.intake import Raw
-from tests.sim.played_line import PROMPT, Line, done, ends, failed
-from tests.sim.test_found import DAY, held, next_life, orders, placed, start, submit
+from tests.sim.played_line import PROMPT, Line, done, ends, failed, held
+from tests.sim.test_found import DAY, next_life, orders, placed, start, submit
 
 ASKED = DrainRequested(worker="a")
 JOB = job_id(PROMPT.tenant, PROMPT.idempotency_key or "")

@@ -7,8 +7,8 @@ from schemas.events import Failed, HeldLease, HeldState, JobFailed, Preempted, T
 from schemas.job import JobState, StageState
 from schemas.stage import STAGES
 from streams.coordinator.effects import DeadLetter, Effect
-from tests.sim.played_line import Line, done, ends, names
-from tests.sim.test_found import held, next_life, placed, start, submit
+from tests.sim.played_line import Line, done, ends, held, names
+from tests.sim.test_found import next_life, placed, start, submit
 
 LIMIT = Line().policy.suspicion_limit
 
