@@ -67,4 +67,4 @@ def settings_line(error: Any) -> str:
     """Names the environment variable, since that is where a person has set it."""
     first = error.errors(include_url=False)[0]
     name = "_".join(str(part) for part in first["loc"]).upper()
-    return f"LATENTLINE_{name.removeprefix('LATENTLINE_')}: {first['msg']}"
+    return f"LATENTLINE_{name.removeprefix('LATENTLINE_')}: {first['msg'].removeprefix('Value error, ')}"

@@ -12,6 +12,12 @@ from streams.settings import Settings
 from streams.topics import Topic
 
 ANSWER_WITHIN_S = 20.0
+TOO_MANY = (
+    "Partitions cannot be taken away, and more than one cell is refused for now: delete the topic while the line is "
+    "down and `latentline topics apply` makes it anew (its records are lost with it), or give the line another "
+    "LATENTLINE_TOPIC_PREFIX"
+)
+"""What to do about a topic of one partition a cell that has more of them."""
 
 log = structlog.get_logger(__name__)
 
@@ -40,8 +46,7 @@ def check_count(topic: Topic, name: str, found: int, cells: int) -> None:
         raise WrongPartitions(f"{name} has {found} of {wanted} partitions: `latentline topics apply` adds the others")
     if topic.per_cell and found > wanted:
         raise WrongPartitions(
-            f"{name} has {found} partitions and the line {wanted} cell(s): nobody would serve the others. Partitions "
-            f"cannot be taken away: set LATENTLINE_CELLS={found} everywhere, then `latentline topics apply`"
+            f"{name} has {found} partitions and the line {wanted} cell(s): nobody would serve the others. {TOO_MANY}"
         )
     if found > wanted:
         log.warning("a topic has more partitions than the table says", topic=name, found=found, table=wanted)

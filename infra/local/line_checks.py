@@ -21,6 +21,7 @@ from infra.local.health import unready
 from infra.local.stack import Stack
 from schemas.bundle import read_bundles
 from streams.clients import ErrorWatch
+from streams.partitions import TOO_MANY
 from streams.settings import Settings
 from streams.topics import TOPICS
 
@@ -120,9 +121,12 @@ def topic_table(subject: Subject) -> str:
     except (Problem, KafkaException):
         return "not known while the broker is unreachable"
     if differences:
+        applied = "`latentline topics apply` makes them as the table says (it never takes partitions away)"
+        numbered = {topic.named(settings.topic_prefix) for topic in TOPICS if topic.per_cell}
+        unserved = any(one.topic in numbered and not one.can_be_applied for one in differences)
         raise Problem(
             "topics differ from the table: " + "; ".join(map(str, differences)),
-            "`latentline topics apply` makes them as the table says (it never takes partitions away)",
+            f"{TOO_MANY}. For the rest, {applied}" if unserved else applied,
         )
     return f"{len(TOPICS)} topics as the table says"
 

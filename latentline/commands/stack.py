@@ -40,7 +40,9 @@ def up(
     LATENTLINE_DATA_DIR. A secure line stays secure; its secrets are in `secrets/` there.
     """
     from infra.local.services import services
+    from streams.settings import Settings
 
+    Settings()  # what no process would start with is refused before any is started
     stack = line.local_stack()
     if stack.is_running:
         typer.echo(f"already up ({stack.data}); `latentline down` stops it")

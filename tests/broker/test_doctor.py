@@ -119,7 +119,11 @@ def test_topics_that_differ_and_how_apply_mends_them(settings: Settings, nothing
 
     eventually(told)
     topics.apply(settings)
-    assert problems(settings, nothing)["topics"].count("the table says") == 1, "partitions are never taken away"
+    left = findings(settings, nothing)["topics"]
+    assert left.message.count("the table says") == 1, "partitions are never taken away"
+    assert "more than one cell is refused" in left.remedy
+    assert "delete the topic while the line is down" in left.remedy
+    # `model_copy` checks nothing: no process can be set so.
     two = settings.model_copy(update={"cells": 2})
     topics.apply(two)
     assert topics.check(two) == []
