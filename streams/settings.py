@@ -16,6 +16,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from streams.notifier.allowance import parse_allowances
+
 DEFAULT_KEY = "latentline-development-key"
 
 
@@ -117,6 +119,10 @@ class Settings(BaseSettings):
     gateway_create_rate: str = Field(
         "600/minute", description="of these, new videos; counted likewise; empty = any number"
     )
+    gateway_webhook_test_rate: str = Field(
+        "10/minute",
+        description="samples and repeated deliveries that a tenant may ask for; counted likewise; empty = any number",
+    )
     gateway_body_bytes: int = Field(8 * 1024**2, ge=1024, description="bytes of a request's body, at most")
     gateway_cors_origins: str = Field(
         "", description="origins whose pages may ask the gateway, separated by commas; * = any; empty = none"
@@ -125,7 +131,9 @@ class Settings(BaseSettings):
         SecretStr(""), description="gateways and notifier derive the signing secrets of webhooks from it"
     )
     webhook_allow: str = Field(
-        "", description="hosts and networks that webhooks may reach although private, also without TLS; comma-separated"
+        "",
+        description="hosts and networks with their port that webhooks may reach although private, also without TLS; "
+        "comma-separated, such as localhost:9000,10.1.0.0/16:443; :* is any port",
     )
     webhook_timeout_s: float = Field(15.0, gt=0, description="seconds a webhook's receiver has to answer")
     webhook_pace: float = Field(1.0, gt=0, le=1, description="the delays between attempts are multiplied by it")
@@ -158,6 +166,12 @@ class Settings(BaseSettings):
         if most < least:
             raise ValueError(f"{most} is below LATENTLINE_CHECKPOINT_INTERVAL_MIN_S = {least}")
         return most
+
+    @field_validator("webhook_allow")
+    @classmethod
+    def _names_ports(cls, text: str) -> str:
+        parse_allowances(text)
+        return text
 
     @classmethod
     def settings_customise_sources(

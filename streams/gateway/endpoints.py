@@ -182,6 +182,7 @@ async def test_endpoint(endpoint_id: str, request: Request, gateway: TheGateway,
     """Answered with the status that the receiver gave: it is tried once."""
     kind = (await asked(request, Sample)).event_type
     endpoint = found(gateway, tenant, endpoint_id)
+    gateway.rates.webhook(tenant)
     delivery = f"whd_{secrets.token_hex(16)}"
     await request_delivery(gateway, endpoint, delivery, kind)
 
@@ -243,6 +244,7 @@ async def redeliver(endpoint_id: str, delivery_id: str, gateway: TheGateway, ten
     if delivery is None:
         message = f"there is no delivery {shorten(delivery_id)} to {endpoint.id}"
         raise Problem("webhook_delivery_not_found", message, "delivery_id")
+    gateway.rates.webhook(tenant)
     await request_delivery(gateway, endpoint, delivery.id, None)
     return JSONResponse(delivery_view(delivery).model_dump(mode="json"), status_code=202)
 

@@ -15,12 +15,16 @@ from streams.settings import Settings
 
 
 class Rates:
-    """Of requests of any kind, and of creates beside. Raises `UnsafeSettings` for a rate that cannot be read."""
+    """Of requests of any kind, and beside these of creates and of webhooks that are asked for.
+
+    Raises `UnsafeSettings` for a rate that cannot be read.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._requests = parsed("LATENTLINE_GATEWAY_RATE", settings.gateway_rate)
         self._creates = parsed("LATENTLINE_GATEWAY_CREATE_RATE", settings.gateway_create_rate)
+        self._webhooks = parsed("LATENTLINE_GATEWAY_WEBHOOK_TEST_RATE", settings.gateway_webhook_test_rate)
 
     def request(self, tenant: str) -> None:
         """Raises `Problem` 429."""
@@ -29,6 +33,13 @@ class Rates:
     def create(self, tenant: str) -> None:
         """Raises `Problem` 429."""
         self._spend(self._creates, "creates", tenant)
+
+    def webhook(self, tenant: str) -> None:
+        """Of samples and repeated deliveries: each is a request of ours to an address of the tenant's choice.
+
+        Raises `Problem` 429.
+        """
+        self._spend(self._webhooks, "webhooks asked for", tenant)
 
     def _spend(self, rates: list[limits.RateLimitItem], what: str, tenant: str) -> None:
         for rate in rates:

@@ -6,18 +6,12 @@ A receiver is named by a tenant and reached from inside, so a private address wo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    ip_address,
-    ip_network,
-)
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
+from streams.notifier.allowance import Address, Allowance, Network, parse_allowances
+
+DEFAULT_PORTS = {"https": 443, "http": 80}
 
 NAT64 = IPv6Network("64:ff9b::/96")
 """An IPv4 address is in its last 32 bits (RFC 6052)."""
@@ -46,31 +40,24 @@ def forbidden(address: Address) -> bool:
 
 @dataclass(frozen=True)
 class Gate:
-    """`hosts` and `networks` may be reached whatever they are, also without TLS."""
+    """`allowances` may be reached whatever they are, also without TLS."""
 
-    hosts: frozenset[str] = frozenset()
-    networks: tuple[Network, ...] = ()
+    allowances: tuple[Allowance, ...] = ()
 
     @classmethod
     def of(cls, text: str) -> Gate:
-        """From names and networks, comma-separated: `localhost, 10.1.0.0/16`."""
-        hosts, networks = set(), []
-        for word in filter(None, (part.strip().lower() for part in text.split(","))):
-            try:
-                networks.append(ip_network(word, strict=False))
-            except ValueError:
-                hosts.add(word.rstrip("."))
-        return cls(frozenset(hosts), tuple(networks))
+        """From the setting: `localhost:9000, 10.1.0.0/16:443`. Raises `ValueError` for an entry that is none."""
+        return cls(parse_allowances(text))
 
-    def admits(self, host: str, address: str) -> bool:
+    def admits(self, host: str, address: str, port: int) -> bool:
         """Whether a receiver of that name may be reached at an address that it has."""
         parsed = ip_address(address)
-        return host.lower().rstrip(".") in self.hosts or self._is_ours(parsed) or not forbidden(parsed)
+        return self._allows_host(host, port) or self._allows_address(parsed, port) or not forbidden(parsed)
 
-    def problem_with(self, scheme: str, host: str) -> str | None:
+    def problem_with(self, scheme: str, host: str, port: int) -> str | None:
         """What is wrong with such a URL before anybody asks for the addresses of its host."""
         literal = literal_of(host)
-        known = host.lower().rstrip(".") in self.hosts or (literal is not None and self._is_ours(literal))
+        known = self._allows_host(host, port) or (literal is not None and self._allows_address(literal, port))
         if scheme != "https" and not (scheme == "http" and known):
             return "a webhook needs https"
         if literal is not None and not known and forbidden(literal):
@@ -80,17 +67,26 @@ class Gate:
     def problem_with_url(self, url: str) -> str | None:
         try:
             parts = urlsplit(url)
-            host, _ = parts.hostname, parts.port
+            host, port = parts.hostname, parts.port
         except ValueError as error:
             return f"it is no URL: {error}"
         if not host:
             return "it names no host"
         if parts.username is not None or parts.password is not None:
             return "it may not carry a user name or password: verify the signature instead"
-        return self.problem_with(parts.scheme, host)
+        return self.problem_with(parts.scheme, host, port or port_of(parts.scheme))
 
-    def _is_ours(self, address: Address) -> bool:
-        return any(address.version == net.version and address in net for net in self.networks)
+    def _allows_host(self, host: str, port: int) -> bool:
+        name = host.lower().rstrip(".")
+        return any(allowance.covers_host(name, port) for allowance in self.allowances)
+
+    def _allows_address(self, address: Address, port: int) -> bool:
+        return any(allowance.covers_address(address, port) for allowance in self.allowances)
+
+
+def port_of(scheme: str) -> int:
+    """The port of a URL that names none; of a scheme that we do not speak, one that nobody allows."""
+    return DEFAULT_PORTS.get(scheme, 0)
 
 
 def literal_of(host: str) -> Address | None:

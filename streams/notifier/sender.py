@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Coroutine
 from queue import Empty, SimpleQueue
 from threading import Thread
+from typing import Any, TypeVar
 
 from streams.notifier.addresses import Gate
 from streams.notifier.post import Answer, Poster
+from streams.notifier.resolver import Resolver
 from streams.settings import Settings
 
-NAMES_AT_ONCE = 32
-"""Threads that ask for addresses: a name server that is slow for one host must not hold up the others."""
+Result = TypeVar("Result")
 
 
 class Sender:
     def __init__(self, settings: Settings) -> None:
-        self._poster = Poster(Gate.of(settings.webhook_allow), settings.webhook_timeout_s)
         self._answers: SimpleQueue[tuple[str, Answer]] = SimpleQueue()
         self._loop = asyncio.new_event_loop()
-        self._loop.set_default_executor(ThreadPoolExecutor(NAMES_AT_ONCE, "names"))
         self._tasks = set[asyncio.Task[None]]()
         self._thread = Thread(target=self._loop.run_forever, name="sender", daemon=True)
         self._thread.start()
+        self._resolver, self._poster = self._on_loop(self._open(settings))
+
+    async def _open(self, settings: Settings) -> tuple[Resolver, Poster]:
+        resolver = Resolver(settings.webhook_timeout_s)
+        return resolver, Poster(Gate.of(settings.webhook_allow), settings.webhook_timeout_s, resolver)
+
+    def _on_loop(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 
     def send(self, delivery: str, url: str, headers: dict[str, str], body: str) -> None:
         """Returns at once."""
@@ -48,7 +55,7 @@ class Sender:
 
     def close(self) -> None:
         """What is under way is given up; it is sent again in the next life."""
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
+        self._on_loop(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -59,3 +66,4 @@ class Sender:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._poster.close()
+        await self._resolver.close()

@@ -7,6 +7,9 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -76,7 +79,7 @@ class Log:
 
 @pytest.fixture
 def settings(line: Settings) -> Settings:
-    own = {"webhook_allow": "127.0.0.0/8", "webhook_secret": ROOT, "webhook_pace": 1e-5, "webhook_timeout_s": 1.0}
+    own = {"webhook_allow": "127.0.0.0/8:*", "webhook_secret": ROOT, "webhook_pace": 1e-5, "webhook_timeout_s": 1.0}
     return line.model_copy(update=own)
 
 
@@ -255,6 +258,56 @@ def test_a_flood_to_a_slow_receiver_delays_nobody_else(settings: Settings, log: 
         quick = log.endpoint(f"{receiver.url}/")
         job = log.end()
         eventually(lambda: (COMPLETED, job) in heard(receiver, quick), 15)
+
+
+def test_receivers_that_answer_without_end_stop_nobody_else(settings: Settings, log: Log, receiver: Receiver) -> None:
+    """As many as a tenant may have under way, of two tenants: each is given up, and a third tenant's arrives."""
+    with endless_continue() as port, services(settings, notifier="notifier"), tail(settings, WEBHOOKS) as said:
+        for number in range(10):
+            for tenant in ("globex", "initech"):
+                log.endpoint(f"http://127.0.0.1:{port}/{number}", tenant)
+        quick = log.endpoint(f"{receiver.url}/")
+        for tenant in ("globex", "initech"):
+            log.write(
+                COMPLETIONS,
+                tenant,
+                first("job_completed").model_copy(
+                    update={
+                        "job": f"video_{uuid.uuid4().hex}",
+                        "tenant": tenant,
+                        "ended_at": time.time(),
+                    }
+                ),
+            )
+        job = log.end()
+        eventually(lambda: (COMPLETED, job) in heard(receiver, quick), 15)
+        eventually(lambda: "TooLong" in errors_of(said.events()))
+        assert errors_of(said.events()) == {"TooLong"}
+
+
+def errors_of(events: list[Frozen]) -> set[str]:
+    """Kinds of failure that the logs of deliveries tell of."""
+    attempts = [entry for each in events if isinstance(each, WebhookDelivery) for entry in each.log]
+    return {entry.error.split(":")[0] for entry in attempts if entry.error}
+
+
+@contextmanager
+def endless_continue() -> Iterator[int]:
+    """The port of a receiver that answers `100 Continue` for as long as the other side takes it."""
+
+    class Handler(BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                while True:
+                    self.request.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+
+    class Server(ThreadingTCPServer):
+        daemon_threads, request_queue_size = True, 100
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
 
 
 @pytest.mark.long

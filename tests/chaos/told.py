@@ -30,7 +30,7 @@ PACE = 0.02
 
 def configure() -> None:
     """For processes that are started from here on: they may reach loopback, and sign with a secret of this run."""
-    os.environ["LATENTLINE_WEBHOOK_ALLOW"] = "127.0.0.0/8"
+    os.environ["LATENTLINE_WEBHOOK_ALLOW"] = "127.0.0.0/8:*"
     os.environ["LATENTLINE_WEBHOOK_PACE"] = str(PACE)
     os.environ["LATENTLINE_WEBHOOK_SECRET"] = secrets.token_hex(32)
 

@@ -31,7 +31,7 @@ PACE = 0.002
 def running(whole: Line) -> Iterator[dict[str, Service]]:
     [port] = ports.choose([0])
     own = {
-        "gateway_port": port, "webhook_allow": "127.0.0.0/8", "webhook_pace": PACE,
+        "gateway_port": port, "webhook_allow": "127.0.0.0/8:*", "webhook_pace": PACE,
         "webhook_secret": SecretStr("of these tests alone"),
     }  # fmt: skip
     with services(whole.settings.model_copy(update=own), gateway="gateway", notifier="notifier") as running:

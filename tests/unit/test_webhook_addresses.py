@@ -5,8 +5,10 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 import pytest
+from pydantic import ValidationError
 
 from streams.notifier.addresses import Gate, forbidden
+from streams.settings import Settings
 
 INSIDE = (
     "127.0.0.1", "127.8.8.8", "0.0.0.0", "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254",
@@ -22,12 +24,12 @@ OUTSIDE = ("8.8.8.8", "1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111",
 @pytest.mark.parametrize("address", INSIDE)
 def test_what_is_inside_is_refused_in_whatever_clothes(address: str) -> None:
     assert forbidden(ip_address(address))
-    assert not Gate().admits("a.example", address)
+    assert not Gate().admits("a.example", address, 443)
 
 
 @pytest.mark.parametrize("address", OUTSIDE)
 def test_what_is_outside_may_be_reached(address: str) -> None:
-    assert Gate().admits("a.example", address)
+    assert Gate().admits("a.example", address, 443)
 
 
 @pytest.mark.parametrize(
@@ -45,12 +47,20 @@ def test_what_is_outside_may_be_reached(address: str) -> None:
         ("", "https:///x", "no host"),
         ("", "https://a.example:99999/", "no URL"),
         ("", "https://[::1/", "no URL"),
-        ("localhost", "http://localhost:8000/", None),
-        ("LOCALHOST, 10.0.0.0/8", "http://Localhost.:8000/", None),
-        ("localhost", "http://127.0.0.1/", "https"),
-        ("10.0.0.0/8", "http://10.1.2.3/", None),
-        ("10.0.0.0/8", "https://11.0.0.1/", None),
-        ("10.0.0.0/8", "https://192.168.0.1/", "private"),
+        ("localhost:8000", "http://localhost:8000/", None),
+        ("localhost:8000", "http://localhost:8001/", "https"),
+        ("localhost:*", "http://localhost:8001/", None),
+        ("localhost:80", "http://localhost/", None),
+        ("LOCALHOST:8000, 10.0.0.0/8:80", "http://Localhost.:8000/", None),
+        ("localhost:*", "http://127.0.0.1/", "https"),
+        ("10.0.0.0/8:80", "http://10.1.2.3/", None),
+        ("10.0.0.0/8:443", "https://10.1.2.3/", None),
+        ("10.0.0.0/8:80", "https://10.1.2.3/", "private"),
+        ("10.0.0.0/8:*", "https://11.0.0.1/", None),
+        ("10.0.0.0/8:*", "https://192.168.0.1/", "private"),
+        ("[fd00::/8]:443", "https://[fd00::1]/", None),
+        ("[fd00::/8]:443", "https://[fd00::1]:8443/", "private"),
+        ("10.1.2.3:8080", "http://10.1.2.3:8080/", None),
     ],
 )  # fmt: skip
 def test_which_urls_are_taken(allowed: str, url: str, problem: str | None) -> None:
@@ -59,9 +69,20 @@ def test_which_urls_are_taken(allowed: str, url: str, problem: str | None) -> No
 
 
 def test_what_the_operator_names_may_be_reached_and_its_neighbours_not() -> None:
-    gate = Gate.of("hook.internal, 10.1.0.0/16, fd00::/8")
-    assert gate.admits("hook.internal", "127.0.0.1")
-    assert gate.admits("a.example", "10.1.2.3")
-    assert gate.admits("a.example", "fd00::1")
-    assert not gate.admits("hook.internal.example", "127.0.0.1")
-    assert not gate.admits("a.example", "10.2.0.1")
+    gate = Gate.of("hook.internal:80, 10.1.0.0/16:80, [fd00::/8]:80")
+    assert gate.admits("hook.internal", "127.0.0.1", 80)
+    assert gate.admits("a.example", "10.1.2.3", 80)
+    assert gate.admits("a.example", "fd00::1", 80)
+    assert not gate.admits("hook.internal.example", "127.0.0.1", 80)
+    assert not gate.admits("a.example", "10.2.0.1", 80)
+    assert not gate.admits("hook.internal", "127.0.0.1", 81)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["localhost", "10.1.0.0/16", "fd00::/8", "[fd00::/8]", "localhost:", "localhost:0", "localhost:65536", ":80",
+     "http://localhost:80", "[not-an-address]:80", "local host:80"],
+)  # fmt: skip
+def test_an_allowance_without_a_port_is_refused_at_the_start(entry: str) -> None:
+    with pytest.raises(ValidationError, match="webhook_allow"):
+        Settings(webhook_allow=f"localhost:80,{entry}")

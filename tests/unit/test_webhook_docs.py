@@ -17,6 +17,7 @@ from streams.notifier import keys, schedule
 from streams.notifier.addresses import Gate
 from streams.notifier.payload import Happening, body_of
 from streams.notifier.post import Answer, Poster
+from streams.notifier.resolver import Resolver
 from streams.notifier.signing import signed
 from tests.contract.examples import JOB
 from tests.support import eventually
@@ -54,11 +55,13 @@ def test_the_example_takes_what_is_signed_once_and_refuses_the_rest() -> None:
 
 def send(url: str, secret: str) -> Answer:
     async def posted() -> Answer:
-        poster = Poster(Gate.of("127.0.0.1"), 10.0, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        resolver = Resolver(10.0)
+        poster = Poster(Gate.of("127.0.0.1:*"), 10.0, resolver, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
         body = body_of(Happening(JOB, "acme", COMPLETED, time.time()), COMPLETED)
         try:
             return await poster.post(url, signed([secret], event_id(JOB, COMPLETED), body, time.time()), body)
         finally:
             await poster.close()
+            await resolver.close()
 
     return asyncio.run(posted())

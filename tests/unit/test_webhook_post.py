@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -14,11 +15,12 @@ from socket import SO_LINGER, SOL_SOCKET
 import pytest
 
 from streams.notifier.addresses import Gate
-from streams.notifier.post import Answer, Poster, Resolve
+from streams.notifier.post import Answer, Poster
+from streams.notifier.resolver import Resolve, Resolver
 
 CERTIFICATE = Path(__file__).parent / "receiver.pem"
 """Of the name receiver.test, signed by itself: nobody trusts it but these tests."""
-OPEN = Gate.of("127.0.0.0/8, receiver.test, other.test")
+OPEN = Gate.of("127.0.0.0/8:*, receiver.test:*, other.test:*")
 PATIENCE, SHORT = 30.0, 0.5
 NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Trusts no certificate at all."""
@@ -65,6 +67,12 @@ async def huge_body(writer: Writer) -> None:
         await writer.drain()
 
 
+async def endless_continue(writer: Writer) -> None:
+    while True:
+        writer.write(head("100 Continue") * 1000)
+        await writer.drain()
+
+
 async def huge_head(writer: Writer) -> None:
     writer.write(head("200 OK", "x: " + "y" * 10**6))
 
@@ -73,7 +81,7 @@ WAYS = {
     "/ok": says("204 No Content"), "/broken": says("500 Internal Server Error"), "/gone": says("410 Gone"),
     "/moved": says("302 Found", "location: /ok"), "/busy": says("429 Too Many Requests", "retry-after: 7"),
     "/cookie": says("200 OK", "set-cookie: a=b"), "/nothing": nothing, "/slow": a_byte_at_a_time, "/reset": reset,
-    "/garbage": garbage, "/huge": huge_body, "/huge-head": huge_head,
+    "/garbage": garbage, "/huge": huge_body, "/huge-head": huge_head, "/continue": endless_continue,
 }  # fmt: skip
 
 
@@ -134,7 +142,7 @@ def names(*addresses: str) -> Resolve:
 async def posted(
     url: str, trust: ssl.SSLContext = NOBODY, addresses: Sequence[str] = ("127.0.0.1",), patience: float = PATIENCE
 ) -> Answer:  # fmt: skip
-    poster = Poster(OPEN, patience, trust, names(*addresses))
+    poster = Poster(OPEN, patience, names(*addresses), trust)
     try:
         return await poster.post(url, HEADERS, BODY)
     finally:
@@ -159,7 +167,8 @@ def test_a_receiver_gets_exactly_what_was_signed() -> None:
     [
         ("/broken", 500, None), ("/gone", 410, None), ("/moved", 302, None), ("/busy", 429, None),
         ("/nothing", None, "no answer within"), ("/slow", None, "no answer within"), ("/reset", None, "ReadError"),
-        ("/garbage", None, "ProtocolError"), ("/huge", 200, None), ("/huge-head", None, "ProtocolError"),
+        ("/garbage", None, "ProtocolError"), ("/huge", 200, None), ("/huge-head", None, "TooLong"),
+        ("/continue", None, "TooLong"),
     ],
 )  # fmt: skip
 def test_a_receiver_that_fails(path: str, status: int | None, error: str | None) -> None:
@@ -184,8 +193,8 @@ def test_nobody_there_and_no_such_name_are_answers_too() -> None:
         async with receiving() as receiver:
             port = receiver.port
         assert "ConnectError" in str((await posted(f"http://127.0.0.1:{port}/ok")).error)
-        poster = Poster(OPEN, PATIENCE, NOBODY, unknown)
-        assert "cannot be resolved" in str((await poster.post("https://a.example/", HEADERS, BODY)).error)
+        poster = Poster(OPEN, PATIENCE, unknown, NOBODY)
+        assert "no public address" in str((await poster.post("https://a.example/", HEADERS, BODY)).error)
         assert (await poster.post("https://a b/", HEADERS, BODY)).error is not None
         await poster.close()
 
@@ -217,7 +226,7 @@ def test_the_next_address_is_tried_and_each_request_has_its_own_connection_and_n
 def test_what_is_inside_is_never_connected_to(url: str, addresses: list[str]) -> None:
     async def run() -> None:
         async with receiving() as receiver:
-            poster = Poster(Gate(), PATIENCE, NOBODY, names(*addresses))
+            poster = Poster(Gate(), PATIENCE, names(*addresses), NOBODY)
             answer = await poster.post(url.format(receiver.port), HEADERS, BODY)
             await poster.close()
             assert (answer.status, str(answer.error).split(":")[0]) == (None, "Refused")
@@ -235,7 +244,7 @@ def test_a_name_is_asked_for_once_so_a_second_answer_gains_nothing() -> None:
 
     async def run() -> None:
         async with receiving() as receiver:
-            poster = Poster(OPEN, PATIENCE, NOBODY, rebinding)
+            poster = Poster(OPEN, PATIENCE, rebinding, NOBODY)
             assert (await poster.post(f"http://receiver.test:{receiver.port}/ok", HEADERS, BODY)).status == 204
             await poster.close()
 
@@ -263,7 +272,7 @@ def test_tls_is_verified_for_the_name_though_the_connection_goes_to_an_address()
 def test_a_slow_receiver_keeps_no_other_waiting() -> None:
     async def run() -> None:
         async with receiving() as receiver:
-            poster = Poster(OPEN, PATIENCE, NOBODY, names("127.0.0.1"))
+            poster = Poster(OPEN, PATIENCE, names("127.0.0.1"), NOBODY)
             urls = [f"http://127.0.0.1:{receiver.port}{path}" for path in ("/nothing",) * 20 + ("/ok",)]
             *slow, quick = [asyncio.ensure_future(poster.post(url, HEADERS, BODY)) for url in urls]
             assert (await quick).status == 204
@@ -272,5 +281,59 @@ def test_a_slow_receiver_keeps_no_other_waiting() -> None:
                 post.cancel()
             await asyncio.gather(*slow, return_exceptions=True)
             await poster.close()
+
+    asyncio.run(run())
+
+
+def test_a_name_that_is_private_and_one_that_does_not_exist_are_refused_in_the_same_words() -> None:
+    async def unknown(host: str, port: int) -> list[str]:
+        raise OSError("no such name")
+
+    async def run() -> set[str | None]:
+        errors = set()
+        for resolve in (unknown, names(), names("10.0.0.1"), names("8.8.8.8", "10.0.0.1")):
+            poster = Poster(Gate(), PATIENCE, resolve, NOBODY)
+            errors.add((await poster.post("https://db.internal/", HEADERS, BODY)).error)
+            await poster.close()
+        return errors
+
+    assert asyncio.run(run()) == {"Refused: db.internal has no public address"}
+
+
+def test_an_allowance_is_for_its_port_alone() -> None:
+    async def run() -> None:
+        async with receiving() as receiver, receiving() as neighbour:
+            poster = Poster(Gate.of(f"127.0.0.1:{receiver.port}"), PATIENCE, names("127.0.0.1"), NOBODY)
+            assert (await poster.post(f"http://127.0.0.1:{receiver.port}/ok", HEADERS, BODY)).status == 204
+            for scheme in ("http", "https"):
+                answer = await poster.post(f"{scheme}://127.0.0.1:{neighbour.port}/ok", HEADERS, BODY)
+                assert str(answer.error).startswith("Refused")
+            await poster.close()
+            assert neighbour.connections == 0
+
+    asyncio.run(run())
+
+
+def test_names_whose_name_server_is_silent_keep_no_other_delivery_waiting() -> None:
+    """A hundred such lookups are given up in time, and a name that is known is found beside them."""
+
+    async def run() -> None:
+        with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as silent:
+            silent.bind(("127.0.0.1", 0))
+            resolver = Resolver(PATIENCE, ["127.0.0.1"], silent.getsockname()[1])
+            async with receiving() as receiver:
+                open_to_localhost = Gate.of("localhost:*")
+                patient, short = (Poster(open_to_localhost, time, resolver, NOBODY) for time in (PATIENCE, SHORT))
+                stuck = [
+                    asyncio.ensure_future(short.post(f"https://host-{number}.example/", HEADERS, BODY))
+                    for number in range(100)
+                ]
+                known = await patient.post(f"http://localhost:{receiver.port}/ok", HEADERS, BODY)
+                assert known.status == 204
+                for answer in await asyncio.gather(*stuck):
+                    assert "no answer within" in str(answer.error)
+                for poster in (patient, short):
+                    await poster.close()
+            await resolver.close()
 
     asyncio.run(run())

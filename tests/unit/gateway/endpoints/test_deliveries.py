@@ -50,6 +50,18 @@ def test_a_redelivery_is_asked_of_the_notifier(gateway: Gateway) -> None:
     assert (topic, key, request.delivery, request.endpoint) == ("webhooks", request.id, f"whd_{7:032x}", endpoint)
 
 
+def test_samples_and_redeliveries_have_a_rate_of_their_own(gateway: Gateway) -> None:
+    """Each makes us send to an address of the tenant's choice, as often as it asks."""
+    endpoint = made(gateway)["id"]
+    heard(gateway, WEBHOOKS, "x", delivery(endpoint, 7))
+    again = f"{PLACE}/{endpoint}/deliveries/whd_{7:032x}/redeliver"
+    statuses = [asked(gateway, "POST", again).status_code for _ in range(11)]
+    assert statuses == [202] * 10 + [429]
+    answer = asked(gateway, "POST", f"{PLACE}/{endpoint}/test", json={"event_type": "video.failed"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert asked(gateway, "GET", f"{PLACE}/{endpoint}").status_code == 200
+
+
 @pytest.mark.parametrize(
     ("attempt", "status", "code"),
     [({"status": 500, "error": None}, 200, None), ({"status": None, "error": "Refused: x"}, 424, "webhook_unanswered")],
