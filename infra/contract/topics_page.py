@@ -16,7 +16,27 @@ Names get the prefix of `LATENTLINE_TOPIC_PREFIX`. *Public* says what the line d
 what it receives, others send. The same facts for programs: [asyncapi.yaml](contract/asyncapi.yaml).
 
 """
-COLUMNS = ("topic", "public", "key", "what", "events", "partitions", "kept", "largest record, bytes")
+COLUMNS = (
+    "topic",
+    "public",
+    "key",
+    "what",
+    "events",
+    "partitions",
+    "kept",
+    "gone from disk after",
+    "largest record, bytes",
+)
+PROMPTS_HEAD = """
+## Words of users, and how long they stay
+
+What a delete, or a newer record of the same key, replaces in a compacted topic is gone from disk after
+`max.compaction.lag.ms`, plus the cleaner's turn. The other topics delete whole segments by age: a record stays for its
+retention and for one segment more, also when its job has been deleted.
+
+"""
+PROMPTS_COLUMNS = ("topic", "how it lets go", "words of a deleted job are gone from disk after")
+HOW = {"compact": "the delete itself", "delete": "by age"}
 HEADERS_HEAD = """
 ## Headers
 
@@ -28,17 +48,32 @@ Every event is a CloudEvent in binary mode: its attributes are headers, its data
 def page() -> str:
     listed = (*HEADERS, SIGNATURE)
     headers = ((code(header.name), "always" if header.required else "if known", header.meaning) for header in listed)
-    return HEAD + table(COLUMNS, map(row, TOPICS)) + HEADERS_HEAD + table(("header", "there", "meaning"), headers)
+    words = ((code(t.name), HOW[t.cleanup], duration(t.longest_ms)) for t in TOPICS if t.holds_prompts)
+    return (
+        HEAD
+        + table(COLUMNS, map(row, TOPICS))
+        + PROMPTS_HEAD
+        + table(PROMPTS_COLUMNS, words)
+        + HEADERS_HEAD
+        + table(("header", "there", "meaning"), headers)
+    )
 
 
 def row(topic: Topic) -> tuple[object, ...]:
     links = (f"[{model.__name__}](contract/{type_of(model)}.json)" for model in topic.carries)
     partitions = "one a cell" if topic.per_cell else topic.partitions
     about = (topic.public or "", topic.key, topic.about, ", ".join(links))
-    return code(topic.name), *about, partitions, kept(topic), topic.max_message_bytes
+    return code(topic.name), *about, partitions, kept(topic), duration(topic.longest_ms), topic.max_message_bytes
 
 
 def kept(topic: Topic) -> str:
     if topic.cleanup == "compact":
         return "the latest of each key"
-    return f"{topic.retention_ms // DAY_MS} d" if topic.retention_ms >= DAY_MS else f"{topic.retention_ms // HOUR_MS} h"
+    return duration(topic.retention_ms)
+
+
+def duration(milliseconds: int) -> str:
+    """In days or hours, rounded up."""
+    if milliseconds >= 2 * DAY_MS or milliseconds == DAY_MS:
+        return f"{-(-milliseconds // DAY_MS)} d"
+    return f"{-(-milliseconds // HOUR_MS)} h"

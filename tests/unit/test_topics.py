@@ -9,7 +9,7 @@ import pytest
 from schemas.envelope import EVENTS
 from schemas.stage import STAGES
 from streams.clients import PRODUCER
-from streams.topics import COMPLETIONS, DLQ, JOBS, LARGEST_PROMPT_BYTES, PROMPTS, TASKS, TOPICS, USAGE, Topic
+from streams.topics import COMPLETIONS, DLQ, HOUR_MS, JOBS, LARGEST_PROMPT_BYTES, PROMPTS, TASKS, TOPICS, USAGE, Topic
 
 ROWS = pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
 
@@ -37,6 +37,17 @@ def test_a_topic_that_keeps_the_latest_never_forgets_by_age(topic: Topic) -> Non
     assert all(isinstance(value, str) for value in config.values())
     assert ("retention.ms" in config) == (topic.cleanup == "delete")
     assert int(config["max.message.bytes"]) == topic.max_message_bytes
+
+
+@ROWS
+def test_nothing_stays_on_disk_for_much_longer_than_the_table_says(topic: Topic) -> None:
+    """A segment that is never closed is neither compacted nor deleted: both need an age at which it is."""
+    config = topic.config()
+    if topic.cleanup == "compact":
+        assert int(config["max.compaction.lag.ms"]) + int(config["segment.ms"]) <= 2 * HOUR_MS
+    else:
+        assert int(config["segment.ms"]) <= topic.retention_ms / 8
+    assert topic.longest_ms <= max(2 * HOUR_MS, topic.retention_ms * 9 / 8)
 
 
 def test_every_event_has_a_topic_and_every_public_topic_events() -> None:
