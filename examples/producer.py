@@ -13,7 +13,7 @@ from confluent_kafka import Producer
 data = {"prompt": " ".join(sys.argv[1:]) or "a red circle moving right on a blue background", "tenant": "acme"}
 headers: dict[str, str | bytes | None] = {
     "ce_specversion": "1.0",
-    "ce_id": str(uuid.uuid4()),  # sent again under the same id, it is the same job
+    "ce_id": str(uuid.uuid4()),  # with the same source and id again, it is the same job
     "ce_source": "examples/producer",
     "ce_type": "latentline.prompt_submitted.v1",
     "content-type": "application/json",

@@ -168,13 +168,16 @@ def envelope_of(attributes: dict[str, str]) -> Envelope:
             raise UnreadableEvent("missing_header", f"the header {required} is missing", required)
         if CONTROLS.search(text):
             raise UnreadableEvent("invalid_field", f"{required} has a control character", required, repr(text))
+    source = attributes.get("ce_source", "")
+    if CONTROLS.search(source):
+        raise UnreadableEvent("invalid_field", "ce_source has a control character", "ce_source", repr(source))
     if attributes.get("ce_specversion", "1.0") != "1.0":
         version = attributes["ce_specversion"]
         raise UnreadableEvent("unknown_specversion", f"CloudEvents {version!r} is not 1.0", "ce_specversion", version)
     return Envelope(
         id=attributes["ce_id"],
         type=attributes["ce_type"],
-        source=attributes.get("ce_source", ""),
+        source=source,
         subject=attributes.get("ce_subject"),
         time=parse_time(attributes.get("ce_time")),
         traceparent=attributes.get("traceparent") or attributes.get("ce_traceparent"),

@@ -8,7 +8,7 @@ StepProgress; ApiKey; JobState (schemas.job).
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -32,7 +32,9 @@ class PromptSubmitted(Frozen):
 
     prompt: str
     tenant: Name = "default"
-    idempotency_key: str | None = Field(None, min_length=1, max_length=256, description="unset: the event's ce_id")
+    idempotency_key: str | None = Field(
+        None, min_length=1, max_length=256, description="unset: the event's ce_source and ce_id"
+    )
     model: str | None = Field(None, max_length=128)
     negative_prompt: str | None = None
     size: str | None = Field(None, description="WIDTHxHEIGHT in pixels", examples=["832x480"])
@@ -59,7 +61,18 @@ class PromptSubmitted(Frozen):
     @property
     def body_digest(self) -> str:
         """Of what was asked beyond the defaults: a field that a later version adds changes no earlier digest."""
-        return digest(self.model_dump(mode="json", exclude_defaults=True))
+        return digest(self._asked())
+
+    def has_body(self, body_digest: str) -> bool:
+        """Whether a job with this `body_digest` was asked for in these words, also where an older release took it."""
+        return body_digest == self.body_digest or body_digest in self._older_digests()
+
+    def _asked(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+    def _older_digests(self) -> list[str]:
+        """A random seed was once refused when it was asked for as -1."""
+        return [digest(self._asked() | {"seed": -1})] if self.seed is None else []
 
 
 class CancelRequested(Frozen):

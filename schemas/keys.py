@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from schemas.bundle import BundleManifest
 from schemas.digest import digest
+from schemas.events import PromptSubmitted
 from schemas.recipe import Recipe
 from schemas.stage import STAGES, Stage
 
@@ -24,6 +25,26 @@ DECODE_FIELDS = ("fps", "encoding", "vae_tiling")
 def job_id(tenant: str, idempotency_key: str) -> str:
     """`video_` and a digest: submitting the same key again names the same job."""
     return "video_" + digest([tenant, idempotency_key])[:32]
+
+
+class Identity(NamedTuple):
+    """Which job a prompt event asks for. `earlier` is what releases before this one called it, where they differ."""
+
+    job: str
+    earlier: str | None = None
+
+
+def identity_of(prompt: PromptSubmitted, source: str | None, id: str) -> Identity:
+    """Its `idempotency_key` names the job; without one source and id of its event do, as CloudEvents has it.
+
+    `source` None: nobody vouches for it, so the id counts alone, as it did for every event before.
+    """
+    if prompt.idempotency_key is not None:
+        return Identity(job_id(prompt.tenant, prompt.idempotency_key))
+    earlier = job_id(prompt.tenant, id)
+    if source is None:
+        return Identity(earlier)
+    return Identity("video_" + digest([prompt.tenant, source, id])[:32], earlier)
 
 
 def stage_keys(recipe: Recipe, bundle: BundleManifest, job: str, runs: Mapping[Stage, int] = {}) -> dict[Stage, str]:

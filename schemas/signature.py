@@ -1,10 +1,13 @@
 """Who speaks for a tenant on `prompts`: records are signed, since Kafka tells a reader nothing of their producer.
 
-The signature covers event type, event id and value, so it says nothing about any other record; the same record sent
-again is the same job. In Python, with `key` as bytes and the value as it is sent:
+The signature covers the event's type, source, id and value, so it says nothing about any other record; the same record
+sent again is the same job. In Python, with `key` as bytes and the value as it is sent:
 
-    message = f"{ce_type}\\n{ce_id}\\n".encode() + value
+    message = f"v2\\n{ce_type}\\n{ce_source}\\n{ce_id}\\n".encode() + value
     headers["signature"] = f"{name}:{hmac.new(key, message, 'sha256').hexdigest()}"
+
+One over `f"{ce_type}\\n{ce_id}\\n"` and the value, as clients of earlier releases make it, is good too. It does not
+vouch for the source, so that is no part of the event's identity: else a record could be sent again as another job.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 from pydantic import ConfigDict, SecretStr, TypeAdapter, ValidationError
@@ -21,8 +25,14 @@ from schemas.envelope import Envelope, Header, Headers
 from schemas.events import Name
 
 SIGNATURE = Header(
-    "signature", "on `prompts` of a secure line: `NAME:HEX`, the HMAC-SHA256 of type, id and value", required=False
+    "signature",
+    "on `prompts` of a secure line: `NAME:HEX`, the HMAC-SHA256 of type, source, id and value",
+    required=False,
 )
+
+
+VERSION = "v2"
+"""The first line of what is signed. No event has such a type, so a signature never fits a record of the other way."""
 
 
 class Signer(Frozen):
@@ -54,22 +64,42 @@ def write_signers(signers: Signers) -> bytes:
 
 
 def sign(name: str, key: SecretStr, about: Envelope, value: bytes) -> str:
-    """The header's text. Neither type nor id may hold a line break, so that no two records read the same."""
-    message = f"{about.type}\n{about.id}\n".encode() + value
+    """The header's text. None of the attributes may hold a line break, so that no two records read the same."""
+    return signature_of(name, key, (VERSION, about.type, about.source, about.id), value)
+
+
+def signature_of(name: str, key: SecretStr, lines: tuple[str, ...], value: bytes) -> str:
+    message = "".join(f"{line}\n" for line in lines).encode() + value
     return f"{name}:{hmac.new(key.get_secret_value().encode(), message, 'sha256').hexdigest()}"
 
 
-def refusal(signers: Signers | None, tenant: str, about: Envelope, value: bytes, headers: Headers) -> str | None:
-    """Why this record may not speak for `tenant`; None if it may. `signers` None: a line in which anybody may."""
+class Verdict(NamedTuple):
+    """Why a record may not speak for a tenant, None if it may; and whether its source is as certain as the rest."""
+
+    refusal: str | None = None
+    vouches_for_source: bool = True
+
+
+def verdict_on(signers: Signers | None, tenant: str, about: Envelope, value: bytes, headers: Headers) -> Verdict:
+    """`signers` None: a line in which anybody may speak for anybody."""
     if signers is None:
-        return None
-    signatures = [text.decode(errors="replace") for name, text in headers if name == SIGNATURE.name]
+        return Verdict()
+    signatures = [text for name, text in headers if name == SIGNATURE.name]
     if len(signatures) != 1:
-        return f"a prompt of this line has one header `{SIGNATURE.name}`, this one has {len(signatures)}"
-    name = signatures[0].rpartition(":")[0]
+        return Verdict(f"a prompt of this line has one header `{SIGNATURE.name}`, this one has {len(signatures)}")
+    name = signatures[0].decode(errors="replace").rpartition(":")[0]
     signer = signers.get(name)
-    if signer is None or not hmac.compare_digest(signatures[0].encode(), sign(name, signer.key, about, value).encode()):
-        return "its signature is none of a principal that this line knows"
+    if signer is None:
+        return UNKNOWN
     if signer.tenants is not None and tenant not in signer.tenants:
-        return f"{name} may not speak for tenant {tenant}"
-    return None
+        may_not = f"{name} may not speak for tenant {tenant}"
+    else:
+        may_not = None
+    if hmac.compare_digest(signatures[0], sign(name, signer.key, about, value).encode()):
+        return Verdict(may_not)
+    if hmac.compare_digest(signatures[0], signature_of(name, signer.key, (about.type, about.id), value).encode()):
+        return Verdict(may_not, vouches_for_source=False)
+    return UNKNOWN
+
+
+UNKNOWN = Verdict("its signature is none of a principal that this line knows")

@@ -114,7 +114,7 @@ def refuse_conflicts(settings: Settings, sent: list[Submitted]) -> None:
         return
     with Follower(settings) as follower:
         states = follower.states_of({one.job for one in keyed}, ANSWERED_WITHIN_S)
-    taken = [one for one in keyed if (state := states.get(one.job)) and state.body_digest != one.prompt.body_digest]
+    taken = [one for one in keyed if (state := states.get(one.job)) and not one.prompt.has_body(state.body_digest)]
     if taken:
         raise CommandFailed("\n".join(conflict(one, states[one.job]) for one in taken))
     if len(states) < len({one.job for one in keyed}):

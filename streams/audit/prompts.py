@@ -9,7 +9,7 @@ from schemas import envelope
 from schemas.digest import sha256
 from schemas.envelope import Headers, UnreadableEvent
 from schemas.events import CancelRequested, DeleteRequested, PromptSubmitted
-from schemas.keys import job_id
+from schemas.keys import identity_of
 from streams.audit.jobs import JobsLog
 from streams.audit.report import Breach
 from streams.topics import PROMPTS
@@ -77,10 +77,18 @@ def why_lost(prompt: Prompt, jobs: JobsLog) -> str | None:
         return None if jobs.knows(event.job) else f"nobody knows the job {event.job} that it ends"
     if not isinstance(event, PromptSubmitted):
         return f"{attributes.type} is no prompt"
-    job = job_id(event.tenant, event.idempotency_key or attributes.id)
+    job, earlier = identity_of(event, attributes.source, attributes.id)
+    if earlier is not None and why_not_of(earlier, event, jobs) is None:
+        # Accepted by a release before this one, or signed by a client of one.
+        return None
+    return why_not_of(job, event, jobs)
+
+
+def why_not_of(job: str, event: PromptSubmitted, jobs: JobsLog) -> str | None:
+    """Why this is not the job that the prompt has become."""
     state = jobs.latest.get(job)
     if state is not None and not state.is_submitted:
         return f"of {job} only a cancel is known"
-    if state is not None and state.body_digest != event.body_digest:
+    if state is not None and not event.has_body(state.body_digest):
         return f"{job} was accepted with another body"
     return None if jobs.knows(job) else f"{job} does not exist"

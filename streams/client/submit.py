@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from schemas import envelope
 from schemas.events import CancelRequested, PromptSubmitted
-from schemas.keys import job_id
+from schemas.keys import identity_of
 from streams import clients
 from streams.client.errors import ClientError, NotDelivered, Unreachable
 from streams.settings import Settings
@@ -23,7 +23,7 @@ DELIVERED_WITHIN_S = 15.0
 
 @dataclass(frozen=True)
 class Submitted:
-    """A prompt that the broker has acknowledged. Sent again under the same `id` it is the same job."""
+    """A prompt that the broker has acknowledged. Sent again under the same source and `id` it is the same job."""
 
     job: str
     id: str
@@ -38,10 +38,7 @@ def submit(
     Raises `Unreachable`, `NotDelivered`, or another `ClientError` for a prompt that is too large.
     """
     ids = send(settings, prompts, source, parent=parent)
-    return [
-        Submitted(job_id(prompt.tenant, prompt.idempotency_key or id), id, prompt)
-        for id, prompt in zip(ids, prompts, strict=True)
-    ]
+    return [Submitted(identity_of(prompt, source, id).job, id, prompt) for id, prompt in zip(ids, prompts, strict=True)]
 
 
 def cancel(settings: Settings, job: str, tenant: str, reason: str = "asked by the user") -> None:

@@ -20,7 +20,8 @@ from schemas.events import (
     PromptSubmitted,
     Tick,
 )
-from schemas.signature import refusal
+from schemas.keys import identity_of
+from schemas.signature import verdict_on
 from streams.addressing import address_of
 from streams.coordinator import drains, intake, membership, outcomes
 from streams.coordinator.effects import Effect
@@ -71,11 +72,12 @@ def take_prompt(
     if not isinstance(event, PromptSubmitted | CancelRequested | DeleteRequested):
         message = f"{attributes.type} does not belong into {record.topic}"
         return [record.raw.dead_letter("unexpected_event", message)]
-    why = refusal(policy.signers, event.tenant, attributes, record.value or b"", record.headers)
-    if why is not None:
-        return [record.raw.dead_letter("not_authorised", why)]
+    verdict = verdict_on(policy.signers, event.tenant, attributes, record.value or b"", record.headers)
+    if verdict.refusal is not None:
+        return [record.raw.dead_letter("not_authorised", verdict.refusal)]
     if isinstance(event, PromptSubmitted):
-        return intake.submit(ledger, policy, event, attributes, record.raw, now)
+        identity = identity_of(event, attributes.source if verdict.vouches_for_source else None, attributes.id)
+        return intake.submit(ledger, policy, event, identity, record.raw, now, attributes.traceparent)
     if isinstance(event, CancelRequested):
         return intake.cancel(ledger, event, record.raw, now)
     return intake.delete(ledger, event, record.raw, now)

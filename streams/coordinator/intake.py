@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from schemas.envelope import Envelope, Headers
+from schemas.envelope import Headers
 from schemas.errors import InvalidJob
 from schemas.events import CancelRequested, CancelTask, DeleteRequested, PromptSubmitted
 from schemas.job import JobState, JobStatus
-from schemas.keys import job_id, stage_keys
+from schemas.keys import Identity, stage_keys
 from schemas.limits import recipe_of
 from streams.coordinator import ending
 from streams.coordinator import job as transitions
@@ -29,29 +29,35 @@ class Raw(NamedTuple):
 
 
 def submit(
-    ledger: Ledger, policy: Policy, asked: PromptSubmitted, envelope: Envelope, raw: Raw, now: float
+    ledger: Ledger,
+    policy: Policy,
+    asked: PromptSubmitted,
+    identity: Identity,
+    raw: Raw,
+    now: float,
+    traceparent: str | None = None,
 ) -> list[Effect]:
     """Accept a prompt once: a replay is a no-op, another body under the same id is a conflict.
 
-    One that its own tenant's cancel has overtaken ends cancelled.
+    A replay of what a release before this one accepted is one, too. Under such an id another body is no conflict: it
+    may come from another source. A prompt that its own tenant's cancel has overtaken ends cancelled.
     """
-    job = job_id(asked.tenant, asked.idempotency_key or envelope.id)
-    body = asked.body_digest
+    job = identity.job
     known = ledger.jobs.get(job)
-    if known is not None and known.body_digest == body:
+    if is_replay(asked, known) or (identity.earlier and is_replay(asked, ledger.jobs.get(identity.earlier))):
         return [Count("duplicate", ("prompt",))]
     if known is not None and known.is_submitted:
         return [raw.dead_letter("id_conflict", f"{job} was accepted before with another body", job)]
     state = transitions.new_job(
         job,
         asked.tenant,
-        body,
+        asked.body_digest,
         ledger.acceptance(now),
         priority=asked.priority,
         metadata=asked.metadata,
         exact=asked.exact or None,
         runs=asked.runs or {},
-        traceparent=envelope.traceparent,
+        traceparent=traceparent,
         webhook_url=asked.webhook_url,
     )
     try:
@@ -65,6 +71,11 @@ def submit(
         return [count, *ending.cancel(ledger, state, known.cancel_reason, now)]
     ledger.put(state, now)
     return [count]
+
+
+def is_replay(asked: PromptSubmitted, known: JobState | None) -> bool:
+    """Whether the job that is known was asked for in the same words."""
+    return known is not None and known.is_submitted and asked.has_body(known.body_digest)
 
 
 def cancel(ledger: Ledger, asked: CancelRequested, raw: Raw, now: float) -> list[Effect]:

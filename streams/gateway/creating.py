@@ -125,7 +125,7 @@ def waiting_state(gateway: Gateway, prompt: PromptSubmitted, job: str, recipe: R
 
 def replayed(known: Row, prompt: PromptSubmitted) -> Row:
     """The job that this key is bound to, if it was asked for in the same words. Raises `Problem` 422."""
-    if known.state.body_digest != prompt.body_digest:
+    if not prompt.has_body(known.state.body_digest):
         message = "this Idempotency-Key was used before with another body: use a new one for a new video"
         raise Problem("idempotency_key_reused", message, "Idempotency-Key")
     if not known.is_visible:

@@ -8,10 +8,14 @@ from contextlib import contextmanager
 
 from schemas.bundle import read_bundles
 from schemas.events import Completion
+from schemas.job import JobState
+from streams import clients
 from streams.coordinator.policy import Policy
 from streams.coordinator.service.main import Coordinator
 from streams.settings import Settings
+from streams.topics import JOBS
 from tests.broker.workers import PlayedWorker
+from tests.contract import golden
 from tests.processes import Tail
 from tests.support import eventually
 
@@ -43,6 +47,14 @@ def coordinating(settings: Settings) -> Iterator[Watched]:
         coordinator.stop()
         thread.join(60)
         coordinator.close()
+
+
+def write_state(settings: Settings, state: JobState) -> None:
+    """Into `jobs`, as a coordinator before this one left it."""
+    value, headers = golden.record(state)
+    producer = clients.producer(clients.PRODUCER, settings)
+    producer.produce(JOBS.named(settings.topic_prefix), value, state.job, 0, headers=[*headers])
+    assert producer.flush(30) == 0
 
 
 def one_end(completions: Tail, job: str) -> Completion | None:

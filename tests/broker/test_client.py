@@ -17,7 +17,7 @@ from schemas import envelope
 from schemas.base import Frozen
 from schemas.events import CancelRequested, Completion, PromptSubmitted, StepProgress
 from schemas.job import JobState, JobStatus
-from schemas.keys import job_id
+from schemas.keys import identity_of, job_id
 from schemas.stage import Stage
 from streams import clients
 from streams.client.errors import ClientError, NothingHappened, TopicMissing, UnknownJobs, Unreachable
@@ -87,7 +87,7 @@ def test_a_prompt_becomes_a_record_that_names_the_job(line: Settings) -> None:
     keyed = PromptSubmitted(prompt="a red circle", tenant="acme", idempotency_key="order-7", seed=5)
     plain = PromptSubmitted(prompt="a blue square")
     first, second = submit(line, [keyed, plain])
-    assert (first.job, second.job) == (job_id("acme", "order-7"), job_id("default", second.id))
+    assert (first.job, second.job) == (job_id("acme", "order-7"), identity_of(plain, "latentline", second.id).job)
     assert submit(line, [keyed])[0].job == first.job
     read = records(line, PROMPTS)
     assert [(message.key(), event_of(message)) for message in read] == [

@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 from confluent_kafka import TopicPartition
 
-from schemas.events import JobCompleted, JobFailed
+from schemas import envelope
+from schemas.events import JobCompleted, JobFailed, PromptSubmitted
 from schemas.job import JobStatus
+from schemas.keys import identity_of, job_id
 from streams import clients
 from streams.coordinator import core
+from streams.coordinator.job import ended, new_job
 from streams.settings import Settings
 from streams.topics import DLQ, PROMPTS, REPORTS
-from tests.broker.coordinating import coordinating, finish, one_end
+from tests.broker.coordinating import coordinating, finish, one_end, write_state
 from tests.broker.workers import PlayedWorker
 from tests.processes import Tail, Upstream, states_of, tail
 from tests.support import eventually
@@ -101,6 +104,23 @@ def test_a_silent_worker_loses_its_lease_to_another(quick: Settings, upstream: U
         assert isinstance(one_end(completions, job), JobCompleted)
     silent.close()
     heard.close()
+
+
+def test_two_services_that_both_number_from_one_have_a_job_each_and_a_replay_none(
+    quick: Settings, upstream: Upstream, jobs: Tail
+) -> None:
+    """CloudEvents name an event by source and id. What the release before has accepted went by the id alone."""
+    asked = PromptSubmitted(prompt="a red square moving right on a blue background")
+    before = new_job(job_id("default", "2"), "default", asked.body_digest, 1.8e9)
+    write_state(quick, ended(before, JobStatus.CANCELLED, 1.8e9))
+    events = [("orders", "1"), ("adverts", "1"), ("orders", "1"), ("orders", "2"), ("adverts", "3")]
+    with coordinating(quick):
+        for source, id in events:
+            upstream.send_raw(*envelope.write(asked, id=id, source=source, time=1.8e9))
+        wanted = [identity_of(asked, source, id).job for source, id in events]
+        eventually(lambda: wanted[-1] in states_of(jobs.events()))
+    known = set(states_of(jobs.events()))
+    assert (known, len(known)) == ({before.job, wanted[0], wanted[1], wanted[4]}, 4)
 
 
 def test_a_replayed_partition_changes_nothing(

@@ -16,9 +16,9 @@ from streams.coordinator.service.changelog import ChangelogUnreadable
 from streams.coordinator.service.main import Coordinator
 from streams.partitions import WrongPartitions
 from streams.settings import Settings
-from streams.topics import COMPLETIONS, JOBS, PROMPTS, TASKS_MUX, Topic
+from streams.topics import COMPLETIONS, PROMPTS, TASKS_MUX, Topic
 from streams.worker.inbox import Inboxes
-from tests.broker.coordinating import coordinating, finish
+from tests.broker.coordinating import coordinating, finish, write_state
 from tests.broker.workers import PlayedWorker
 from tests.contract import golden
 from tests.contract.examples import JOB
@@ -35,13 +35,6 @@ def coordinate(settings: Settings) -> None:
         coordinator.run()
     finally:
         coordinator.close()
-
-
-def write_state(settings: Settings, state: JobState) -> None:
-    value, headers = golden.record(state)
-    producer = clients.producer(clients.PRODUCER, settings)
-    producer.produce(JOBS.named(settings.topic_prefix), value, state.job, 0, headers=[*headers])
-    assert producer.flush(30) == 0
 
 
 def add_partitions(settings: Settings, topic: Topic, total: int) -> None:

@@ -17,7 +17,7 @@ from confluent_kafka import TopicPartition
 
 from schemas import envelope
 from schemas.events import JobCompleted, PromptSubmitted
-from schemas.keys import job_id
+from schemas.keys import identity_of
 from streams import clients
 from streams.client.reader import Reader
 from streams.settings import Settings
@@ -114,8 +114,9 @@ def test_a_prompt_of_the_producer_comes_out_at_the_consumer(line_of_all: Line) -
     with Reader(settings) as reader:
         reader.assign(reader.from_start(PROMPTS))
         *_, record = reader.read_to_end()
-    _, around = envelope.read(record.value(), clients.headers_of(record))
-    job = job_id("acme", around.id)
+    event, around = envelope.read(record.value(), clients.headers_of(record))
+    assert isinstance(event, PromptSubmitted)
+    job = identity_of(event, around.source, around.id).job
     with consumer(settings) as said:
         line = next(line for line in said if job in line)
     end = line_of_all.wait_for(job)[job]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from schemas import places
 from schemas.bundle import read_bundles
-from schemas.envelope import Envelope
 from schemas.errors import ErrorKind, ErrorReport
 from schemas.events import (
     ArtifactRef,
@@ -24,6 +23,7 @@ from schemas.events import (
     Task,
     Tick,
 )
+from schemas.keys import identity_of
 from schemas.stage import STAGES
 from streams.coordinator import intake, membership, outcomes, placement
 from streams.coordinator.effects import Complete, Effect, Send
@@ -42,8 +42,8 @@ class Line:
     policy: Policy = field(default_factory=lambda: Policy(bundles=read_bundles([Path("bundles/tiny")])))
     now: float = 1000.0
 
-    def submit(self, asked: PromptSubmitted = PROMPT) -> list[Effect]:
-        return intake.submit(self.ledger, self.policy, asked, Envelope("id", "type", "test"), Raw(b"raw"), self.now)
+    def submit(self, asked: PromptSubmitted = PROMPT, source: str = "test", id: str = "id") -> list[Effect]:
+        return intake.submit(self.ledger, self.policy, asked, identity_of(asked, source, id), Raw(b"raw"), self.now)
 
     def beat(
         self, name: str, *leases: HeldLease, life: int = 1, echo: int = 0, slots: int = 1, node: str = "",

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from schemas import envelope
 from schemas.events import CancelRequested
 from schemas.job import JobStatus
+from schemas.keys import identity_of
 from streams.audit.jobs import JobsLog
 from streams.audit.prompts import Letters, Prompt, check_prompt
 from streams.coordinator.intake import Raw
@@ -44,6 +46,17 @@ def test_a_prompt_that_is_lost(prompt: Prompt, message: str) -> None:
 def test_a_prompt_that_is_a_job_or_a_replay_or_a_cancel_is_accounted_for() -> None:
     for prompt in (prompt_of(ASKED), prompt_of(ASKED, offset=9), prompt_of(CancelRequested(job=JOB, tenant="acme"))):
         assert said(check_prompt(prompt, log_of(job()), Letters())) == []
+
+
+def test_a_prompt_without_a_key_is_accounted_for_by_source_and_id_or_as_the_release_before_named_it() -> None:
+    plain = ASKED.model_copy(update={"idempotency_key": None})
+    value, headers = envelope.write(plain, id="1", source="orders", time=NOW)
+    prompt = Prompt(0, 3, value, headers)
+    name, earlier = identity_of(plain, "orders", "1")
+    for known in (name, earlier):
+        assert said(check_prompt(prompt, log_of(job(job=known, body_digest=plain.body_digest)), Letters())) == []
+    others = log_of(job(job=earlier))
+    assert said(check_prompt(prompt, others, Letters())) == [f"it is no dead letter, and {name} does not exist"]
 
 
 def test_a_cancel_that_waits_for_its_prompt_is_no_job_and_its_prompt_is_no_replay() -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.keys import job_id, stage_keys
+from schemas.events import PromptSubmitted
+from schemas.keys import identity_of, job_id, stage_keys
 from schemas.recipe import Recipe
 from schemas.stage import STAGES, Stage
 from tests.contract.examples import RECIPE
@@ -95,6 +96,17 @@ def test_a_job_is_named_by_tenant_and_idempotency_key(one: tuple[str, str], othe
     assert (job_id(*one) == job_id(*other)) == (one == other)
 
 
+@given(one=st.tuples(st.text(), st.text()), other=st.tuples(st.text(), st.text()), key=st.text(min_size=1, max_size=9))
+def test_a_prompt_without_a_key_is_named_by_source_and_id(
+    one: tuple[str, str], other: tuple[str, str], key: str
+) -> None:
+    plain, keyed = PromptSubmitted(prompt="p"), PromptSubmitted(prompt="p", idempotency_key=key)
+    assert (identity_of(plain, *one) == identity_of(plain, *other)) == (one == other)
+    assert identity_of(keyed, *one) == identity_of(keyed, *other) == (job_id("default", key), None)
+    assert identity_of(plain, *one).earlier == job_id("default", one[1])
+    assert identity_of(plain, None, one[1]) == (job_id("default", one[1]), None)
+
+
 def test_stage_keys_are_the_same_in_every_release() -> None:
     """What is in the store is found by them; a field that came later counts where it is set."""
     assert KEYS[Stage.DENOISE] == "5bde22255bda2c26c8967bb5bcdac226f8729b7862e1f43ec21bd71685a9b468"
@@ -104,3 +116,5 @@ def test_stage_keys_are_the_same_in_every_release() -> None:
 def test_job_ids_are_the_same_in_every_release() -> None:
     """A prompt that is replayed after an upgrade is still the same job."""
     assert job_id("acme", "order-17") == "video_adb7279fbc9ec166357ff7b8d34aaf37"
+    plain = PromptSubmitted(prompt="p", tenant="acme")
+    assert identity_of(plain, "orders", "17").job == "video_5e4f4606457f7132bdef8ed2bdb5ec55"

@@ -15,6 +15,8 @@ from infra.local.plan import Plan, settings_in
 from infra.local.stack import Stack
 from infra.security.access import Guarded
 from infra.security.rights import Rights
+from schemas.events import PromptSubmitted
+from schemas.keys import identity_of
 from streams.settings import Settings
 
 NAMES = (
@@ -55,14 +57,19 @@ def store_of(settings: Settings) -> Minio:
     return line_checks._client(settings)
 
 
+def job_of(tenant: str, id: str) -> str:
+    """What `upstream` asks for."""
+    return identity_of(PromptSubmitted(prompt="any", tenant=tenant), "upstream", id).job
+
+
 def upstream(secure: Secure, tenant: str, id: str, name: str = "upstream-acme", sign: bool = True) -> None:
     """What docs/security.md tells an upstream service to do, in plain confluent-kafka."""
     settings = secure.of(name)
     key = settings.signing_key.get_secret_value().encode()
     value = json.dumps({"prompt": f"a red circle moving right, {id}", "tenant": tenant}).encode()
-    headers = {"ce_type": "latentline.prompt_submitted.v1", "ce_id": id}
+    headers = {"ce_type": "latentline.prompt_submitted.v1", "ce_source": "upstream", "ce_id": id}
     if sign:
-        message = f"{headers['ce_type']}\n{headers['ce_id']}\n".encode() + value
+        message = f"v2\n{headers['ce_type']}\n{headers['ce_source']}\n{headers['ce_id']}\n".encode() + value
         headers["signature"] = f"{name}:{hmac.new(key, message, hashlib.sha256).hexdigest()}"
     producer = Producer({
         "bootstrap.servers": settings.kafka_bootstrap, "security.protocol": "SASL_PLAINTEXT",

@@ -13,7 +13,6 @@ from infra.local.stack import Stack, StackError
 from latentline import line as command_line
 from schemas.events import JobCompleted, PromptSubmitted, UsageWindow
 from schemas.job import JobStatus
-from schemas.keys import job_id
 from schemas.stage import STAGES
 from streams.audit.run import audit
 from streams.client.letters import letters
@@ -21,7 +20,7 @@ from streams.client.snapshot import snapshot
 from streams.client.submit import submit
 from streams.settings import Settings
 from streams.topics import COMPLETIONS, USAGE
-from tests.broker.secure.line import Secure, store_of, upstream
+from tests.broker.secure.line import Secure, job_of, store_of, upstream
 from tests.broker.workers import PlayedWorker
 from tests.processes import tail
 from tests.secrets import command_lines, leaks, records, secrets_of
@@ -40,14 +39,14 @@ def test_a_prompt_is_taken_from_whoever_may_speak_for_its_tenant(secure: Secure)
     upstream(secure, "acme", "unsigned", sign=False)
     upstream(secure, "acme", "good")
     (operators,) = submit(secure.operator, [PromptSubmitted(prompt="a blue square moving up", tenant="globex")])
-    expected = {job_id("acme", "good"), operators.job}
+    expected = {job_of("acme", "good"), operators.job}
     eventually(lambda: expected <= snapshot(secure.operator).keys())
     refused = [letter for letter in letters(secure.operator) if letter.reason == "not_authorised"]
     assert sorted(letter.message for letter in refused) == [
         "a prompt of this line has one header `signature`, this one has 0",
         "upstream-acme may not speak for tenant globex",
     ]
-    assert not {job_id("globex", "stolen"), job_id("acme", "unsigned")} & snapshot(secure.operator).keys()
+    assert not {job_of("globex", "stolen"), job_of("acme", "unsigned")} & snapshot(secure.operator).keys()
 
 
 def test_a_prompt_becomes_a_completion_by_least_rights(secure: Secure) -> None:
@@ -60,7 +59,7 @@ def test_a_prompt_becomes_a_completion_by_least_rights(secure: Secure) -> None:
             worker.work()
         return [event for event in ends.events() if isinstance(event, JobCompleted) and event.job == wanted]
 
-    wanted = job_id("acme", "whole")
+    wanted = job_of("acme", "whole")
     with tail(secure.of("downstream"), COMPLETIONS) as ends:
         (completed,) = eventually(work, 60)
     assert completed.video.key.startswith(f"videos/acme/{wanted}/")
@@ -80,7 +79,7 @@ def test_a_whole_secure_line_makes_a_video_and_leaves_no_secret_behind(tmp_path:
     line.stack.up(services(), any_ports=True, stays=False, tenants=("acme",))
     try:
         upstream(line, "acme", "real")
-        wanted = job_id("acme", "real")
+        wanted = job_of("acme", "real")
         eventually(lambda: (state := snapshot(line.operator).get(wanted)) and state.status.ended, 120)
         state = snapshot(line.operator)[wanted]
         assert state.status is JobStatus.COMPLETED, state.error
