@@ -102,10 +102,13 @@ class Settings(BaseSettings):
         "proxy", description="videos come through the gateway, or by a signed link to the store"
     )
     gateway_mode: Literal["development", "production"] = Field(
-        "development", description="production refuses to start with a default key or secret"
+        "development",
+        description="production refuses to start with the development key, or with a key or secret that is short",
     )
     gateway_default_key: SecretStr = Field(
-        SecretStr(DEFAULT_KEY), description="API key of the tenant `default`; empty = none"
+        SecretStr(DEFAULT_KEY),
+        description="API key of the tenant `default`; empty = none. Unset it is the development key, which everybody "
+        "knows: it opens on loopback, to programs of this machine",
     )
     gateway_key_secret: SecretStr = Field(SecretStr(""), description="secret under which API keys are hashed")
     gateway_streams: int = Field(

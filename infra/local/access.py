@@ -41,6 +41,9 @@ class Access(Protocol):
     def admit(self, owner: Settings) -> None:
         """Tell the running broker and store who may do what. Raises what their clients raise."""
 
+    def issue_keys(self, owner: Settings) -> None:
+        """Make the first API key of each tenant, once the topics are there. Raises what their clients raise."""
+
 
 @dataclass(frozen=True)
 class Open:
@@ -62,4 +65,7 @@ class Open:
         return self.owner()
 
     def admit(self, owner: Settings) -> None:
+        pass
+
+    def issue_keys(self, owner: Settings) -> None:
         pass

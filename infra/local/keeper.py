@@ -103,6 +103,7 @@ class Keeper:
         settings = settings_in(self.plan.owner_environment(), Settings())
         self.plan.access.admit(settings)
         topics.apply(settings)
+        self.plan.access.issue_keys(settings)
         bucket.apply(bucket.connect(settings), settings.store_bucket)
         (self.plan.data / "prometheus-targets.json").write_bytes(orjson.dumps(self.plan.scrape_targets()))
 

@@ -12,9 +12,9 @@ from infra.local.access import BrokerAccess, Environment
 from infra.local.minio import Credentials
 from infra.local.private import FOLDER_MODE, write_private
 from infra.local.services import Service
-from infra.security import broker, store
-from infra.security.rights import COORDINATOR, OPERATOR, Rights, principal, table
-from infra.security.vault import Vault
+from infra.security import api_keys, broker, store
+from infra.security.rights import COORDINATOR, KEY_SECRET, OPERATOR, Rights, principal, table
+from infra.security.vault import SHARED, Vault
 from schemas.signature import Signer, Signers, write_signers
 from streams.clients import SASL_MECHANISM
 from streams.settings import Settings
@@ -22,7 +22,8 @@ from streams.settings import Settings
 OWNER = "owner"
 """The broker's own user, which may do everything, and whom no service comes as."""
 PASSWORD, STORE_KEY, SIGNING_KEY = "kafka_password", "store_secret_key", "signing_key"
-WEBHOOK_SECRET = "webhook_secret"
+PRODUCTION = {"LATENTLINE_GATEWAY_MODE": "production", "LATENTLINE_GATEWAY_DEFAULT_KEY": ""}
+"""A secure line knows no key that others know."""
 PLAIN, SCRAM = "plain.PlainLoginModule", "scram.ScramLoginModule"
 
 
@@ -72,6 +73,7 @@ class Guarded:
             "LATENTLINE_KAFKA_PASSWORD": self.vault.secret(OWNER, PASSWORD).get_secret_value(),
             "LATENTLINE_STORE_ACCESS_KEY": self.root.access_key,
             "LATENTLINE_STORE_SECRET_KEY": self.root.secret_key,
+            "LATENTLINE_GATEWAY_KEY_SECRET": self.vault.secret(SHARED, KEY_SECRET).get_secret_value(),
         }
 
     def operator(self) -> Environment:
@@ -84,7 +86,7 @@ class Guarded:
             "store_access_key": name,
             **{setting: secret.get_secret_value() for setting, secret in self.secrets(name).items()},
         }
-        return {f"LATENTLINE_{setting.upper()}": value for setting, value in values.items()}
+        return {f"LATENTLINE_{setting.upper()}": value for setting, value in values.items()} | PRODUCTION
 
     def service(self, service: Service) -> Environment:
         """Secrets are handed over by their folder. Raises `KeyError` for a service that the table does not have."""
@@ -95,14 +97,14 @@ class Guarded:
             "LATENTLINE_STORE_ACCESS_KEY": name,
             "LATENTLINE_SECRETS_DIR": str(self.vault.of(name)),
         }
-        return named | ({"LATENTLINE_SIGNERS_FILE": str(self.signers_file)} if name == COORDINATOR else {})
+        return named | PRODUCTION | ({"LATENTLINE_SIGNERS_FILE": str(self.signers_file)} if name == COORDINATOR else {})
 
     def secrets(self, name: str) -> dict[str, SecretStr]:
         """By setting: those that this principal needs."""
         rights = self.rights[name]
         settings = [PASSWORD, *[STORE_KEY] * rights.uses_store, *[SIGNING_KEY] * (rights.speaks_for != ())]
         own = {setting: self.vault.secret(name, setting) for setting in settings}
-        return own | ({WEBHOOK_SECRET: self.vault.shared(name, WEBHOOK_SECRET)} if rights.knows_webhooks else {})
+        return own | {setting: self.vault.shared(name, setting) for setting in rights.shares}
 
     def signers(self) -> Signers:
         return {
@@ -120,6 +122,9 @@ class Guarded:
         broker.apply(topics.admin(owner), owner.topic_prefix, self.rights, passwords, OWNER)
         keys = {name: each[STORE_KEY] for name, each in known.items() if STORE_KEY in each}
         store.apply(store.connect(owner), owner.store_bucket, self.rights, keys)
+
+    def issue_keys(self, owner: Settings) -> None:
+        api_keys.issue(owner, self.vault, self.tenants)
 
 
 def jaas(module: str, password: str, *more: str) -> str:

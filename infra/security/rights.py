@@ -32,6 +32,8 @@ from streams.topics import (
 OPERATOR, DOWNSTREAM, COORDINATOR, VIEWS, GATEWAY = "operator", "downstream", "coordinator", "views", "gateway"
 NOTIFIER, NOTIFIERS = "notifier", "latentline.notifier"
 """The service, and its group and transactional id."""
+WEBHOOK_SECRET, KEY_SECRET = "webhook_secret", "gateway_key_secret"
+"""From which webhooks are signed; under which API keys are hashed."""
 COORDINATORS_GROUP, CELLS, VIEWS_GROUPS = "latentline.coordinator", "latentline.cell-*", "latentline-views-*"
 
 
@@ -53,8 +55,8 @@ class Rights:
     deletes: tuple[str, ...] = ()
     speaks_for: tuple[str, ...] | None = ()
     """Tenants in whose name it may sign prompts; None: all."""
-    knows_webhooks: bool = False
-    """Whether it is told the secret from which webhooks are signed."""
+    shares: tuple[str, ...] = ()
+    """Settings of the secrets that it has in common with others."""
 
     @property
     def uses_store(self) -> bool:
@@ -104,14 +106,14 @@ SERVICES = {
         gets=("videos/*", PREVIEWS),
         deletes=("videos/*", PREVIEWS),
         speaks_for=None,
-        knows_webhooks=True,
+        shares=(WEBHOOK_SECRET, KEY_SECRET),
     ),
     NOTIFIER: Rights(
         reads=(COMPLETIONS, JOBS, PROGRESS, ENDPOINTS, WEBHOOKS),
         writes=(WEBHOOKS,),
         joins=(NOTIFIERS,),
         transactions=(NOTIFIERS,),
-        knows_webhooks=True,
+        shares=(WEBHOOK_SECRET,),
     ),
 }
 
@@ -126,6 +128,7 @@ PEOPLE = {
         puts=(f"artifacts/*/{places.MANIFEST}",),  # `latentline gc` puts one back that a job has taken hold of
         deletes=("artifacts/*", "videos/*"),
         speaks_for=None,
+        shares=(KEY_SECRET,),  # `latentline keys create` hashes as the gateways do
     ),
 }
 

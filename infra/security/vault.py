@@ -30,9 +30,13 @@ class Vault:
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         return folder
 
+    def file(self, principal: str, setting: str) -> Path:
+        """Where that secret is, once it was drawn."""
+        return self.of(principal) / f"latentline_{setting}"
+
     def secret(self, principal: str, setting: str) -> SecretStr:
         """What that setting of this principal is; drawn when it is first asked for."""
-        file = self.of(principal) / f"latentline_{setting}"
+        file = self.file(principal, setting)
         if not file.exists():
             write_private(file, secrets.token_urlsafe(RANDOM_BYTES).encode())
         return SecretStr(file.read_text())
@@ -40,5 +44,5 @@ class Vault:
     def shared(self, principal: str, setting: str) -> SecretStr:
         """The same for each principal that asks for it."""
         one = self.secret(SHARED, setting)
-        write_private(self.of(principal) / f"latentline_{setting}", one.get_secret_value().encode())
+        write_private(self.file(principal, setting), one.get_secret_value().encode())
         return one

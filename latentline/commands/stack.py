@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -37,7 +38,8 @@ def up(
     """Start a whole line on this machine; it stays until `down`.
 
     Kafka, MinIO, the coordinator, a worker for each stage, the views, the gateway and the notifier, in `.latentline` or
-    LATENTLINE_DATA_DIR. A secure line stays secure; its secrets are in `secrets/` there.
+    LATENTLINE_DATA_DIR. A secure line stays secure; its secrets are in `secrets/` there, each tenant's first API key
+    too.
     """
     from infra.local.services import services
     from streams.settings import Settings
@@ -156,6 +158,7 @@ def progress_lines() -> Callable[[str], None]:
 
 def places(stack: Stack) -> str:
     environment, key = stack.environment(), key_line(line.settings_of(stack))
+    key = "\n".join([key, *(f"  first key of {tenant}: {file}" for tenant, file in first_keys(stack).items())])
     return (
         f"Kafka {environment['LATENTLINE_KAFKA_BOOTSTRAP']}   store {environment['LATENTLINE_STORE_ENDPOINT']}   "
         f"logs {stack.data / 'logs'}\n"
@@ -170,3 +173,14 @@ def key_line(settings: Settings) -> str:
 
     is_default = settings.gateway_default_key.get_secret_value() == DEFAULT_KEY
     return f"API key {DEFAULT_KEY} (development)" if is_default else "API keys: latentline keys create"
+
+
+def first_keys(stack: Stack) -> dict[str, Path]:
+    """Files with the first API key of each tenant of a secure line; their content is not printed."""
+    from infra.local.plan import Plan
+    from infra.security.access import Guarded
+    from infra.security.api_keys import file_of
+
+    plan = Plan.load(stack.data)
+    access = plan.access
+    return {name: file_of(access.vault, name) for name in plan.tenants} if isinstance(access, Guarded) else {}

@@ -14,9 +14,14 @@ READABLE = (
 """Headers of answers that scripts of other origins may read."""
 
 
+def origins_of(settings: Settings) -> list[str]:
+    """The origins that the settings name; `*` is any."""
+    return [origin.strip() for origin in settings.gateway_cors_origins.split(",") if origin.strip()]
+
+
 def shared(app: ASGIApp, settings: Settings) -> ASGIApp:
     """No cookie is ever asked for, so a key is all that an origin can use."""
-    origins = [origin.strip() for origin in settings.gateway_cors_origins.split(",") if origin.strip()]
+    origins = origins_of(settings)
     if not origins:
         return app
     return CORSMiddleware(

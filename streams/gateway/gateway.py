@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from schemas.bundle import BundleManifest, read_bundles
 from schemas.job import JobState, JobStatus
 from streams.gateway.delivery import Delivery
+from streams.gateway.development import foreign_because
 from streams.gateway.feed import Feed
 from streams.gateway.hooks import Hooks
 from streams.gateway.hub import Hub
@@ -32,7 +33,7 @@ from streams.gateway.rows import Row
 from streams.gateway.sweeper import Sweeper
 from streams.gateway.video import video_of
 from streams.notifier.addresses import Gate
-from streams.settings import Settings
+from streams.settings import DEFAULT_KEY, Settings
 from streams.video import Video
 
 
@@ -147,6 +148,12 @@ async def gateway_of(request: Request) -> Gateway:
 TheGateway = Annotated[Gateway, Depends(gateway_of)]
 
 
+def refuse_foreign(settings: Settings, request: Request) -> None:
+    """Raises `Problem` for a request with the key that everybody knows that may have come from elsewhere."""
+    if why := foreign_because(settings, request.headers):
+        raise Problem("development_key", f"everybody knows this API key, so it opens to this machine alone: {why}")
+
+
 class TenantOf(SecurityBase):
     """Whose key a request carries. One dependency, where a key and a gateway of their own would be three to resolve."""
 
@@ -155,7 +162,7 @@ class TenantOf(SecurityBase):
         self.model, self.scheme_name = self._bearer.model, self._bearer.scheme_name
 
     async def __call__(self, request: Request) -> str:
-        """Raises `Problem`: 401, 429, or 503 while keys and jobs are still being read."""
+        """Raises `Problem`: 401, 403, 429, or 503 while keys and jobs are still being read."""
         gateway: Gateway = request.app.state.gateway
         if not gateway.feed.is_caught_up:
             raise Problem("starting", "the gateway is still reading what there is of jobs", retry_after=1)
@@ -165,6 +172,8 @@ class TenantOf(SecurityBase):
             why = "it is unknown or revoked" if credentials else "send it as `Authorization: Bearer KEY`"
             headers = {"www-authenticate": "Bearer"}
             raise Problem("invalid_api_key", f"no valid API key: {why}", headers=headers)
+        if credentials and credentials.credentials == DEFAULT_KEY:
+            refuse_foreign(gateway.settings, request)
         gateway.rates.request(tenant)
         return tenant
 

@@ -12,8 +12,9 @@ import secrets
 from dataclasses import dataclass, field
 
 from schemas.events import ApiKey
+from streams.gateway.development import unsafe_because
 from streams.notifier.keys import weakness
-from streams.settings import DEFAULT_KEY, Settings
+from streams.settings import Settings
 
 PREFIX = "ll_"
 DEFAULT_TENANT = "default"
@@ -21,16 +22,18 @@ LEAST_SECRET = 16
 
 
 class UnsafeSettings(ValueError):
-    """Production mode refuses to start like this."""
+    """The gateway refuses to start like this."""
 
 
 def check_mode(settings: Settings) -> None:
     """Raises `UnsafeSettings` naming the variable."""
+    if unsafe := unsafe_because(settings):
+        raise UnsafeSettings(unsafe)
     if settings.gateway_mode != "production":
         return
-    if settings.gateway_default_key.get_secret_value() == DEFAULT_KEY:
+    if 0 < len(settings.gateway_default_key.get_secret_value()) < LEAST_SECRET:
         raise UnsafeSettings(
-            "LATENTLINE_GATEWAY_DEFAULT_KEY is the one that everybody knows: set it to nothing, or to a key of your own"
+            f"LATENTLINE_GATEWAY_DEFAULT_KEY has fewer than {LEAST_SECRET} characters: set a random one, or nothing"
         )
     if len(settings.gateway_key_secret.get_secret_value()) < LEAST_SECRET:
         raise UnsafeSettings(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 
+from streams.gateway.development import foreign_because, has_development_key
 from streams.gateway.gateway import TheGateway
 from streams.gateway.problems import Problem
+from streams.settings import DEFAULT_KEY
 
 FOLDER = Path(__file__).parent / "static"
 POLICY = (
@@ -21,10 +23,10 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/page.json", name="page")
-async def settings(gateway: TheGateway) -> Response:
-    """What the page cannot know: the default key, where it is no secret."""
-    development = gateway.settings.gateway_mode == "development"
-    return JSONResponse({"key": gateway.settings.gateway_default_key.get_secret_value() if development else ""})
+async def settings(request: Request, gateway: TheGateway) -> Response:
+    """What the page cannot know: the development key, for a page of this machine. No other key is ever told."""
+    known = has_development_key(gateway.settings) and foreign_because(gateway.settings, request.headers) is None
+    return JSONResponse({"key": DEFAULT_KEY if known else ""})
 
 
 @router.get("/", name="page")

@@ -21,6 +21,7 @@ CODES: dict[str, tuple[int, str]] = {
     "invalid_json": (400, "the body, or a field that holds JSON, is none"),
     "invalid_request": (400, "the request cannot be read"),
     "invalid_api_key": (401, "no key, or one that is unknown or revoked"),
+    "development_key": (403, "the key that everybody knows, in a request that may come from another machine or page"),
     "not_found": (404, "there is no such route"),
     "video_not_found": (404, "there is no such video, or it is deleted, or another tenant's"),
     "video_not_ready": (404, "its content does not exist yet"),

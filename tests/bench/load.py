@@ -10,7 +10,7 @@ from typing import Self
 
 from streams.settings import DEFAULT_KEY
 
-HEADERS = f"host: gateway\r\nauthorization: Bearer {DEFAULT_KEY}\r\n"
+HEADERS = f"host: 127.0.0.1\r\nauthorization: Bearer {DEFAULT_KEY}\r\n"
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.broker
 
 GIGABYTE = 2**30
 HEAD = (
-    f"POST /v1/videos HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {DEFAULT_KEY}\r\n"
+    f"POST /v1/videos HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {DEFAULT_KEY}\r\n"
     "content-type: {kind}\r\n{more}\r\n\r\n"
 )
 FORM = "multipart/form-data; boundary=x"

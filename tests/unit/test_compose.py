@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -17,6 +19,7 @@ from infra.local import kafka, keeper, minio_binary
 from infra.local.minio import Credentials, MinioServer
 from infra.local.plan import PROJECT
 from infra.local.services import SERVER_PORTS, SERVICES, THREADING, Service
+from streams.gateway.keys import check_mode
 from streams.settings import Settings
 
 FOLDER = PROJECT / "infra" / "compose"
@@ -74,6 +77,32 @@ def test_every_variable_is_a_setting_and_its_value_one_that_the_setting_takes() 
         fields = {key.removeprefix("LATENTLINE_").lower(): value for key, value in given.items()}
         assert fields.keys() <= Settings.model_fields.keys(), name
         Settings.model_validate(fields)
+
+
+def test_every_secret_is_drawn_once_and_kept_from_others(tmp_path: Path) -> None:
+    wanted = set(re.findall(r"\$\{(\w+):\?", (FOLDER / "compose.yaml").read_text()))
+    script = shutil.copy(FOLDER / "draw.sh", tmp_path)
+    subprocess.run(["sh", script], check=True)
+    drawn = (tmp_path / ".env").read_text()
+    values = dict(line.split("=") for line in drawn.splitlines())
+    assert values.keys() == wanted
+    assert [len(value) for value in values.values()] == [48] * len(wanted)
+    assert len(set(values.values())) == len(wanted)
+    assert (tmp_path / ".env").stat().st_mode & 0o077 == 0
+    subprocess.run(["sh", script], check=True)
+    assert (tmp_path / ".env").read_text() == drawn
+
+
+def test_the_gateway_may_start_there_and_knows_no_key_that_others_know() -> None:
+    """`test_every_variable_is_a_setting` cannot see it: here every secret is what `draw.sh` would draw."""
+    given = CONTAINERS["gateway"]["environment"]
+    fields = {key.removeprefix("LATENTLINE_").lower(): value for key, value in given.items()}
+    secrets = {name: "d" * 48 for name, value in fields.items() if value.startswith("${")}
+    settings = Settings.model_validate(fields | secrets)
+    check_mode(settings)
+    assert settings.gateway_host == "0.0.0.0"
+    assert settings.gateway_mode == CONTAINERS["notifier"]["environment"]["LATENTLINE_GATEWAY_MODE"] == "production"
+    assert secrets.keys() >= {"gateway_default_key", "gateway_key_secret", "webhook_secret"}
 
 
 def test_broker_settings_are_those_of_the_local_broker() -> None:

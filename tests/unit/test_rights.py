@@ -59,7 +59,7 @@ def test_tenants_are_spoken_for_by_their_own_the_gateway_and_the_operator() -> N
 
 
 def test_webhooks_are_known_to_the_gateway_that_sets_them_up_and_the_notifier_that_sends_them() -> None:
-    assert {name for name, rights in TABLE.items() if rights.knows_webhooks} == {"gateway", "notifier"}
+    assert {name for name, rights in TABLE.items() if "webhook_secret" in rights.shares} == {"gateway", "notifier"}
     assert {name for name in TABLE if "webhooks" in topics_of(name, "writes")} == {"gateway", "notifier"}
     assert [name for name in TABLE if "endpoints" in topics_of(name, "writes")] == ["gateway", "operator"]
     assert not TABLE["notifier"].uses_store

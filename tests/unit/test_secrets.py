@@ -76,7 +76,10 @@ def test_each_has_the_secrets_that_it_needs(plan: Plan) -> None:
     assert set(access.secrets("coordinator")) == {"kafka_password"}
     assert set(access.secrets("worker-mux")) == {"kafka_password", "store_secret_key"}
     assert set(access.secrets("upstream-acme")) == {"kafka_password", "signing_key"}
-    assert set(access.secrets("operator")) == {"kafka_password", "store_secret_key", "signing_key"}
+    assert set(access.secrets("operator")) == {
+        "kafka_password", "store_secret_key", "signing_key", "gateway_key_secret"
+    }  # fmt: skip
+    assert access.secrets("operator")["gateway_key_secret"] == access.secrets("gateway")["gateway_key_secret"]
     assert set(access.secrets("notifier")) == {"kafka_password", "webhook_secret"}
     assert access.secrets("notifier")["webhook_secret"] == access.secrets("gateway")["webhook_secret"]
     assert {name: signer.tenants for name, signer in access.signers().items()} == {

@@ -10,7 +10,7 @@ from infra.local.services import services
 from infra.local.stack import Stack
 from tests.broker.secure.line import Secure
 
-SERVED = tuple(service for service in services() if service.name in ("coordinator", "notifier"))
+SERVED = tuple(service for service in services() if service.name in ("coordinator", "gateway", "notifier"))
 
 
 @pytest.fixture(scope="package")

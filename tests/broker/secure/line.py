@@ -49,6 +49,10 @@ class Secure:
         return self.access.rights[name]
 
     @property
+    def owner(self) -> Settings:
+        return settings_in(self.plan.owner_environment(), Settings())
+
+    @property
     def operator(self) -> Settings:
         return settings_in(self.stack.environment(), Settings())
 

@@ -68,7 +68,7 @@ def asked(gateway: Gateway, method: str, path: str, key: str | None = DEFAULT_KE
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(Outer(APP), raise_app_exceptions=False)
         headers = more.pop("headers", {}) | ({"authorization": f"Bearer {key}"} if key else {})
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             return await client.request(method, path, headers=headers, **more)
 
     return asyncio.run(ask())
