@@ -53,6 +53,8 @@ class Denoise:
     """One run of one recipe. `step()` until `done`, then `latents` is the result; `close()` in any case."""
 
     def __init__(self, family: Family, recipe: Recipe, embeds: Tensors) -> None:
+        """Raises `InvalidJob` for a recipe that the transformer cannot compute."""
+        family.check(recipe)
         self.family, self.recipe, self.embeds = family, recipe, embeds
         self.scheduler = family.scheduler(recipe)
         self.steps = len(self.scheduler.timesteps)

@@ -16,8 +16,11 @@ import orjson
 from gpu_runner.bundle import refuse_pickles, resolve
 from gpu_runner.families import FAMILIES, family_of
 from gpu_runner.families.base import Family
-from schemas.bundle import MANIFEST_NAME, BundleManifest, Components, Defaults, LatentColours, Limits
+from schemas.bundle import MANIFEST_NAME, BundleManifest, Components, Defaults, Geometry, LatentColours, Limits
 from schemas.digest import digest
+from schemas.errors import InvalidJob
+from schemas.events import PromptSubmitted
+from schemas.limits import recipe_of
 from schemas.recipe import VaeTiling
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -46,8 +49,7 @@ def describe(folder: Path, family: type[Family], arguments: argparse.Namespace) 
     parts = family.components.items()
     components = Components(**{stage: component_digest(folder, names) for stage, names in parts})
     geometry = family.geometry(read_config(folder, "vae"))
-    size_multiple, frame_step = family.multiples(geometry, read_config(folder, "transformer"))
-    return BundleManifest(
+    manifest = BundleManifest(
         model=arguments.model,
         family=arguments.family,
         source=arguments.source,
@@ -57,22 +59,48 @@ def describe(folder: Path, family: type[Family], arguments: argparse.Namespace) 
         revision=digest(components.model_dump()),
         components=components,
         geometry=geometry,
-        limits=Limits(
-            size_multiple=size_multiple,
-            min_side=2 * size_multiple,
-            max_pixels=arguments.max_pixels,
-            frame_step=frame_step,
-            max_frames=arguments.max_frames,
-            max_sequence_length=arguments.max_sequence_length or family.max_sequence_length,
-            max_prompt_characters=arguments.max_prompt_characters,
-            max_inference_steps=1000,
-            max_guidance_scale=20.0,
-            max_fps=60,
-            schedulers=family.schedulers,
-        ),
+        limits=limits_of(family, geometry, read_config(folder, "transformer"), arguments),
         defaults=defaults_of(family, arguments),
         vae_tiling=tiling_of(family, arguments),
     )
+    check_defaults(manifest)
+    return manifest
+
+
+def limits_of(
+    family: type[Family], geometry: Geometry, transformer: dict[str, Any], arguments: argparse.Namespace
+) -> Limits:
+    """What the command line allows, narrowed to what the model can compute.
+
+    Raises `InvalidJob` for a length of texts that is not the model's.
+    """
+    size_multiple, frame_step = family.multiples(geometry, transformer)
+    limits = Limits(
+        size_multiple=size_multiple,
+        min_side=2 * size_multiple,
+        max_pixels=arguments.max_pixels,
+        frame_step=frame_step,
+        max_frames=arguments.max_frames,
+        max_sequence_length=arguments.max_sequence_length or family.max_sequence_length,
+        max_prompt_characters=arguments.max_prompt_characters,
+        max_inference_steps=1000,
+        max_guidance_scale=20.0,
+        max_fps=60,
+        schedulers=family.schedulers,
+    )
+    bounded = family.bounded(limits, geometry, transformer)
+    asked, length = arguments.max_sequence_length, bounded.max_sequence_length
+    if asked not in (None, length):
+        raise InvalidJob("max_sequence_length", asked, "the transformer's positions fit one length of texts", length)
+    return bounded
+
+
+def check_defaults(manifest: BundleManifest) -> None:
+    """Raises `InvalidJob` for defaults that nobody could ask for by name."""
+    defaults = manifest.defaults.model_dump(exclude={"width", "height", "flow_shift"})
+    size = f"{manifest.defaults.width}x{manifest.defaults.height}"
+    asked = PromptSubmitted(prompt="defaults", size=size, **defaults)
+    recipe_of(asked, "defaults", {manifest.model: manifest}, manifest.model)
 
 
 def commit_of(folder: Path) -> str | None:
@@ -126,7 +154,11 @@ def main() -> int:
     arguments = parser().parse_args()
     target: Path = arguments.folder / MANIFEST_NAME
     source = resolve(arguments.folder, arguments.source, arguments.source_revision)
-    manifest = describe(source, family_of(arguments.family), arguments)
+    try:
+        manifest = describe(source, family_of(arguments.family), arguments)
+    except InvalidJob as error:
+        print(f"{arguments.folder} is not described: {error}", file=sys.stderr)
+        return 1
     manifest = manifest.model_copy(update={"latent_colours": known_colours(target, manifest)})
     data = orjson.dumps(manifest.model_dump(mode="json"), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     if not arguments.check:

@@ -11,6 +11,8 @@ from schemas.base import Frozen
 from schemas.recipe import VaeTiling
 
 MANIFEST_NAME = "latentline.json"
+LONGEST_SIDE = 16383
+"""Pixels. A video's poster is a webp, which has no longer side."""
 
 
 class Geometry(Frozen):
@@ -22,11 +24,20 @@ class Geometry(Frozen):
 
 
 class Limits(Frozen):
-    """What a job of this model may ask for. Pixels are width x height of one frame."""
+    """What a job of this model may ask for. Pixels are width x height of one frame.
+
+    Bounds of width and height alone are those of the model's own config, such as how many positions its transformer
+    knows. A manifest of before they were written has none: the line's own bound is left, and the model's is checked
+    where it is loaded.
+    """
 
     size_multiple: int = Field(gt=0, description="width and height are multiples of this")
     min_side: int = Field(gt=0)
     max_pixels: int = Field(gt=0)
+    min_width: int = Field(1, gt=0, description="beside min_side, for a model that makes one size alone")
+    max_width: int = Field(LONGEST_SIDE, gt=0, le=LONGEST_SIDE)
+    min_height: int = Field(1, gt=0)
+    max_height: int = Field(LONGEST_SIDE, gt=0, le=LONGEST_SIDE)
     frame_step: int = Field(gt=0, description="num_frames is k * frame_step + 1")
     max_frames: int = Field(gt=0)
     max_sequence_length: int = Field(gt=0, description="tokens of a prompt, end token included")

@@ -103,6 +103,10 @@ def size_problem(width: int, height: int, limits: Limits) -> str | None:
         return f"both sides must be at least {limits.min_side} pixels"
     if width % multiple or height % multiple:
         return f"both sides must be multiples of {multiple}"
+    for name, side, valid in zip(("width", "height"), (width, height), valid_sides(limits), strict=True):
+        if side not in valid:
+            most = f"at most {valid[-1]}" if side > valid[-1] else f"at least {valid[0]}"
+            return f"{name} must be {most if len(valid) > 1 else valid[0]} pixels"
     if width * height > limits.max_pixels:
         return f"width x height must be at most {limits.max_pixels} pixels"
     return None
@@ -113,14 +117,32 @@ def even_multiple(limits: Limits) -> int:
     return limits.size_multiple if limits.size_multiple % 2 == 0 else 2 * limits.size_multiple
 
 
-def nearest_size(width: int, height: int, limits: Limits) -> str:
-    """A valid size close to the asked one: scaled into the pixel budget, then rounded to the multiple."""
+def valid_sides(limits: Limits) -> tuple[range, range]:
+    """Widths and heights that a frame may have, each for itself: `max_pixels` is not looked at."""
     multiple = even_multiple(limits)
-    least = -(-limits.min_side // multiple) * multiple
-    scale = min(1.0, (limits.max_pixels / (max(width, 1) * max(height, 1))) ** 0.5)
-    sides = [max(least, round(side * scale / multiple) * multiple) for side in (width, height)]
-    longest = max(least, limits.max_pixels // min(sides) // multiple * multiple)
-    return "x".join(str(min(side, longest)) for side in sides)
+
+    def between(least: int, most: int) -> range:
+        return range(-(-max(least, limits.min_side) // multiple) * multiple, most + 1, multiple)
+
+    return between(limits.min_width, limits.max_width), between(limits.min_height, limits.max_height)
+
+
+def nearest_size(width: int, height: int, limits: Limits) -> str:
+    """A valid size close to the asked one: each side within its own bounds, both scaled into the pixel budget and
+    rounded to the multiple; then the longer one gives way, and the other if that is not enough."""
+    valid = valid_sides(limits)
+    sides = [nearest_side(side, among) for side, among in zip((width, height), valid, strict=True)]
+    scale = min(1.0, (limits.max_pixels / (sides[0] * sides[1])) ** 0.5)
+    sides = [nearest_side(side * scale, among) for side, among in zip(sides, valid, strict=True)]
+    for place in sorted((0, 1), key=lambda place: -sides[place]):
+        room = limits.max_pixels // sides[1 - place]
+        among = range(valid[place].start, max(room, valid[place].start) + 1, valid[place].step)
+        sides[place] = min(sides[place], among[-1])
+    return f"{sides[0]}x{sides[1]}"
+
+
+def nearest_side(side: float, among: range) -> int:
+    return min(max(round(side / among.step) * among.step, among[0]), among[-1])
 
 
 def checked_frames(asked: PromptSubmitted, fps: int, limits: Limits, default: int) -> int:

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import torch
 
 from gpu_runner.bundle import Bundle
-from schemas.bundle import Defaults, Geometry
+from schemas.bundle import Defaults, Geometry, Limits
+from schemas.limits import checked_size, valid_frames
 from schemas.recipe import Recipe, VaeTiling
 
 Tensors = dict[str, torch.Tensor]
@@ -45,7 +46,23 @@ class Family(ABC):
     @classmethod
     @abstractmethod
     def multiples(cls, geometry: Geometry, transformer: Config) -> tuple[int, int]:
-        """Pixels that both sides are multiples of, and frames between two valid frame counts k * step + 1."""
+        """Pixels that both sides are multiples of, and frames between two valid frame counts k * step + 1.
+
+        Raises `ValueError` for a transformer whose frame counts are of no such form.
+        """
+
+    @classmethod
+    @abstractmethod
+    def bounded(cls, limits: Limits, geometry: Geometry, transformer: Config) -> Limits:
+        """The limits, narrowed to what a transformer of this config can compute at all."""
+
+    def check(self, recipe: Recipe) -> None:
+        """Raises `InvalidJob` for what the loaded transformer cannot compute. Its description says so too, and what it
+        refuses does not come here: but one that an earlier release wrote does not know."""
+        manifest = self.bundle.manifest
+        limits = self.bounded(manifest.limits, manifest.geometry, self.denoisers[0].config)
+        checked_size(f"{recipe.width}x{recipe.height}", limits)
+        valid_frames(recipe.num_frames, limits)
 
     @abstractmethod
     def load_encoder(self) -> None: ...

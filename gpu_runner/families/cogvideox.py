@@ -24,7 +24,7 @@ from transformers import AutoTokenizer, T5EncoderModel
 from gpu_runner.families.base import Config, Family, Tensors
 from gpu_runner.no_grad import no_grad
 from gpu_runner.tiling import Grid, decode_tiled
-from schemas.bundle import Defaults, Geometry
+from schemas.bundle import Defaults, Geometry, Limits
 from schemas.errors import InvalidJob
 from schemas.recipe import Recipe, VaeTiling
 
@@ -32,6 +32,12 @@ DPM, DDIM = "cogvideox-dpm", "cogvideox-ddim"
 SCHEDULERS = {DPM: CogVideoXDPMScheduler, DDIM: CogVideoXDDIMScheduler}
 LATENT_FRAMES_A_CHUNK = 2
 """`AutoencoderKLCogVideoX` decodes two latent frames at a time; the first chunk takes the odd one too."""
+
+SAMPLE = {
+    "sample_width": 90, "sample_height": 60, "max_text_seq_length": 226, "patch_size_t": None,
+    "use_rotary_positional_embeddings": False, "use_learned_positional_embeddings": False,
+}  # fmt: skip
+"""What `CogVideoXTransformer3DModel` takes where its config does not say."""
 
 
 class CogVideoX(Family):
@@ -64,6 +70,23 @@ class CogVideoX(Family):
         """An even number of latent frames would decode to more frames than were asked for: 8k + 1, not 4k + 1."""
         size = geometry.vae_scale_factor_spatial * transformer["patch_size"]
         return size, LATENT_FRAMES_A_CHUNK * geometry.vae_scale_factor_temporal
+
+    @classmethod
+    def bounded(cls, limits: Limits, geometry: Geometry, transformer: Config) -> Limits:
+        """Learned positions are those of one size. Rotary ones are a table of the sample's rows and columns in the 1.5
+        models, and else, like sines, made for any size. Positions that are added to the input hold a row for every
+        token of a text, so that no other length fits."""
+        config = SAMPLE | dict(transformer)
+        width, height = (config[f"sample_{side}"] * geometry.vae_scale_factor_spatial for side in ("width", "height"))
+        learned = config["use_learned_positional_embeddings"]
+        if learned or config["patch_size_t"] is not None:
+            most = {"max_width": min(limits.max_width, width), "max_height": min(limits.max_height, height)}
+            limits = limits.changed(**most)
+        if learned:
+            limits = limits.changed(min_width=width, min_height=height)
+        if learned or not config["use_rotary_positional_embeddings"]:
+            limits = limits.changed(max_sequence_length=config["max_text_seq_length"])
+        return limits
 
     def load_encoder(self) -> None:
         self.tokenizer: Any = self.bundle.load(AutoTokenizer, "tokenizer")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -16,9 +17,12 @@ from gpu_runner.families.base import Config, Family, Tensors
 from gpu_runner.no_grad import no_grad
 from gpu_runner.schedulers import FLOW_MATCH_SCHEDULERS, flow_match_scheduler
 from gpu_runner.tiling import Grid, decode_tiled
-from schemas.bundle import Defaults, Geometry
+from schemas.bundle import LONGEST_SIDE, Defaults, Geometry, Limits
 from schemas.errors import InvalidJob
 from schemas.recipe import Recipe, VaeTiling
+
+ROTARY_POSITIONS = 1024
+"""What `WanTransformer3DModel` has where its config does not say."""
 
 
 class Wan(Family):
@@ -48,7 +52,22 @@ class Wan(Family):
 
     @classmethod
     def multiples(cls, geometry: Geometry, transformer: Config) -> tuple[int, int]:
-        return geometry.vae_scale_factor_spatial * transformer["patch_size"][1], geometry.vae_scale_factor_temporal
+        frames, height, width = transformer["patch_size"]
+        if frames != 1:
+            raise ValueError(f"the transformer takes {frames} latent frames at a time, which is not supported")
+        return geometry.vae_scale_factor_spatial * math.lcm(height, width), geometry.vae_scale_factor_temporal
+
+    @classmethod
+    def bounded(cls, limits: Limits, geometry: Geometry, transformer: Config) -> Limits:
+        """Rotary positions are a table of `rope_max_seq_len` rows for each of frames, rows and columns of patches."""
+        positions = transformer.get("rope_max_seq_len", ROTARY_POSITIONS)
+        _, height, width = (geometry.vae_scale_factor_spatial * patch for patch in transformer["patch_size"])
+        frames = (positions - 1) * geometry.vae_scale_factor_temporal + 1
+        return limits.changed(
+            max_width=min(limits.max_width, positions * width, LONGEST_SIDE),
+            max_height=min(limits.max_height, positions * height, LONGEST_SIDE),
+            max_frames=min(limits.max_frames, frames),
+        )
 
     def load_encoder(self) -> None:
         self.tokenizer: Any = self.bundle.load(AutoTokenizer, "tokenizer")

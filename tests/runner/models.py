@@ -146,6 +146,16 @@ def cogvideox_pipeline(bundle: Path, asked: Recipe) -> Any:
 
 OFTEN = FeatureCache(threshold=0.4, cache_reset_every=3)
 ROTARY = {"use_rotary_positional_embeddings": True}
+LEARNED = ROTARY | {"use_learned_positional_embeddings": True}
+SMALLEST: dict[str, Callable[[Path], Path]] = {
+    "wan": tiny,
+    "wan-two-experts": two_experts,
+    "cogvideox": cogvideox_of(CogVideoXDPMScheduler),
+    "cogvideox-rotary": cogvideox_of(CogVideoXDDIMScheduler, **ROTARY),
+    "cogvideox-learned": cogvideox_of(CogVideoXDDIMScheduler, **LEARNED),
+    "cogvideox-1.5": cogvideox_of(CogVideoXDPMScheduler, patch_size_t=2, **ROTARY),
+}
+"""The smallest model of each kind of positions that a family knows."""
 CASES = (
     Case("wan-unipc", tiny, "unipc", wan_pipeline),
     Case("wan-flow-match-euler", tiny, "flow-match-euler", wan_pipeline),

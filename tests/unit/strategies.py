@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from schemas.bundle import BundleManifest, Components, Defaults, Geometry, Limits
-from schemas.limits import CACHES, even_multiple
+from schemas.bundle import LONGEST_SIDE, BundleManifest, Components, Defaults, Geometry, Limits
+from schemas.limits import CACHES, even_multiple, valid_sides
 from schemas.recipe import Encoding, FeatureCache, VaeTiling
 
 # The same examples in every run: a test that fails by luck in somebody else's change helps nobody.
@@ -24,12 +24,12 @@ LIMITS = Limits(
 
 def bundle_of(limits: Limits = LIMITS, model: str = "tiny") -> BundleManifest:
     """A bundle with those limits and defaults within them."""
-    side = -(-limits.min_side // even_multiple(limits)) * even_multiple(limits)
+    widths, heights = valid_sides(limits)
     return BundleManifest(
         model=model, family="wan", revision="r1", components=Components(encode="e1", denoise="n1", decode="d1"),
         geometry=Geometry(latent_channels=8, vae_scale_factor_spatial=8, vae_scale_factor_temporal=4), limits=limits,
         defaults=Defaults(
-            width=side, height=side, num_frames=limits.frame_step + 1, fps=1, num_inference_steps=1,
+            width=widths[0], height=heights[0], num_frames=limits.frame_step + 1, fps=1, num_inference_steps=1,
             guidance_scale=1.0, negative_prompt="", scheduler=limits.schedulers[0], flow_shift=3.0,
         ),
     )  # fmt: skip
@@ -40,9 +40,14 @@ def limits(draw: st.DrawFn) -> Limits:
     """Limits under which at least one size and one video exist."""
     multiple, least, step = draw(st.integers(1, 32)), draw(st.integers(1, 100)), draw(st.integers(1, 8))
     drawn = LIMITS.model_copy(update={"size_multiple": multiple, "min_side": least, "frame_step": step})
-    side = bundle_of(drawn).defaults.width
+    for side in ("width", "height"):
+        side_least = draw(st.integers(1, 400))
+        first = valid_sides(drawn.model_copy(update={f"min_{side}": side_least}))[side == "height"][0]
+        room = draw(st.integers(0, 3 * even_multiple(drawn)) | st.integers(0, LONGEST_SIDE - first))
+        drawn = drawn.model_copy(update={f"min_{side}": side_least, f"max_{side}": first + room})
+    defaults = bundle_of(drawn).defaults
     return drawn.model_copy(update={
-        "max_pixels": side * side + draw(st.integers(0, 3_000_000)),
+        "max_pixels": defaults.width * defaults.height + draw(st.integers(0, 3_000_000)),
         "max_frames": step + 1 + draw(st.integers(0, 2000)),
         "max_fps": draw(st.integers(1, 240)),
     })  # fmt: skip

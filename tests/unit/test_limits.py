@@ -55,6 +55,25 @@ def test_any_size_is_valid_or_has_a_valid_one_near(bounds: Limits, width: int, h
     assert made.width % bounds.size_multiple == made.height % bounds.size_multiple == 0
     assert made.width * made.height <= bounds.max_pixels
     assert min(made.width, made.height) >= bounds.min_side
+    assert bounds.min_width <= made.width <= bounds.max_width
+    assert bounds.min_height <= made.height <= bounds.max_height
+
+
+@pytest.mark.parametrize(
+    ("bounds", "size", "limit", "nearest"),
+    [
+        ({"max_width": 1024, "max_height": 1024}, "2048x32", "width must be at most 1024 pixels", "1024x32"),
+        ({"max_width": 1024, "max_height": 1024}, "32x2048", "height must be at most 1024 pixels", "32x1024"),
+        ({"max_width": 1024, "max_height": 1024}, "1040x48", "width must be at most 1024 pixels", "1024x48"),
+        ({"max_pixels": 1280 * 720}, "28800x32", "width must be at most 16368 pixels", "16368x32"),
+        ({"min_width": 64, "max_width": 64}, "48x64", "width must be 64 pixels", "64x64"),
+    ],
+)
+def test_a_side_beyond_the_models_own_bound_is_refused_by_name(
+    bounds: dict[str, int], size: str, limit: str, nearest: str
+) -> None:
+    error = refusal(LIMITS.changed(**bounds), size=size)
+    assert (error.field, error.limit, error.nearest) == ("size", limit, nearest)
 
 
 @given(text=st.text(max_size=30) | st.from_regex(r"[0-9x×X \-]{1,12}"))

@@ -45,7 +45,8 @@ export function showLimits() {
   find("sizes").replaceChildren(new Option(find("size").placeholder), new Option(`${side}x${side}`));
   find("limits").textContent =
     `${model.id} makes sides that are multiples of ${limits.size_multiple}, from ${limits.min_side}, up to ${side}x${side} or as many ` +
-    `pixels in another shape; up to ${longest} s at ${defaults.fps} frames a second; up to ${limits.max_inference_steps} steps; ` +
+    `pixels in another shape, no wider than ${limits.max_width} and no higher than ` +
+    `${limits.max_height}; up to ${longest} s at ${defaults.fps} frames a second; up to ${limits.max_inference_steps} steps; ` +
     `prompts up to ${limits.max_prompt_characters} characters.`;
 }
 
