@@ -67,6 +67,7 @@ RETRIES: dict[ErrorKind, Retry] = {
 
 DEAD_LETTER_REASONS = {
     "empty": "the record has no value",
+    "unreadable": "its bytes or headers cannot be unpacked: of these alone the dead letter has no original",
     "not_json": "the value is not JSON",
     "not_an_event": "a structured CloudEvent that is no JSON object",
     "missing_header": "a header that every event needs is missing",

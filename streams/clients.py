@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, field
+from operator import methodcaller
 from typing import Any
 
 import orjson
@@ -213,9 +214,30 @@ def consumer(role: dict[str, Setting], settings: Settings, watch: ErrorWatch | N
     return Consumer(config(role, settings, watch, **more), logger=librdkafka_logger())
 
 
+HEADERS = methodcaller("headers")
+"""Kafka takes any bytes as a name. For one that is no UTF-8 confluent-kafka 2.16 puts a null pointer into the list and
+leaves the error to be found: `PyObject_Call` finds it, the interpreter's own quickened call does not, and crashes."""
+
+
+class UnreadableHeaders(ValueError):
+    """The headers of a record cannot be had: a name among them is no UTF-8."""
+
+
 def headers_of(message: Message) -> Headers:
-    """The headers of a record; one without a value is empty."""
-    found = message.headers() or []
+    """The headers of a record; one without a value is empty. None at all, where they cannot be read."""
+    try:
+        return read_headers(message)
+    except UnreadableHeaders:
+        return []
+
+
+def read_headers(message: Message) -> Headers:
+    """The headers of a record; one without a value is empty. Raises `UnreadableHeaders`."""
+    try:
+        found = HEADERS(message) or []
+    except SystemError as error:
+        message.set_headers([])  # else it gives the same list at the next call, without a word
+        raise UnreadableHeaders("the name of a header is no UTF-8") from error
     pairs = found.items() if isinstance(found, dict) else found
     return [(name, value.encode() if isinstance(value, str) else value or b"") for name, value in pairs]
 

@@ -20,7 +20,7 @@ SEGMENTS_KEPT = 8
 """Segments of a retention: only whole ones are deleted, so a record stays for its retention and one segment more."""
 LARGEST_PROMPT_BYTES = 1024 * 1024
 LARGEST_VALUE_BYTES = 8 * 1024 * 1024
-"""A broker measures a record compressed: one that it took within the limit above may be many times as large."""
+"""A broker measures a record as it keeps it: compressed, one within the limit above may be many times as large."""
 
 Cleanup = Literal["delete", "compact"]
 Direction = Literal["receive", "send"]
@@ -33,7 +33,8 @@ class Topic:
     `carries` are the event types of its records. `partitions` is the local default. Topics with `per_cell` have one
     partition a cell and are written by explicit partition number, since client libraries hash keys differently.
     `public` says what the line does with a topic that others may use; None: internal. `holds_prompts`: its records have
-    the words of users in them.
+    the words of users in them. `unpacked`: the broker keeps its records uncompressed, so that it measures what a reader
+    will have to unpack.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Topic:
     max_message_bytes: int = LARGEST_PROMPT_BYTES
     public: Direction | None = None
     holds_prompts: bool = False
+    unpacked: bool = False
 
     def named(self, prefix: str = "") -> str:
         return f"{prefix}{self.name}"
@@ -54,6 +56,7 @@ class Topic:
     def config(self) -> dict[str, str]:
         """The broker-side configuration of this topic, as `kafka-configs` spells it."""
         config = {"cleanup.policy": self.cleanup, "max.message.bytes": str(self.max_message_bytes)}
+        config["compression.type"] = "uncompressed" if self.unpacked else "producer"
         if self.cleanup == "delete":
             config |= {"retention.ms": str(self.retention_ms)}
         else:
@@ -81,7 +84,7 @@ ENDS = (events.JobCompleted, events.JobFailed, events.JobCancelled)
 PROMPTS = Topic(
     "prompts", "tenant", (events.PromptSubmitted, events.CancelRequested, events.DeleteRequested),
     "what upstream services ask for", per_cell=True, retention_ms=7 * DAY_MS, public="receive",
-    holds_prompts=True,
+    holds_prompts=True, unpacked=True,
 )  # fmt: skip
 TASKS_ENCODE = Topic(
     "tasks.encode", "incarnation", ADDRESSED, "inboxes of encode workers", partitions=16, holds_prompts=True

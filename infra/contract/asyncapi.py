@@ -70,10 +70,12 @@ def channel_binding(topic: Topic) -> Node:
     }
 
 
-def typed(name: str, value: str) -> list[str] | int | float:
+def typed(name: str, value: str) -> list[str] | str | int | float:
     """A topic's setting as the binding spells it; the broker takes text for all of them."""
     if name == "cleanup.policy":
         return value.split(",")
+    if name == "compression.type":
+        return value
     return float(value) if "." in value else int(value)
 
 

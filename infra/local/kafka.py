@@ -82,6 +82,8 @@ def properties(data: Path, port: int, controller_port: int, access: BrokerAccess
         "transaction.state.log.num.partitions": 4,
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
+        # A transaction that its producer leaves open holds every reader of what is committed for no longer than this.
+        "transaction.max.timeout.ms": 60_000,
         "group.initial.rebalance.delay.ms": 0,
         "log.segment.bytes": 64 * 1024 * 1024,
         "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,

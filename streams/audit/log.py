@@ -10,7 +10,7 @@ from typing import Self
 from confluent_kafka import OFFSET_BEGINNING, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from streams import clients
+from streams import clients, unreadable
 from streams.client.errors import ClientError, TopicMissing, Unreachable
 from streams.settings import Settings
 from streams.topics import PROMPTS, Topic
@@ -89,9 +89,18 @@ class Log:
 
     def _is_record(self, message: Message) -> bool:
         error = message.error()
-        if error is not None and not clients.is_mended(error):
+        if error is not None and unreadable.is_of_message(error):
+            self._skip(message)
+        elif error is not None and not clients.is_mended(error):
             raise ClientError(f"cannot read {message.topic() or 'from Kafka'}: {error.str()}")
         return error is None
+
+    def _skip(self, message: Message) -> None:
+        try:
+            after = unreadable.skip(self._consumer, message, self._settings, self._watch)
+        except KafkaException as error:
+            raise self._unreachable(error) from None
+        self._next[message.topic() or "", message.partition() or 0] = after
 
     def _unreachable(self, error: KafkaException) -> Unreachable:
         return Unreachable(self._settings.kafka_bootstrap, error.args[0].str())

@@ -12,7 +12,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Messag
 
 from schemas import envelope
 from schemas.base import Frozen
-from streams import clients
+from streams import clients, unreadable
 from streams.client.errors import ClientError, TopicMissing, Unreachable
 from streams.settings import Settings
 from streams.topics import Topic
@@ -119,9 +119,19 @@ class Reader:
             return True
         if error.code() == KafkaError._PARTITION_EOF:
             self._behind.pop(place, None)
+        elif unreadable.is_of_message(error):
+            self._skip(message, place)
         elif not clients.is_mended(error):
             raise ClientError(f"cannot read {message.topic() or 'from Kafka'}: {error.str()}")
         return False
+
+    def _skip(self, message: Message, place: tuple[str, int]) -> None:
+        try:
+            after = unreadable.skip(self._consumer, message, self._settings, self._watch)
+        except KafkaException as error:
+            raise Unreachable(self._settings.kafka_bootstrap, error.args[0].str()) from None
+        if after >= self._behind.get(place, after + 1):
+            del self._behind[place]
 
     def read_to_end(self) -> Iterator[Message]:
         """Everything up to the end of every assigned partition. Raises `Unreachable` when Kafka falls silent."""

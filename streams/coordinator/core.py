@@ -35,13 +35,22 @@ __all__ = ["Record", "bury", "decide", "place", "take"]
 
 
 class Record(NamedTuple):
-    """A record of `prompts` or `reports` as it was read. `topic` is its name in the table, without prefix."""
+    """A record of `prompts` or `reports` as it was read. `topic` is its name in the table, without prefix.
+
+    `fault`: why its bytes or headers cannot be had. Where a whole batch is such, this stands for its `length` records.
+    """
 
     topic: str
     partition: int
     offset: int
     value: bytes | None
     headers: Headers
+    fault: str | None = None
+    length: int = 1
+
+    @property
+    def next_offset(self) -> int:
+        return self.offset + self.length
 
     @property
     def raw(self) -> Raw:
@@ -50,6 +59,8 @@ class Record(NamedTuple):
 
 def take(ledger: Ledger, policy: Policy, record: Record, now: float) -> list[Effect]:
     """Apply one record. What cannot be read is dead-lettered here; an exception out of here is a bug (see `bury`)."""
+    if record.fault is not None:
+        return bury(ledger, policy, record, "unreadable", record.fault, now)
     try:
         event, attributes = envelope.read(record.value, record.headers)
     except UnreadableEvent as error:

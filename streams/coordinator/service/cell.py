@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import chain
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from streams import clients, metrics
 from streams.clients import ErrorWatch
@@ -19,10 +19,11 @@ from streams.coordinator.policy import Policy
 from streams.coordinator.records import Writer
 from streams.coordinator.service.changelog import Changelog
 from streams.coordinator.service.observe import Observer
+from streams.coordinator.service.source import Source
 from streams.coordinator.service.ticker import Ticker
 from streams.outgoing import Outgoing
 from streams.settings import Settings
-from streams.topics import PROMPTS, REPORTS, TOPICS
+from streams.topics import REPORTS, TOPICS
 from streams.transactions import Aborted, Lost, Transactions
 
 REPORTS_A_TURN = 500
@@ -64,6 +65,7 @@ class Cell:
         self.ledger.take_over()
         self.reports = clients.consumer(clients.READER, settings, watch)
         self.reports.assign([self._committed_reports()])
+        self.source = Source(self.reports, settings, watch)
         self.ticker = Ticker(policy.cell, policy.coordinator)
         self.observer = Observer()
         self.observer.load(self.ledger.jobs.values())
@@ -89,9 +91,7 @@ class Cell:
         return bool(self.ledger.delayed) and self.ledger.delayed[0][0] <= time.time()
 
     def _read_reports(self, seconds: float) -> list[Record]:
-        first = self.reports.poll(seconds)
-        messages = [] if first is None else [first, *self.reports.consume(REPORTS_A_TURN, 0)]
-        return list(records_of(messages, self.prefix))
+        return self.source.read(REPORTS_A_TURN, seconds)
 
     def _process(self, batch: list[Record], poison: Exception | None = None) -> None:
         """Commit a batch whole, or find the poison in it by halving. `poison`: bury its one record."""
@@ -137,7 +137,7 @@ class Cell:
         outgoing: Iterable[Outgoing] = chain(
             writer.effects(effects), writer.states(changes), [writer.tick(tick)] if tick else []
         )
-        positions = self._positions | {(r.topic, r.partition): r.offset + 1 for r in batch}
+        positions = self._positions | {(r.topic, r.partition): r.next_offset for r in batch}
         if effects or changes or tick:
             with metrics.TRANSACTION_SECONDS.time():
                 self.transactions.commit(outgoing, self._offsets(positions), self.group.consumer_group_metadata())
@@ -162,16 +162,3 @@ class Cell:
 
     def close(self) -> None:
         self.reports.close()
-
-
-def records_of(messages: Iterable[Message], prefix: str) -> Iterable[Record]:
-    """The records among messages. Raises `KafkaException` for an error that librdkafka does not mend by itself."""
-    names = {topic.named(prefix): topic.name for topic in (PROMPTS, REPORTS)}
-    for message in messages:
-        error = message.error()
-        if error is not None:
-            if not clients.is_mended(error):
-                raise KafkaException(error)
-            continue
-        topic, headers = names[message.topic() or ""], clients.headers_of(message)
-        yield Record(topic, message.partition() or 0, message.offset() or 0, message.value(), headers)

@@ -16,8 +16,9 @@ from streams import clients, log, metrics
 from streams.clients import ErrorWatch
 from streams.coordinator.core import Record
 from streams.coordinator.policy import Policy
-from streams.coordinator.service.cell import Cell, Standby, records_of
+from streams.coordinator.service.cell import Cell, Standby
 from streams.coordinator.service.changelog import ChangelogUnreadable
+from streams.coordinator.service.source import Source
 from streams.partitions import WrongPartitions, check_count, check_partitions
 from streams.serving import serve
 from streams.settings import Settings
@@ -58,6 +59,7 @@ class Coordinator:
         self.group: Consumer = clients.consumer(
             clients.ELECTION, settings, self.watch, group_id=f"{settings.topic_prefix}latentline.coordinator"
         )
+        self.source = Source(self.group, settings, self.watch)
         self._stopping = False
         self._turned_at = time.monotonic()
 
@@ -98,8 +100,7 @@ class Coordinator:
         self._turned_at = time.monotonic()
 
     def _read_prompts(self) -> list[Record]:
-        messages = self.group.consume(PROMPTS_A_TURN, 0)
-        return list(records_of(messages, self.settings.topic_prefix))
+        return self.source.read(PROMPTS_A_TURN)
 
     def _take_over(self) -> None:
         if surplus := [number for number in self.owned if number >= self.settings.cells]:
