@@ -88,6 +88,7 @@ class Feed:
             for state, _ in batch.states.values():
                 self._see(state)
             self._next |= batch.offsets
+        self._model.erase(time.monotonic())
 
     def _batch(self, messages: Iterable[Message]) -> Batch:
         batch = Batch()
