@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import orjson
 import typer
 from pydantic import ValidationError
 
 from schemas.events import PromptSubmitted
+from schemas.json_text import NotJson, parsed
 
 
 def prompt_of(fields: dict[str, Any], where: str = "") -> PromptSubmitted:
@@ -42,8 +42,8 @@ def read_prompts(file: Path, defaults: dict[str, Any] | None = None) -> list[Pro
 
 def object_of(line: bytes, where: str) -> dict[str, Any]:
     try:
-        value = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
+        value = parsed(line)
+    except NotJson as error:
         raise typer.BadParameter(f"{where}no JSON: {error}") from None
     if not isinstance(value, dict):
         raise typer.BadParameter(f"{where}a prompt is a JSON object with at least `prompt`")

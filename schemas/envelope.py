@@ -1,11 +1,13 @@
 """CloudEvents 1.0 in Kafka's binary mode: attributes as `ce_*` headers, the value is the data itself.
 
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
-A structured-mode record (content type `application/cloudevents...`) is accepted on intake, never written.
+A record in structured mode (content type `application/cloudevents+json`) is accepted on intake, never written; a batch
+is refused. Names of headers and media types are read in any case, and a media type's parameters are read past.
 """
 
 from __future__ import annotations
 
+import base64
 import re
 import reprlib
 from collections.abc import Iterable, Mapping
@@ -14,11 +16,14 @@ from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
-import orjson
 from pydantic import ValidationError
 
 from schemas import events, job, webhooks
 from schemas.base import Frozen
+from schemas.bounds import LONGEST_HEADER_BYTES, MOST_JSON_MARKS
+from schemas.errors import legible
+from schemas.json_text import NotJson, parsed
+from schemas.media import MediaType
 
 CONTENT_TYPE = "application/json"
 TYPE_PREFIX = "latentline."
@@ -69,14 +74,8 @@ READ_HEADERS = {
     "ce_traceparent",
 }  # fmt: skip
 """Extension attributes are read by those whom they concern (`streams.addressing`)."""
-
-
-class UnreadableEvent(ValueError):
-    """The bytes are no event of ours. `reason` is a stable word: where the record goes, it goes as this."""
-
-    def __init__(self, reason: str, message: str, field: str | None = None, value: str | None = None) -> None:
-        self.reason, self.field, self.value = reason, field, value and value[:LONGEST_DETAIL]
-        super().__init__(message[:LONGEST_MESSAGE])
+STRUCTURED, BATCH = "application/cloudevents+json", "application/cloudevents-batch"
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Envelope(NamedTuple):
@@ -88,6 +87,30 @@ class Envelope(NamedTuple):
     subject: str | None = None
     time: float | None = None
     traceparent: str | None = None
+
+
+class Unread(NamedTuple):
+    """As much as could be read of an event that is refused: whoever sent it can be told."""
+
+    model: type[Frozen]
+    data: Any
+    envelope: Envelope
+
+
+class UnreadableEvent(ValueError):
+    """The bytes are no event of ours. `reason` is a stable word: where the record goes, it goes as this."""
+
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        field: str | None = None,
+        value: str | None = None,
+        unread: Unread | None = None,
+    ) -> None:
+        self.reason, self.unread = reason, unread
+        self.field, self.value = (text and legible(text[:LONGEST_DETAIL]) for text in (field, value))
+        super().__init__(legible(message[:LONGEST_MESSAGE]))
 
 
 @cache
@@ -138,11 +161,11 @@ def rfc3339(time: float) -> bytes:
 
 def read(value: bytes | None, headers: Iterable[tuple[str, bytes | None]] | None) -> tuple[Frozen, Envelope]:
     """The event of a record and its envelope. Raises `UnreadableEvent`, never anything else."""
-    attributes = {name: (text or b"").decode(errors="replace") for name, text in headers or () if name in READ_HEADERS}
+    attributes = attributes_of(headers or ())
     if value is None:
         raise UnreadableEvent("empty", "the record has no value")
     data: Any = parse(value)
-    if attributes.get("content-type", "").startswith("application/cloudevents"):
+    if is_structured(attributes.get("content-type", "")):
         attributes, data = structured(data)
     envelope = envelope_of(attributes)
     model = MODELS.get(envelope.type)
@@ -151,14 +174,49 @@ def read(value: bytes | None, headers: Iterable[tuple[str, bytes | None]] | None
     try:
         return model.read(data), envelope
     except ValidationError as error:
-        raise unreadable(error) from None
+        raise unreadable(error, Unread(model, data, envelope)) from None
+
+
+def attributes_of(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
+    """The headers that are read, by their names in lower-case letters."""
+    attributes: dict[str, str] = {}
+    for spelling, value in headers:
+        name = spelling.lower()
+        if name not in READ_HEADERS:
+            continue
+        check_length(name, value or b"")
+        attributes[name] = (value or b"").decode(errors="replace")
+    return attributes
+
+
+def check_length(name: str, text: bytes) -> None:
+    if len(text) > LONGEST_HEADER_BYTES:
+        message = f"{name} has {len(text)} bytes, at most {LONGEST_HEADER_BYTES}"
+        raise UnreadableEvent("invalid_field", message, name, repr(text[:LONGEST_DETAIL]))
 
 
 def parse(value: bytes) -> Any:
+    marks = sum(map(value.count, (b",", b":", b"[", b"{"))) if len(value) > MOST_JSON_MARKS else 0
+    if marks > MOST_JSON_MARKS:
+        message = f"the value has {marks} commas, colons and brackets, at most {MOST_JSON_MARKS}"
+        raise UnreadableEvent("too_complex", message)
     try:
-        return orjson.loads(value)
-    except orjson.JSONDecodeError as error:
+        return parsed(value)
+    except NotJson as error:
         raise UnreadableEvent("not_json", f"the value is not JSON: {error}") from None
+
+
+def is_structured(content_type: str) -> bool:
+    """Whether the whole event is in the value. Raises `UnreadableEvent` for a mode or a format that is not read."""
+    kind = MediaType.of(content_type).name
+    if not kind.startswith("application/cloudevents"):
+        return False
+    if kind.startswith(BATCH):
+        message = f"content-type is {kind}: send each event of a batch as a record of its own"
+        raise UnreadableEvent("not_an_event", message, "content-type", kind)
+    if kind != STRUCTURED:
+        raise UnreadableEvent("not_an_event", f"content-type is {kind}, not {STRUCTURED}", "content-type", kind)
+    return True
 
 
 def envelope_of(attributes: dict[str, str]) -> Envelope:
@@ -174,27 +232,55 @@ def envelope_of(attributes: dict[str, str]) -> Envelope:
     if attributes.get("ce_specversion", "1.0") != "1.0":
         version = attributes["ce_specversion"]
         raise UnreadableEvent("unknown_specversion", f"CloudEvents {version!r} is not 1.0", "ce_specversion", version)
+    trace = attributes.get("traceparent") or attributes.get("ce_traceparent") or ""
     return Envelope(
         id=attributes["ce_id"],
         type=attributes["ce_type"],
         source=source,
         subject=attributes.get("ce_subject"),
         time=parse_time(attributes.get("ce_time")),
-        traceparent=attributes.get("traceparent") or attributes.get("ce_traceparent"),
+        traceparent=trace if TRACEPARENT.fullmatch(trace) else None,
     )
 
 
 def structured(data: Any) -> tuple[dict[str, str], Any]:
     if not isinstance(data, dict):
         raise UnreadableEvent("not_an_event", "a structured CloudEvent must be a JSON object")
-    attributes = {f"ce_{name}": str(text) for name, text in data.items() if isinstance(text, str | int)}
-    return attributes, data.get("data")
+    attributes: dict[str, str] = {}
+    for name, text in data.items():
+        if (header := f"ce_{name}") in READ_HEADERS and isinstance(text, str | int):
+            attributes[header] = str(text)
+            check_length(header, encoded(header, attributes[header]))
+    return attributes, data_of(data)
 
 
-def unreadable(error: ValidationError) -> UnreadableEvent:
+def encoded(name: str, text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise UnreadableEvent("invalid_field", f"{name} has half of a character", name, repr(text)) from None
+
+
+def data_of(event: dict[str, Any]) -> Any:
+    """What a structured event carries: `data`, or the JSON that `data_base64` encodes. Raises `UnreadableEvent`."""
+    text = event.get("data_base64")
+    if text is None:
+        return event.get("data")
+    if event.get("data") is not None:
+        raise UnreadableEvent("not_an_event", "an event has data or data_base64, not both", "data_base64")
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (TypeError, ValueError):
+        value = reprlib.repr(text)
+        raise UnreadableEvent("not_an_event", "data_base64 is not base64", "data_base64", value) from None
+    return parse(data)
+
+
+def unreadable(error: ValidationError, unread: Unread) -> UnreadableEvent:
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"])[:LONGEST_DETAIL] or "value"
-    return UnreadableEvent("invalid_field", f"{field}: {first['msg']}", field, reprlib.repr(first.get("input")))
+    value = reprlib.repr(first.get("input"))
+    return UnreadableEvent("invalid_field", f"{field}: {first['msg']}", field, value, unread)
 
 
 def parse_time(text: str | None) -> float | None:

@@ -10,16 +10,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from schemas.base import Frozen, OpenEnum, Whole, plain_members
+from schemas.bounds import MOST_METADATA
 from schemas.digest import digest
 from schemas.errors import ErrorReport
 from schemas.places import Etag, ObjectKey, Segment
 from schemas.recipe import FeatureCache, Recipe
-from schemas.stage import Stage
+from schemas.stage import STAGES, Stage
+from schemas.written import Seed, Text, few, without_nulls
 
-Metadata = Annotated[dict[str, Annotated[str, Field(max_length=512)]], Field(max_length=16)]
+MetadataValue = Annotated[str, Field(max_length=512, coerce_numbers_to_str=True)]
+Metadata = Annotated[dict[Text, MetadataValue], Field(max_length=MOST_METADATA), few(MOST_METADATA)]
 Runs = dict[Stage, Annotated[int, Field(ge=1, lt=2**31)]]
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@-]*$")]
 
@@ -27,31 +30,44 @@ Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9]
 # -- prompts: the public intake ------------------------------------------------------------------------------
 
 
-class PromptSubmitted(Frozen):
-    """Please make a video. Only `prompt` is required; what is unset becomes the bundle's default."""
+class Asked(Frozen):
+    """What others write to the line: a field that is null is unset."""
 
-    prompt: str
+    @model_validator(mode="before")
+    @classmethod
+    def _unset(cls, fields: Any) -> Any:
+        return without_nulls(fields)
+
+
+class PromptSubmitted(Asked):
+    """Please make a video. Only `prompt` is required; what is unset, or null, becomes the bundle's default."""
+
+    prompt: Text
     tenant: Name = "default"
     idempotency_key: str | None = Field(
         None, min_length=1, max_length=256, description="unset: the event's ce_source and ce_id"
     )
     model: str | None = Field(None, max_length=128)
-    negative_prompt: str | None = None
-    size: str | None = Field(None, description="WIDTHxHEIGHT in pixels", examples=["832x480"])
+    negative_prompt: Text | None = None
+    size: Text | None = Field(None, description="WIDTHxHEIGHT in pixels", examples=["832x480"])
+    width: Whole | None = Field(None, description="with `height`, instead of `size`")
+    height: Whole | None = None
     seconds: float | None = Field(None, description="nearest valid frame count to seconds x fps + 1")
     num_frames: Whole | None = Field(None, description="wins over seconds")
     fps: Whole | None = None
     num_inference_steps: Whole | None = None
     guidance_scale: float | None = None
     scheduler: str | None = Field(None, max_length=64)
-    cache: FeatureCache | None = Field(None, description="faster and less exact; unset: no feature cache")
-    seed: Whole | None = Field(None, description="unset: derived from the job id")
+    cache: Annotated[FeatureCache, BeforeValidator(without_nulls)] | None = Field(
+        None, description="faster and less exact; unset: no feature cache"
+    )
+    seed: Seed | None = Field(None, description="0 to 2^64 - 1; unset, or -1: derived from the job id")
     priority: int = Field(0, ge=-100, le=100, description="higher runs first")
     metadata: Metadata = {}
     exact: bool | None = Field(
         None, description="true: fail where memory is too small, rather than decode in tiles, which changes pixels"
     )
-    runs: Runs | None = Field(
+    runs: Annotated[Runs, few(len(STAGES))] | None = Field(
         None, description="run numbers: such a stage, and all after it, take no output from any other run"
     )
     webhook_url: str | None = Field(
@@ -71,11 +87,15 @@ class PromptSubmitted(Frozen):
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def _older_digests(self) -> list[str]:
-        """A random seed was once refused when it was asked for as -1."""
-        return [digest(self._asked() | {"seed": -1})] if self.seed is None else []
+        """An older release overlooked width and height, and refused a seed of -1, which is unset here."""
+        asked = self._asked()
+        bodies = [{name: value for name, value in asked.items() if name not in ("width", "height")}]
+        if self.seed is None:
+            bodies.append(bodies[0] | {"seed": -1})
+        return [digest(body) for body in bodies]
 
 
-class CancelRequested(Frozen):
+class CancelRequested(Asked):
     """Please stop a job. The job still ends in exactly one completion event, whichever won."""
 
     job: str = Field(pattern=r"^video_[0-9a-f]{32}$")
@@ -83,7 +103,7 @@ class CancelRequested(Frozen):
     reason: str = Field("asked by the user", max_length=512)
 
 
-class DeleteRequested(Frozen):
+class DeleteRequested(Asked):
     """Please forget a job and its video. One that has not ended is cancelled first; the id stays taken."""
 
     job: str = Field(pattern=r"^video_[0-9a-f]{32}$")

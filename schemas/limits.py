@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import difflib
 import re
-import unicodedata
 from typing import TypeVar
 
 from schemas.base import made
 from schemas.bundle import BundleManifest, Limits
 from schemas.errors import InvalidJob
 from schemas.events import PromptSubmitted
-from schemas.recipe import FIRST_BLOCK_CACHE, SEED_LIMIT, FeatureCache, Recipe, derived_seed
+from schemas.recipe import FIRST_BLOCK_CACHE, LARGEST_SEED, FeatureCache, Recipe, derived_seed
+from schemas.text import clean_text
 
 Number = TypeVar("Number", int, float)
 Value = TypeVar("Value")
 
-ALLOWED_CONTROLS = "\t\n\r"
 CACHES = (FIRST_BLOCK_CACHE,)
 
 
@@ -24,7 +23,8 @@ def recipe_of(asked: PromptSubmitted, job: str, bundles: dict[str, BundleManifes
     """The normalised recipe of a prompt. Raises `InvalidJob` naming field, value, limit and nearest value."""
     bundle = find_bundle(asked.model or default_model, bundles)
     limits, defaults = bundle.limits, bundle.defaults
-    width, height = checked_size(asked.size, limits) if asked.size else (defaults.width, defaults.height)
+    size = asked_size(asked.size, asked.width, asked.height)
+    width, height = checked_size(size, limits) if size else (defaults.width, defaults.height)
     fps = in_range("fps", or_default(asked.fps, defaults.fps), 1, limits.max_fps)
     steps = or_default(asked.num_inference_steps, defaults.num_inference_steps)
     guidance = or_default(asked.guidance_scale, defaults.guidance_scale)
@@ -34,9 +34,9 @@ def recipe_of(asked: PromptSubmitted, job: str, bundles: dict[str, BundleManifes
         Recipe,
         model=bundle.model,
         revision=bundle.revision,
-        prompt=clean_text("prompt", asked.prompt, limits, required=True),
-        negative_prompt=clean_text("negative_prompt", negative, limits),
-        seed=in_range("seed", seed, 0, SEED_LIMIT - 1),
+        prompt=clean_text("prompt", asked.prompt, limits.max_prompt_characters, required=True),
+        negative_prompt=clean_text("negative_prompt", negative, limits.max_prompt_characters),
+        seed=in_range("seed", seed, 0, LARGEST_SEED),
         width=width,
         height=height,
         num_frames=checked_frames(asked, fps, limits, defaults.num_frames),
@@ -71,23 +71,22 @@ def checked_cache(asked: FeatureCache, limits: Limits) -> FeatureCache:
     )
 
 
-def clean_text(field: str, text: str, limits: Limits, required: bool = False) -> str:
-    """NFC, whitespace collapsed. Raises for control characters, for emptiness if required, for length."""
-    for place, character in enumerate("" if text.isprintable() else text):
-        if unicodedata.category(character) in ("Cc", "Cs") and character not in ALLOWED_CONTROLS:
-            raise InvalidJob(field, text, f"has the control character U+{ord(character):04X} at {place}")
-    cleaned = " ".join(unicodedata.normalize("NFC", text).split())
-    if required and not cleaned:
-        raise InvalidJob(field, text, "must not be empty")
-    if len(cleaned) > limits.max_prompt_characters:
-        longest = limits.max_prompt_characters
-        raise InvalidJob(field, cleaned, f"has {len(cleaned)} characters, at most {longest}", f"{longest} characters")
-    return cleaned
+def asked_size(size: str | None, width: int | None, height: int | None) -> str | None:
+    """`size`, or what `width` and `height` say in its stead. Raises `InvalidJob` where they contradict each other."""
+    if width is None and height is None:
+        return size
+    for field, side in (("width", width), ("height", height)):
+        if side is None:
+            raise InvalidJob(field, "unset", "width and height come together, or as size")
+    asked = f"{width}x{height}"
+    if size and size.lower() != asked:
+        raise InvalidJob("size", size, "width and height say otherwise", asked)
+    return asked
 
 
 def checked_size(size: str, limits: Limits) -> tuple[int, int]:
     """Width and height of `WIDTHxHEIGHT`, both even for H.264. Raises `InvalidJob`."""
-    sides = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})", size.lower())
+    sides = re.fullmatch(r"([0-9]{1,9})[xX]([0-9]{1,9})", size)
     if sides is None:
         raise InvalidJob("size", size, "must be WIDTHxHEIGHT in pixels, such as 832x480")
     width, height = int(sides[1]), int(sides[2])

@@ -10,7 +10,9 @@ from pydantic import Field
 from schemas.base import Frozen, Whole
 from schemas.digest import digest
 
-SEED_LIMIT = 2**32
+LARGEST_SEED = 2**64 - 1
+"""What torch takes, and scripts of this trade print. torch's generator on a CPU, which draws our noise, tells apart
+only the lowest 32 bits."""
 FIRST_BLOCK_CACHE = "first_block_cache"
 
 
@@ -62,7 +64,7 @@ class Recipe(Frozen):
     revision: str
     prompt: str
     negative_prompt: str
-    seed: int = Field(ge=0, lt=SEED_LIMIT)
+    seed: int = Field(ge=0, le=LARGEST_SEED)
     width: int
     height: int
     num_frames: int
@@ -94,5 +96,5 @@ def digest_of(recipe: Recipe) -> str:
 
 
 def derived_seed(job: str) -> int:
-    """The seed of a job that asked for none: the same at every replay of its prompt."""
+    """The seed of a job that asked for none: the same at every replay of its prompt. It has 32 bits."""
     return int.from_bytes(hashlib.sha256(job.encode()).digest()[:4], "big")

@@ -84,7 +84,7 @@ def verdict_on(signers: Signers | None, tenant: str, about: Envelope, value: byt
     """`signers` None: a line in which anybody may speak for anybody."""
     if signers is None:
         return Verdict()
-    signatures = [text for name, text in headers if name == SIGNATURE.name]
+    signatures = [text for name, text in headers if name.lower() == SIGNATURE.name]
     if len(signatures) != 1:
         return Verdict(f"a prompt of this line has one header `{SIGNATURE.name}`, this one has {len(signatures)}")
     name = signatures[0].decode(errors="replace").rpartition(":")[0]

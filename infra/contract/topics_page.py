@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from infra.contract.markdown import code, table
+from schemas.bounds import LONGEST_HEADER_BYTES, LONGEST_MARK_RUN, MOST_JSON_MARKS, RAW_CHARACTERS
 from schemas.envelope import HEADERS, type_of
 from schemas.signature import SIGNATURE
 from streams.topics import DAY_MS, HOUR_MS, TOPICS, Topic
@@ -49,6 +50,22 @@ Every event is a CloudEvent in binary mode: its attributes are headers, its data
 
 """
 
+READING = f"""
+## What is read of others' records
+
+As HTTP reads it: a field that is null is unset, whole numbers may be written 42.0 or as text, numbers in `metadata`
+become text, `width` and `height` stand for `size`, and `seed: -1` is any seed. A byte order mark is skipped. Names of
+headers and media types are read in any case and with parameters. Structured mode is read too, with `data` or
+`data_base64`; a batch is refused. Text is UTF-8.
+
+A record may have at most {MOST_JSON_MARKS} commas, colons and brackets; each header that is read, at most
+{LONGEST_HEADER_BYTES} bytes. A prompt is refused before it is normalised if it has more than {RAW_CHARACTERS} times
+the characters that its model allows, or more than {LONGEST_MARK_RUN} combining marks in a row.
+
+Seeds end at 2^64 - 1. In earlier versions of this contract they ended at 2^32 - 1: a program that holds to one of those
+refuses the end of a job that was asked for with a larger seed, so such programs are to be renewed first.
+"""
+
 
 def page() -> str:
     listed = (*HEADERS, SIGNATURE)
@@ -61,6 +78,7 @@ def page() -> str:
         + table(PROMPTS_COLUMNS, words)
         + HEADERS_HEAD
         + table(("header", "there", "meaning"), headers)
+        + READING
     )
 
 

@@ -32,6 +32,8 @@ def submit(
     model: Annotated[str | None, typer.Option(help="Bundle; unset: the line's default.")] = None,
     negative_prompt: Annotated[str | None, typer.Option(help="What it should not show.")] = None,
     size: Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Pixels.")] = None,
+    width: Annotated[int | None, typer.Option(help="With --height, instead of --size.")] = None,
+    height: Annotated[int | None, typer.Option(help="With --width, instead of --size.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Length; becomes the nearest valid frame count.")] = None,
     num_frames: Annotated[int | None, typer.Option(help="Frames; wins over --seconds.")] = None,
     fps: Annotated[int | None, typer.Option(help="Frames a second.")] = None,
@@ -44,7 +46,7 @@ def submit(
         str | None,
         typer.Option(metavar="KIND[,SETTING=N]", help="Feature cache, such as first_block_cache,threshold=0.1."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Unset: derived from the job id.")] = None,
+    seed: Annotated[int | None, typer.Option(help="0 to 2^64 - 1; unset or -1: derived from the job id.")] = None,
     priority: Annotated[int | None, typer.Option(help="-100 to 100; higher runs first.")] = None,
     exact: Annotated[
         bool, typer.Option("--exact", help="Fail where memory is short, rather than decode in tiles.")
@@ -62,7 +64,7 @@ def submit(
     """
     given: dict[str, Any] = {
         "tenant": tenant, "idempotency_key": idempotency_key, "model": model, "negative_prompt": negative_prompt,
-        "size": size, "seconds": seconds, "num_frames": num_frames, "fps": fps,
+        "size": size, "width": width, "height": height, "seconds": seconds, "num_frames": num_frames, "fps": fps,
         "num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale, "scheduler": scheduler,
         "cache": cache_of(cache), "seed": seed, "priority": priority, "metadata": metadata_of(metadata),
         "exact": exact or None, "runs": metadata_of(runs, "runs", "STAGE=NUMBER"),

@@ -216,6 +216,9 @@ LATER |= {
     "latentline.job_state.v1.8": LATER["latentline.job_state.v1.7"].model_copy(update=HOOK),
     "latentline.job_completed.v1.6": LATER["latentline.job_completed.v1.5"].model_copy(update=HOOK),
 }
+LATER["latentline.prompt_submitted.v1.5"] = LATER["latentline.prompt_submitted.v1.4"].model_copy(
+    update={"width": 64, "height": 48}
+)
 LATER["latentline.webhook_endpoint.v1.2"] = first("webhook_endpoint").model_copy(
     update={"event_types": ("video.completed", "video.progress"), "payload": "full"}
 )

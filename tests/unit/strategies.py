@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from schemas.bundle import LONGEST_SIDE, BundleManifest, Components, Defaults, Geometry, Limits
 from schemas.limits import CACHES, even_multiple, valid_sides
-from schemas.recipe import Encoding, FeatureCache, VaeTiling
+from schemas.recipe import LARGEST_SEED, Encoding, FeatureCache, VaeTiling
+from schemas.text import is_visible
 
 # The same examples in every run: a test that fails by luck in somebody else's change helps nobody.
 settings.register_profile("line", derandomize=True, deadline=None)
@@ -53,8 +54,10 @@ def limits(draw: st.DrawFn) -> Limits:
     })  # fmt: skip
 
 
-texts = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=60).filter(lambda text: bool(text.split()))
-"""Prompts that may be asked for: any script, emoji, unusual spaces; no control characters."""
+texts = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=60).filter(
+    lambda text: any(map(is_visible, text))
+)
+"""Prompts that may be asked for: any script, emoji, unusual spaces; no control characters, something to see."""
 
 
 @st.composite
@@ -69,7 +72,7 @@ def fields(draw: st.DrawFn) -> dict[str, Any]:
         "num_inference_steps": st.integers(1, 1000),
         "guidance_scale": st.floats(0.0, 20.0) | st.integers(0, 20),
         "scheduler": st.sampled_from(LIMITS.schedulers),
-        "seed": st.integers(0, 2**32 - 1),
+        "seed": st.integers(0, LARGEST_SEED),
         "cache": st.fixed_dictionaries({}, optional={
             "kind": st.sampled_from(CACHES), "threshold": st.floats(0.0, 1.0),
             "cache_reset_every": st.integers(1, 1000),

@@ -99,13 +99,13 @@ def test_what_is_written_is_read_again(asked: dict[str, Any], time: float) -> No
         (b"", HEADERS, "not_json", None),
         (b"{'prompt': 'x'}", HEADERS, "not_json", None),
         (b'{"prompt": NaN}', HEADERS, "not_json", None),
-        (b'"\\ud800"', HEADERS, "not_json", None),
+        (b'"\\ud800"', HEADERS, "invalid_field", "value"),
         (b"{}", None, "missing_header", "ce_type"),
         (b"{}", HEADERS[:1], "missing_header", "ce_id"),
         (b"{}", [*HEADERS, ("ce_id", None)], "missing_header", "ce_id"),
         (b"{}", [*HEADERS, ("ce_specversion", b"0.3")], "unknown_specversion", "ce_specversion"),
         (b"{}", [*HEADERS, ("ce_type", b"latentline.prompt_submitted.v2")], "unknown_type", "ce_type"),
-        (b"{}", [*HEADERS, ("ce_type", b"x" * 1_000_000)], "unknown_type", "ce_type"),
+        (b"{}", [*HEADERS, ("ce_type", b"x" * 1_000_000)], "invalid_field", "ce_type"),
         (b"{}", HEADERS, "invalid_field", "prompt"),
         (b"[]", HEADERS, "invalid_field", "value"),
         (b'{"prompt": 7}', HEADERS, "invalid_field", "prompt"),
@@ -113,7 +113,7 @@ def test_what_is_written_is_read_again(asked: dict[str, Any], time: float) -> No
         (b'{"prompt": "x", "tenant": "../etc"}', HEADERS, "invalid_field", "tenant"),
         (b'{"prompt": "x", "seed": "1180591620717411303424"}', HEADERS, "invalid_field", "seed"),
         (b'{"prompt": "x", "guidance_scale": "nan"}', HEADERS, "invalid_field", "guidance_scale"),
-        (b'{"prompt": "x", "metadata": {"' + b"k" * 5000 + b'": 1}}', HEADERS, "invalid_field", None),
+        (b'{"prompt": "x", "metadata": {"' + b"k" * 5000 + b'": [1]}}', HEADERS, "invalid_field", None),
     ],
 )
 def test_a_bad_record_says_why(value: bytes | None, headers: Headers, reason: str, field: str | None) -> None:
@@ -185,8 +185,11 @@ def test_a_structured_event_without_sensible_attributes_is_refused() -> None:
 
 
 def test_the_trace_extension_of_cloudevents_is_read() -> None:
-    _, attributes = envelope.read(b'{"prompt": "x"}', [*HEADERS, ("ce_traceparent", b"00-1-2-01")])
-    assert attributes.traceparent == "00-1-2-01"
+    trace = f"00-{'1' * 32}-{'2' * 16}-01"
+    _, attributes = envelope.read(b'{"prompt": "x"}', [*HEADERS, ("ce_traceparent", trace.encode())])
+    assert attributes.traceparent == trace
+    _, attributes = envelope.read(b'{"prompt": "x"}', [*HEADERS, ("traceparent", b"00-1-2-01")])
+    assert attributes.traceparent is None
 
 
 @pytest.mark.parametrize(
@@ -199,3 +202,122 @@ def test_the_trace_extension_of_cloudevents_is_read() -> None:
 def test_times(text: bytes, seconds: float | None) -> None:
     _, attributes = envelope.read(b'{"prompt": "x"}', [*HEADERS, ("ce_time", text)])
     assert attributes.time == seconds
+
+
+# -- as standard producers write ---------------------------------------------------------------------------------
+
+PROMPT = b'{"prompt": "x"}'
+ENCODED = "eyJwcm9tcHQiOiJ4In0="
+
+
+def test_names_of_headers_and_media_types_are_read_in_any_case() -> None:
+    spelled = [("CE_ID", b"1"), ("Ce_Type", type_of(PromptSubmitted).encode()), ("CE_Source", b"/up")]
+    event, attributes = envelope.read(PROMPT, [*spelled, ("Content-Type", b"Application/JSON; charset=UTF-8")])
+    assert event == PromptSubmitted(prompt="x")
+    assert (attributes.id, attributes.source) == ("1", "/up")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["application/CloudEvents+JSON; charset=UTF-8", "APPLICATION/CLOUDEVENTS+JSON", "application/cloudevents+json;a=b"],
+)
+def test_structured_mode_is_known_by_its_media_type_however_spelled(kind: str) -> None:
+    event = {"specversion": "1.0", "type": type_of(PromptSubmitted), "id": "7", "data": {"prompt": "x"}}
+    read, attributes = envelope.read(orjson.dumps(event), [("CONTENT-TYPE", kind.encode())])
+    assert (read, attributes.id) == (PromptSubmitted(prompt="x"), "7")
+
+
+@pytest.mark.parametrize("data", [ENCODED, "77u/" + ENCODED])
+def test_data_may_be_encoded(data: str) -> None:
+    assert structured(data_base64=data)[0] == PromptSubmitted(prompt="x")
+    assert structured(data_base64=data, data=None)[0] == PromptSubmitted(prompt="x")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "reason", "field"),
+    [
+        ({"data_base64": "~"}, "not_an_event", "data_base64"),
+        ({"data_base64": 5}, "not_an_event", "data_base64"),
+        ({"data_base64": "eA=="}, "not_json", None),
+        ({"data_base64": ENCODED, "data": {"prompt": "x"}}, "not_an_event", "data_base64"),
+        ({"id": "i" * 3000, "data": {"prompt": "x"}}, "invalid_field", "ce_id"),
+    ],
+)
+def test_a_structured_event_that_cannot_be_read_says_why(attributes: Any, reason: str, field: str | None) -> None:
+    with pytest.raises(UnreadableEvent) as caught:
+        structured(**attributes)
+    assert (checked(caught.value).reason, caught.value.field) == (reason, field)
+
+
+@pytest.mark.parametrize("kind", ["application/cloudevents-batch+json", "Application/CloudEvents-Batch+JSON; a=b"])
+def test_a_batch_is_refused_by_name(kind: str) -> None:
+    error = outcome(b"[]", [("content-type", kind.encode())])
+    assert error is not None
+    assert (error.reason, error.field) == ("not_an_event", "content-type")
+    assert "batch" in str(error)
+
+
+@pytest.mark.parametrize("value", [b"\xef\xbb\xbf" + PROMPT, b" " + PROMPT])
+def test_a_byte_order_mark_is_skipped(value: bytes) -> None:
+    assert outcome(value, HEADERS) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        (b'{"prompt": "\\ud83d x"}', "prompt"),
+        (b'{"prompt": "\xed\xa0\xbd x"}', "prompt"),
+        (b'{"prompt": "caf\xe9"}', "prompt"),
+        (b'{"prompt": "x", "negative_prompt": "\\udc00"}', "negative_prompt"),
+        (b'{"prompt": "x", "model": "\\ud83d"}', "model"),
+        (b'{"prompt": "x", "size": "\\ud83d"}', "size"),
+        (b'{"prompt": "x", "idempotency_key": "\\ud83d"}', "idempotency_key"),
+        (b'{"prompt": "x", "metadata": {"a": "\\ud83d"}}', "metadata.a"),
+        (b'{"prompt": "x", "cache": {"kind": "\\ud83d"}}', "cache.kind"),
+    ],
+)
+def test_broken_text_is_refused_by_its_field(value: bytes, field: str) -> None:
+    """Who sent it can be told, since the rest of the event is at hand."""
+    error = outcome(value, HEADERS)
+    assert error is not None
+    assert (error.reason, error.field) == ("invalid_field", field)
+    assert error.unread is not None
+    assert (error.unread.model, error.unread.envelope.id) == (PromptSubmitted, "1")
+    assert error.unread.data.keys() >= {"prompt"}
+    for text in (str(error), error.field, error.value):
+        assert text
+        assert text.encode()
+
+
+@pytest.mark.parametrize("name", ["metadata", "\\ud83d"])
+def test_broken_text_in_a_name_breaks_nothing(name: str) -> None:
+    outcome(f'{{"prompt": "x", "{name}": {{"\\ud83d": "a"}}}}'.encode(), HEADERS)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"[" * 900_000, b'{"prompt": "x", "metadata": {' + b'"a":1,' * 100_000 + b'"b":1}}', b'{"a":' * 100_000],
+    ids=["lists", "names", "objects"],
+)
+def test_more_values_than_any_event_has_are_refused_before_they_are_read(
+    value: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(envelope, "parsed", pytest.fail)
+    error = outcome(value, HEADERS)
+    assert error is not None
+    assert error.reason == "too_complex"
+
+
+@pytest.mark.parametrize("field", ["metadata", "runs"])
+def test_names_are_counted_before_they_are_looked_at(field: str) -> None:
+    """One error, where each of the values would have been one."""
+    with pytest.raises(ValidationError) as caught:
+        PromptSubmitted.read({"prompt": "x", field: {str(number): [] for number in range(10_000)}})
+    assert caught.value.error_count() == 1
+
+
+@pytest.mark.parametrize("name", ["ce_type", "ce_id", "CE_Source", "ce_time", "Content-Type", "traceparent"])
+def test_a_long_header_is_refused_by_name_and_not_decoded(name: str) -> None:
+    error = outcome(PROMPT, [*HEADERS, (name, b"\xff" * 5000)])
+    assert error is not None
+    assert (error.reason, error.field) == ("invalid_field", name.lower())

@@ -153,11 +153,38 @@ def test_what_is_no_number_never_gets_as_far(field: str, value: Any) -> None:
         recipe(**{field: value})
 
 
-@pytest.mark.parametrize("field", ["num_frames", "fps", "num_inference_steps", "seed"])
+@pytest.mark.parametrize("field", ["num_frames", "fps", "num_inference_steps"])
 @pytest.mark.parametrize("value", [2**63, -(2**63) - 1, str(2**70), 1e30, 2.5])
 def test_integers_that_json_cannot_carry_never_get_as_far(field: str, value: Any) -> None:
     with pytest.raises(ValidationError, match=field):
         recipe(**{field: value})
+
+
+@pytest.mark.parametrize("seed", [0, 2**32, 2**53 + 1, 2**63, 2**64 - 1, "18446744073709551615"])
+def test_a_seed_is_any_that_torch_takes(seed: Any) -> None:
+    assert recipe(seed=seed).seed == int(seed)
+    assert Recipe.read(recipe(seed=seed).to_bytes()).seed == int(seed)
+
+
+def test_a_seed_of_minus_one_is_a_random_one_and_the_body_is_the_same() -> None:
+    assert recipe(seed=-1) == recipe() == recipe(seed="-1")
+    random = PromptSubmitted(prompt="x", seed=-1)
+    assert random.body_digest == PromptSubmitted(prompt="x").body_digest
+    assert refusal(seed=-2).nearest == 0
+
+
+@pytest.mark.parametrize("seed", [2**64, -(2**63) - 1, str(2**70), 1e30, 2.5])
+def test_a_seed_that_json_cannot_carry_never_gets_as_far(seed: Any) -> None:
+    with pytest.raises(ValidationError, match="seed"):
+        recipe(seed=seed)
+
+
+def test_width_and_height_are_a_size() -> None:
+    assert recipe(width=64, height="48.0") == recipe(size="64x48") == recipe(size="64X48", width=64, height=48)
+    assert refusal(width=64).field == "height"
+    assert refusal(height=64).field == "width"
+    assert refusal(size="32x32", width=64, height=48).nearest == "64x48"
+    assert refusal(width=63, height=64).nearest == "64x64"
 
 
 @given(before=texts, after=texts, control=st.characters(categories=["Cc"], exclude_characters="\t\n\r"))
@@ -178,7 +205,8 @@ def test_an_empty_prompt_is_refused(prompt: str) -> None:
 
 def test_an_over_long_prompt_is_refused_with_its_length() -> None:
     error = refusal(prompt="long " * 1000)
-    assert "4999 characters, at most 400" in str(error)
+    assert "5000 characters, at most 400" in str(error)
+    assert "404 characters, at most 400" in str(refusal(prompt="long " * 81))
     assert len(error.value) <= 80
     assert recipe(prompt="a" * 400).prompt == "a" * 400
 
