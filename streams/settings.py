@@ -126,7 +126,11 @@ class Settings(BaseSettings):
         "10/minute",
         description="samples and repeated deliveries that a tenant may ask for; counted likewise; empty = any number",
     )
-    gateway_body_bytes: int = Field(8 * 1024**2, ge=1024, description="bytes of a request's body, at most")
+    gateway_body_bytes: int = Field(
+        8 * 1024**2,
+        ge=1024,
+        description="bytes of a body after which its connection is closed; above 64 kB it is refused",
+    )
     gateway_cors_origins: str = Field(
         "", description="origins whose pages may ask the gateway, separated by commas; * = any; empty = none"
     )

@@ -46,7 +46,9 @@ class Extension(BaseModel):
     attempt: int = Field(0, description="of the present stage, from 1")
     last_retry: str | None = Field(None, description="why the attempt before was not the last")
     stages: list[StageView] = []
-    seed: int | None = None
+    seed: int | str | None = Field(
+        None, description="a number up to 2^53 - 1; beyond that decimal digits, since JavaScript has no such numbers"
+    )
     num_frames: int | None = None
     fps: int | None = None
     metadata: dict[str, str] = {}
@@ -71,6 +73,8 @@ class Video(BaseModel):
     x_latentline: Extension
 
 
+LARGEST_EXACT = 2**53 - 1
+"""What a double holds, which is what a number of JSON becomes in JavaScript."""
 REMIXED_FROM = "remixed_from_video_id"
 """Name under which a remix keeps its parent in its metadata."""
 
@@ -138,13 +142,18 @@ def extension_of(state: JobState, live: Live) -> Extension:
         attempt=0 if present is None else present.dispatches + waiting,
         last_retry=None if state.status.ended else last_retry(state),
         stages=[stage_view(state, stage, state.stages[stage]) for stage in STAGES if stage in state.stages],
-        seed=recipe and recipe.seed,
+        seed=recipe and exact_number(recipe.seed),
         num_frames=recipe and recipe.num_frames,
         fps=recipe and recipe.fps,
         metadata=state.metadata,
         preview_step=live.preview_step,
         variants=variants_of(state, live),
     )
+
+
+def exact_number(value: int) -> int | str:
+    """As JSON can carry it to any reader."""
+    return value if value <= LARGEST_EXACT else str(value)
 
 
 def variants_of(state: JobState, live: Live) -> list[str]:

@@ -21,13 +21,15 @@ up` prints the one of development. Another tenant's video is 404 everywhere.
 - A create is answered once the broker has it for good; with an `Idempotency-Key` it may be repeated for as long as the
   line remembers its job (8 days), and is one job. The same key with another body is 422. Silent retries of the official
   client (`x-stainless-retry-count`) within a minute are the same call without one.
-- Bodies are JSON or forms, with the same fields in both; nested ones are `metadata[order]=7` in a form.
+- Bodies are JSON or forms, with the same fields in both; nested ones are `metadata[order]=7` in a form. What is null,
+  or empty in a form, is unset; `prompt`, `negative_prompt` and what is in `metadata` may be empty text. Text is UTF-8:
+  another charset, of the body or of a part, is 415. `seed: -1` is any seed.
 - An error is `{"error": {"message", "type", "code", "param"}}`; `x-should-retry` and `retry-after` say whether to try
   again.
 - `openai-poll-after-ms` says how often to ask; `/events` needs no asking, and a create with `Prefer: wait=N` is
   answered at the end of its video, or after N of at most 60 seconds.
 - A tenant may ask as often as `LATENTLINE_GATEWAY_RATE` and `LATENTLINE_GATEWAY_CREATE_RATE` say; more is 429 with
-  `retry-after`. A body has at most `LATENTLINE_GATEWAY_BODY_BYTES`, and arrives within 30 seconds.
+  `retry-after`. A body has at most 64 kB and 100 fields, and arrives within 30 seconds.
 - Who comes from another server of this API: [migrating.md](migrating.md).
 
 """

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from schemas.errors import InvalidJob, shorten
+from schemas.errors import InvalidJob, legible, shorten
 
 CODES: dict[str, tuple[int, str]] = {
     "invalid_value": (400, "a field has a value that it cannot have; the message names the nearest that it can"),
@@ -76,7 +76,8 @@ class Problem(Exception):
         self, code: str, message: str, param: str | None = None, retry_after: int | None = None,
         headers: dict[str, str] | None = None, status: int | None = None,
     ) -> None:  # fmt: skip
-        self.code, self.message, self.param, self.status = code, message, param, status or CODES[code][0]
+        self.code, self.status = code, status or CODES[code][0]
+        self.message, self.param = legible(message), param and legible(param)
         self.retry_after, self.more = retry_after, headers or {}
         super().__init__(message)
 

@@ -16,7 +16,9 @@ export function asked() {
   const body = { prompt: find("prompt").value.trim() };
   for (const name of FIELDS) {
     const value = find(name).value.trim();
-    if (value) body[name] = WHOLE.includes(name) && /^\d+$/.test(value) ? Number(value) : value;
+    // A seed may be larger than any number that this language holds: then it goes as the digits that were typed.
+    const isExact = WHOLE.includes(name) && /^\d+$/.test(value) && Number.isSafeInteger(Number(value));
+    if (value) body[name] = isExact ? Number(value) : value;
   }
   return body;
 }
