@@ -10,9 +10,9 @@ from threading import Thread
 from typing import Self
 
 import structlog
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from streams.metrics import REGISTRY
 from streams.settings import Settings
 
 Ready = Callable[[], str | None]
@@ -28,10 +28,10 @@ class HealthServer(ThreadingHTTPServer):
     # A restarted service takes its port back although connections of its former life linger.
     allow_reuse_address = True
 
-    def __init__(self, host: str, port: int, ready: Ready) -> None:
+    def __init__(self, host: str, port: int, registry: CollectorRegistry, ready: Ready) -> None:
         """Raises `OSError` when the port is taken; port 0 takes any free one."""
         super().__init__((host, port), _Handler)
-        self.ready = ready
+        self.registry, self.ready = registry, ready
         self._thread = Thread(target=self.serve_forever, args=(0.1,), name="health", daemon=True)
         self._thread.start()
 
@@ -56,9 +56,9 @@ class HealthServer(ThreadingHTTPServer):
         self.close()
 
 
-def serve(settings: Settings, ready: Ready) -> HealthServer:
+def serve(settings: Settings, registry: CollectorRegistry, ready: Ready) -> HealthServer:
     """Start serving at the settings' `metrics_host` and `metrics_port`. Raises `OSError` when the port is taken."""
-    server = HealthServer(settings.metrics_host, settings.metrics_port, ready)
+    server = HealthServer(settings.metrics_host, settings.metrics_port, registry, ready)
     log.info("serving /metrics and /healthz", host=settings.metrics_host, port=server.port)
     return server
 
@@ -72,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if path == "/metrics":
             encode, content_type = choose_encoder(self.headers.get("Accept", ""))
-            self._answer(HTTPStatus.OK, encode(REGISTRY), content_type)
+            self._answer(HTTPStatus.OK, encode(self.server.registry), content_type)
         elif path == "/healthz":
             reason = self._reason()
             status = HTTPStatus.SERVICE_UNAVAILABLE if reason else HTTPStatus.OK

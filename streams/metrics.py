@@ -1,8 +1,9 @@
 """The metric catalogue: every name, unit, meaning and label that a process of the line may expose.
 
-Each constant is a `prometheus_client` object on `REGISTRY`, made from a row of `CATALOGUE`; the dashboard and
-docs/metrics.md are generated from the same rows. Series whose labels are all bounded exist at zero from the start,
-since a ratio over a series that does not exist has no value; those with a `model` label follow with `expect_models`.
+Each constant is a `prometheus_client` object, made from a row of `CATALOGUE`; the dashboard and docs/metrics.md are
+generated from the same rows. A process exposes the rows that it measures, as `registry_of` gives them. Counters and
+histograms exist at zero from its start, since a ratio over a series that does not exist has no value. A gauge exists
+while it is measured: one that nobody measures is absent, never a zero that an operator would believe.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from typing import Literal, TypeVar
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import Metric as Family
 
 from schemas.errors import DEAD_LETTER_REASONS, ErrorKind, ErrorReport
-from schemas.stage import STAGES
+from schemas.stage import STAGES, Stage
 
 Kind = Literal["counter", "gauge", "histogram"]
-Process = Literal["coordinator", "worker", "views", "gateway", "notifier", "every process"]
+Process = Literal["coordinator", "worker", "views", "gateway", "notifier"]
+EVERY: Literal["every process"] = "every process"
+MeasuredBy = Process | Literal["every process"]
 Made = TypeVar("Made", Counter, Gauge, Histogram)
 OTHER = "other"
 
@@ -45,9 +49,13 @@ class Metric:
     kind: Kind
     unit: str
     meaning: str
-    measured_by: Process
+    measured_by: MeasuredBy
     labels: tuple[Label, ...] = ()
     buckets: tuple[float, ...] = ()
+
+    @property
+    def label_names(self) -> list[str]:
+        return [label.name for label in self.labels]
 
     @property
     def series(self) -> tuple[str, ...]:
@@ -57,56 +65,94 @@ class Metric:
         return (self.name,)
 
 
-REGISTRY = CollectorRegistry(auto_describe=True)
+class UnlabelledGauge(Gauge):
+    """Absent until it is first set, and again once it is cleared, as one with labels is by itself."""
+
+    is_measured = False
+
+    def set(self, value: float) -> None:
+        super().set(value)
+        self.is_measured = True
+
+    def inc(self, amount: float = 1) -> None:
+        super().inc(amount)
+        self.is_measured = True
+
+    def dec(self, amount: float = 1) -> None:
+        super().dec(amount)
+        self.is_measured = True
+
+    def clear(self) -> None:
+        self.is_measured = False
+
+    def collect(self) -> Iterable[Family]:
+        return super().collect() if self.is_measured else ()
+
+
 CATALOGUE: dict[str, Metric] = {}
 _OBJECTS: dict[str, Counter | Gauge | Histogram] = {}
 
 # One more series for every counter, that no query of ours uses.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
-prometheus_client.ProcessCollector(registry=REGISTRY)
-prometheus_client.PlatformCollector(registry=REGISTRY)
-prometheus_client.GCCollector(registry=REGISTRY)
 
 
-def counter(name: str, unit: str, measured_by: Process, meaning: str, *labels: Label) -> Counter:
+def counter(name: str, unit: str, measured_by: MeasuredBy, meaning: str, *labels: Label) -> Counter:
     row = Metric(f"latentline_{name}", "counter", unit, meaning, measured_by, labels)
-    return _keep(row, Counter(row.name, meaning, [label.name for label in labels], registry=REGISTRY))
+    return _keep(row, Counter(row.name, meaning, row.label_names, registry=None))
 
 
-def gauge(name: str, unit: str, measured_by: Process, meaning: str, *labels: Label) -> Gauge:
+def gauge(name: str, unit: str, measured_by: MeasuredBy, meaning: str, *labels: Label) -> Gauge:
     row = Metric(f"latentline_{name}", "gauge", unit, meaning, measured_by, labels)
-    return _keep(row, Gauge(row.name, meaning, [label.name for label in labels], registry=REGISTRY))
+    kind = Gauge if labels else UnlabelledGauge
+    return _keep(row, kind(row.name, meaning, row.label_names, registry=None))
 
 
 def histogram(
-    name: str, buckets: tuple[float, ...], measured_by: Process, meaning: str, *labels: Label
+    name: str, buckets: tuple[float, ...], measured_by: MeasuredBy, meaning: str, *labels: Label
 ) -> Histogram:  # fmt: skip
     """Of durations, in seconds."""
     row = Metric(f"latentline_{name}", "histogram", "seconds", meaning, measured_by, labels, buckets)
-    return _keep(
-        row, Histogram(row.name, meaning, [label.name for label in labels], registry=REGISTRY, buckets=buckets)
-    )
+    return _keep(row, Histogram(row.name, meaning, row.label_names, registry=None, buckets=buckets))
 
 
 def _keep(row: Metric, made: Made) -> Made:
     CATALOGUE[row.name], _OBJECTS[row.name] = row, made
-    if row.labels and all(label.values for label in row.labels):
-        _create_series(row, {})
     return made
 
 
+def registry_of(
+    process: Process, models: Iterable[str] = (), stages: Iterable[Stage] = tuple(STAGES)
+) -> CollectorRegistry:
+    """What `/metrics` of this process shows: what it measures, and nothing that only others do.
+
+    The series of `models` and `stages` exist at zero: the bundles that a service knows, the stages that it serves.
+    """
+    registry = CollectorRegistry(auto_describe=True)
+    prometheus_client.ProcessCollector(registry=registry)
+    prometheus_client.PlatformCollector(registry=registry)
+    prometheus_client.GCCollector(registry=registry)
+    expected = {MODEL.name: tuple(models), STAGE.name: tuple(stages)}
+    for row in rows_of(process):
+        if row.kind != "gauge" and row.labels:
+            _create_series(row, expected)
+        registry.register(_OBJECTS[row.name])
+    return registry
+
+
+def rows_of(process: Process) -> list[Metric]:
+    """The rows of the catalogue that this process measures."""
+    return [row for row in CATALOGUE.values() if row.measured_by in (process, EVERY)]
+
+
 def _create_series(row: Metric, values: dict[str, tuple[str, ...]]) -> None:
-    names = [label.name for label in row.labels]
     for chosen in itertools.product(*(values.get(label.name, label.values) for label in row.labels)):
-        _OBJECTS[row.name].labels(**dict(zip(names, chosen, strict=True)))
+        _OBJECTS[row.name].labels(**dict(zip(row.label_names, chosen, strict=True)))
 
 
-def expect_models(models: Iterable[str]) -> None:
-    """Let the series of these models exist, at zero. A service calls it once, with the bundles it knows."""
-    known = tuple(models)
-    for row in CATALOGUE.values():
-        if MODEL in row.labels:
-            _create_series(row, {MODEL.name: known})
+def clear(gauges: Iterable[Gauge]) -> None:
+    """These are no longer measured here: their series end."""
+    for gauge in gauges:
+        gauge.clear()
 
 
 def set_state(states: Gauge, state: str) -> None:
@@ -164,7 +210,7 @@ DEAD_LETTER_REASON = Label("reason", (
     *DEAD_LETTER_REASONS, "poison_job", "compute_child_died", "internal_error", "unreadable_task", "unreadable_outcome",
     "unwanted_output", "no_video", "foreign_object", "invalid_tensors", OTHER,
 ))  # fmt: skip
-DUPLICATE = Label("where", ("prompt", "cancel", "delete", "outcome", "artifact", "usage", OTHER))
+DUPLICATE = Label("where", ("prompt", "cancel", "delete", "outcome", OTHER))
 OPERATION = Label("operation", ("get", "put", "put_if_absent", "put_if_match", "stat", "delete", "list"))
 STORE_OUTCOME = Label("outcome", ("ok", "not_found", "lost_race", "unavailable"))
 ARTIFACT = Label("kind", ("object", "manifest", "checkpoint", "preview", "video", "model"))
@@ -172,7 +218,7 @@ DIRECTION = Label("operation", ("get", "put"))
 COORDINATOR_STATES = Label("state", ("standby", "replaying", "active"))
 WORKER_STATES = Label("state", ("starting", "ready", "busy", "draining", "store_unreachable", "disk_full", OTHER))
 SEEN_WORKERS = Label("state", ("ready", "busy", "draining", "unready"))
-CHILD_END = Label("reason", ("died", "out_of_memory", "device_fault", "deadline", "recycled", OTHER))
+CHILD_END = Label("reason", ("died", "out_of_memory", "deadline", OTHER))
 VIEWED_TOPIC = Label("topic", ("jobs", "completions"))
 ROUTE = Label("route", (
     "create", "retrieve", "list", "delete", "cancel", "remix", "content", "events", "timeline", "models", "page",
@@ -222,7 +268,7 @@ WASTED_SECONDS = counter(
 )
 DEAD_LETTERS = counter("dead_letters_total", "records", "coordinator", "Records put to `dlq`.", DEAD_LETTER_REASON)
 DUPLICATES_SUPPRESSED = counter(
-    "duplicates_suppressed_total", "events", "every process", "Events seen again and ignored.", DUPLICATE
+    "duplicates_suppressed_total", "events", "coordinator", "Events seen again and ignored.", DUPLICATE
 )
 
 # -- the coordinator itself ----------------------------------------------------------------------------------------
@@ -231,6 +277,8 @@ COORDINATOR_STATE = gauge(
     "coordinator_state", "boolean", "coordinator", "1 for what this instance is now.", COORDINATOR_STATES
 )
 WORKERS = gauge("workers", "workers", "coordinator", "Workers that are heard, by what they can do.", SEEN_WORKERS)
+CELL_GAUGES = (JOBS_WAITING, JOBS_RUNNING, OLDEST_JOB_AGE, STAGE_BREAKER_OPEN, WORKERS)
+"""What only the active coordinator of the cell measures; of one that stands by they are absent."""
 TRANSACTION_SECONDS = histogram(
     "transaction_seconds", REQUEST_SECONDS, "coordinator", "From the first produce of a batch to its commit."
 )
@@ -284,5 +332,5 @@ WEBHOOK_DISABLED = counter(
     "webhook_endpoints_disabled_total", "endpoints", "notifier", "Endpoints to which nothing more goes: all attempts "
     "failed, or they answered 410.",
 )  # fmt: skip
-BUILD_INFO = gauge("build_info", "boolean", "every process", "1, labelled with the release.", Label("version"))
+BUILD_INFO = gauge("build_info", "boolean", EVERY, "1, labelled with the release.", Label("version"))
 BUILD_INFO.labels(version=_release()).set(1)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterable
 from types import FrameType
 from typing import Protocol
 
 import structlog
 from confluent_kafka import KafkaException
 
-from streams import health
+from streams import health, metrics
 from streams.client.errors import ClientError
 from streams.clients import FatalClientError
 from streams.settings import Settings
@@ -33,14 +34,20 @@ class Service(Protocol):
     def close(self) -> None: ...
 
 
-def serve(settings: Settings, name: str, service: Service, refusals: tuple[type[Exception], ...] = ()) -> int:
+def serve(
+    settings: Settings,
+    name: metrics.Process,
+    service: Service,
+    refusals: tuple[type[Exception], ...] = (),
+    models: Iterable[str] = (),
+) -> int:
     """Run it until SIGTERM or SIGINT (0), or until it fails (1): its supervisor starts a new life.
 
-    `refusals`: what a new life would meet as well, until somebody puts it right.
+    `refusals`: what a new life would meet as well, until somebody puts it right. `models`: those its metrics tell of.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, service.stop)
-    with health.serve(settings, service.reason):
+    with health.serve(settings, metrics.registry_of(name, models), service.reason):
         try:
             service.run()
         except Lost as error:

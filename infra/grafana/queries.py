@@ -7,11 +7,11 @@ from typing import Any
 
 import promql_parser
 
-from streams.metrics import CATALOGUE, Label, Metric
+from streams.metrics import CATALOGUE, EVERY, Label, Metric
 
 TARGET_LABELS = ("job", "instance", "service")
 """What scraping adds to every series: infra/prometheus/prometheus.yml."""
-FROM_PROMETHEUS = {"up": Metric("up", "gauge", "boolean", "1 while a target answers.", "every process")}
+FROM_PROMETHEUS = {"up": Metric("up", "gauge", "boolean", "1 while a target answers.", EVERY)}
 GRAFANA_VARIABLE = re.compile(r"\$__(rate_interval|interval|range)")
 SERIES = {name: row for row in (CATALOGUE | FROM_PROMETHEUS).values() for name in row.series}
 

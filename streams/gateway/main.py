@@ -12,7 +12,7 @@ import structlog
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 
-from streams import health, log
+from streams import health, log, metrics
 from streams.client.errors import ClientError
 from streams.gateway.app import make_app
 from streams.gateway.cors import shared
@@ -46,8 +46,13 @@ def run_gateway(settings: Settings) -> int:
         logger.error("the gateway cannot start", error=str(error))
         return 1
     server = server_of(settings, gateway)
+    metrics.HTTP_STREAMS.set(0)
+
+    def reason() -> str | None:
+        return gateway.reason() or (None if server.started else "not listening yet")
+
     try:
-        with health.serve(settings, lambda: gateway.reason() or (None if server.started else "not listening yet")):
+        with health.serve(settings, metrics.registry_of("gateway"), reason):
             return asyncio.run(serve(server, gateway))
     finally:
         gateway.close()

@@ -8,7 +8,7 @@ from functools import partial
 
 import structlog
 
-from streams import health, log
+from streams import health, log, metrics
 from streams.settings import Settings
 from streams.settings import settings as process_settings
 from streams.views.app import Views, make_app
@@ -25,7 +25,7 @@ def run_views(settings: Settings) -> int:
     log.configure(settings, "views")
     views = Views()
     progress = Progress(settings, views.taken)
-    with health.serve(settings, progress.reason), progress:
+    with health.serve(settings, metrics.registry_of("views"), progress.reason), progress:
         return asyncio.run(_serve(settings, views, progress))
 
 

@@ -23,7 +23,6 @@ def run_worker(settings: Settings, stages: tuple[Stage, ...]) -> int:
     """Work until told to leave (0), or until a client or the compute child is beyond repair (1)."""
     log.configure(settings, "-".join(stages))
     models = tuple(read_bundles(settings.bundles))
-    metrics.expect_models(models)
     worker = Worker(settings, stages, models)
 
     def leave(number: int, frame: FrameType | None) -> None:
@@ -31,7 +30,7 @@ def run_worker(settings: Settings, stages: tuple[Stage, ...]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, leave)
-    with health.serve(settings, worker.reason):
+    with health.serve(settings, metrics.registry_of("worker", models, stages), worker.reason):
         try:
             worker.run()
         except (FatalClientError, WorkerBroken, WrongPartitions, KafkaException) as error:

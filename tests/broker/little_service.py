@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 
-from streams import health
+from streams import health, metrics
 from streams.settings import Settings
 
 
@@ -20,7 +20,7 @@ def main(wish: str) -> int:
         subprocess.Popen(["sleep", f"{settings.metrics_port + 600}"], start_new_session=True)
     # Blocked before the health server's threads exist, so that none of them takes the signal.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    with health.serve(settings, lambda: "resting" if wish == "never" else None):
+    with health.serve(settings, metrics.registry_of("views"), lambda: "resting" if wish == "never" else None):
         signal.sigwait({signal.SIGTERM})
     return 0
 

@@ -17,7 +17,7 @@ from streams.coordinator.effects import Count, Effect
 from streams.coordinator.ledger import Ledger
 from streams.coordinator.retry import FAILURE_COSTS_S
 from streams.coordinator.service.observe import Observer
-from streams.metrics import REGISTRY
+from streams.metrics import registry_of
 from tests.sim.played_line import Line, done, ends, failed
 from tests.sim.test_found import next_life, placed, submit
 
@@ -143,7 +143,7 @@ def test_the_metric_rises_and_falls_with_it() -> None:
 
 
 def metric(stage: Stage) -> float | None:
-    return REGISTRY.get_sample_value("latentline_stage_breaker_open", {"stage": stage.value})
+    return registry_of("coordinator").get_sample_value("latentline_stage_breaker_open", {"stage": stage.value})
 
 
 def test_a_probe_that_is_lost_makes_room_for_the_next() -> None:

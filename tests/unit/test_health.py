@@ -34,7 +34,7 @@ def service() -> Service:
 
 @pytest.fixture
 def server(service: Service) -> Iterator[health.HealthServer]:
-    with health.serve(Settings(metrics_port=0), service.ready) as server:
+    with health.serve(Settings(metrics_port=0), metrics.registry_of("coordinator"), service.ready) as server:
         yield server
 
 
@@ -63,7 +63,7 @@ def test_healthz_says_ready_or_why_not(
     assert get(server, "/healthz") == expected
 
 
-def test_metrics_are_those_of_the_catalogue(server: health.HealthServer) -> None:
+def test_metrics_are_those_of_its_registry(server: health.HealthServer) -> None:
     metrics.JOBS_WAITING.labels(stage="encode").set(3)
     status, text = get(server, "/metrics?name=ignored")
     samples = {
@@ -73,7 +73,7 @@ def test_metrics_are_those_of_the_catalogue(server: health.HealthServer) -> None
     }
     assert status == 200
     assert samples["latentline_jobs_waiting", "encode"] == 3
-    metrics.JOBS_WAITING.labels(stage="encode").set(0)
+    metrics.clear(metrics.CELL_GAUGES)
 
 
 def test_anything_else_is_not_found(server: health.HealthServer) -> None:
@@ -110,9 +110,10 @@ def test_a_client_that_hangs_up_is_no_news(
 
 
 def test_a_taken_port_is_an_error_and_a_closed_server_frees_its_port(service: Service) -> None:
-    first = health.serve(Settings(metrics_port=0), service.ready)
+    registry = metrics.registry_of("views")
+    first = health.serve(Settings(metrics_port=0), registry, service.ready)
     taken = Settings(metrics_port=first.port)
     with pytest.raises(OSError, match="in use"):
-        health.serve(taken, service.ready)
+        health.serve(taken, registry, service.ready)
     first.close()
-    health.serve(taken, service.ready).close()
+    health.serve(taken, registry, service.ready).close()

@@ -162,3 +162,4 @@ class Cell:
 
     def close(self) -> None:
         self.reports.close()
+        metrics.clear(metrics.CELL_GAUGES)

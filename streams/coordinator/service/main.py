@@ -39,12 +39,12 @@ def run_coordinator(settings: Settings) -> int:
     """Coordinate until told to stop (0), or until the log and our memory may differ (1): a new life rebuilds."""
     log.configure(settings, "coordinator")
     bundles = read_bundles(settings.bundles)
-    metrics.expect_models([*bundles, "none"])
     # The state is large and has no cycles: collecting often costs half of a heartbeat.
     gc.set_threshold(100_000, 50, 100)
     life = f"{settings.worker_name}-{uuid.uuid4().hex[:8]}"
     coordinator = Coordinator(settings, Policy.of(settings, bundles, life))
-    return serve(settings, "coordinator", coordinator, refusals=(ChangelogUnreadable, WrongPartitions))
+    refusals, models = (ChangelogUnreadable, WrongPartitions), (*bundles, "none")
+    return serve(settings, "coordinator", coordinator, refusals, models)
 
 
 class Coordinator:
