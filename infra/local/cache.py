@@ -18,10 +18,14 @@ class FetchError(RuntimeError):
     """Something that the stack needs could not be fetched or built; the message says what to do."""
 
 
+def cache_path() -> Path:
+    """`$XDG_CACHE_HOME/latentline`, or `~/.cache/latentline`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "latentline"
+
+
 def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/latentline`, or `~/.cache/latentline`; made when missing."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(home) / "latentline"
+    """The folder, made when missing."""
+    folder = cache_path()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -11,12 +11,16 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
 
 MARK = "LATENTLINE_KEPT_BY"
 
 
 class Guard:
-    """The keeper's side. Starts at the first `check`; one that was killed itself is replaced at the next."""
+    """The keeper's side. Starts at the first `check`; one that was killed itself, or could not start, at the next."""
 
     def __init__(self, mark: str) -> None:
         self.mark = mark
@@ -25,7 +29,9 @@ class Guard:
     def check(self) -> None:
         if self._popen is None or self._popen.poll() is not None:
             argv = [sys.executable, "-m", "infra.local.guard", self.mark]
-            self._popen = subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True)
+            # A machine that has no process to spare now may have one later; the stack goes on without it.
+            with suppress(OSError):
+                self._popen = subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True)
 
     def close(self) -> None:
         """Let it kill what is left, and end."""
@@ -33,16 +39,20 @@ class Guard:
             self._popen.communicate()
 
 
+def mark_of(process: psutil.Process) -> str:
+    """The mark that a living process carries; empty where it has none, or is not ours to look at."""
+    import psutil
+
+    with suppress(psutil.Error):
+        return process.environ().get(MARK, "") if process.status() != psutil.STATUS_ZOMBIE else ""
+    return ""
+
+
 def kill_marked(mark: str) -> None:
     """SIGKILL to every process whose mark begins with this one, until there is none."""
     import psutil
 
-    def is_marked(process: psutil.Process) -> bool:
-        with suppress(psutil.Error):
-            return process.environ().get(MARK, "").startswith(mark) and process.status() != psutil.STATUS_ZOMBIE
-        return False
-
-    while left := [process for process in psutil.process_iter() if is_marked(process)]:
+    while left := [process for process in psutil.process_iter() if mark_of(process).startswith(mark)]:
         for process in left:
             with suppress(psutil.Error):
                 process.kill()

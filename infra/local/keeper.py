@@ -7,6 +7,7 @@ at hand ties the death of its children to its own.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import shutil
@@ -25,11 +26,13 @@ from infra.local.kafka import Kafka
 from infra.local.kept import Kept
 from infra.local.minio import MinioServer
 from infra.local.plan import PROJECT, Plan, settings_in
+from infra.local.private import write_private
 from infra.local.process import Process
 from infra.local.services import Service
 from streams.settings import Settings
 
 STOP_GRACE, SERVER_STOP_GRACE = 25.0, 20.0
+REPORT_AGAIN_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +45,7 @@ class Keeper:
         self.servers: list[Kept] = []
         self.services: list[Kept] = []
         self.stopping = False
+        self._unreported, self._report_at = False, 0.0
 
     def run(self) -> int:
         """Until SIGTERM or SIGINT, or until the process that the stack is tied to ends. Returns the exit code."""
@@ -108,9 +112,11 @@ class Keeper:
         (self.plan.data / "prometheus-targets.json").write_bytes(orjson.dumps(self.plan.scrape_targets()))
 
     def _turn(self) -> None:
+        now = time.monotonic()
         self.guard.check()
-        changed = [kept.turn(time.monotonic()) for kept in (*self.servers, *self.services)]
-        if any(changed):
+        changed = [kept.turn(now) for kept in (*self.servers, *self.services)]
+        if any(changed) or (self._unreported and now >= self._report_at):
+            self._report_at = now + REPORT_AGAIN_S
             self.report("running")
 
     def _stop_all(self) -> None:
@@ -127,7 +133,7 @@ class Keeper:
         shutil.rmtree(self.plan.temporary, ignore_errors=True)
 
     def report(self, state: str, message: str = "") -> None:
-        """Write `stack.json` whole: a reader sees the old one or the new one."""
+        """Write `stack.json` whole: a reader sees the old one or the new one. A full disk costs the report alone."""
         kept = [*self.servers, *self.services]
         status = {
             "state": state,
@@ -139,17 +145,28 @@ class Keeper:
             "health": self.plan.health(),
             "environment": self.plan.environment(),
         }
-        target = self.plan.data / "stack.json"
-        partial = target.with_suffix(".partial")
-        partial.touch(mode=0o600)
-        partial.write_bytes(orjson.dumps(status))
-        partial.replace(target)
+        try:
+            write_private(self.plan.data / "stack.json", orjson.dumps(status))
+        except OSError as error:
+            if not self._unreported:
+                log.warning("the status cannot be written: %s; the stack goes on, and it is tried again", error)
+            self._unreported = True
+        else:
+            self._unreported = False
 
 
 def main() -> int:
+    data = Path(sys.argv[1])
     os.chdir(PROJECT)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    return Keeper(Plan.load(Path(sys.argv[1]))).run()
+    # Whoever holds the lock keeps the folder; the kernel lets go of it when a keeper dies.
+    with (data / "keeper.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.error("another process keeps the stack in %s", data)
+            return 1
+        return Keeper(Plan.load(data)).run()
 
 
 if __name__ == "__main__":

@@ -30,13 +30,26 @@ class Kept:
     def turn(self, now: float) -> bool:
         """Whether anything changed. `now`: monotonic seconds."""
         if self.start_at is not None and now >= self.start_at:
-            self.process.start()
-            self.started_at, self.start_at = now, None
-            return True
+            return self._started(now)
         if self.start_at is None and self.process.exit_code is not None:
             self._ended(now)
             return True
         return False
+
+    def _started(self, now: float) -> bool:
+        """A machine that refuses a process, or a log for it, may have room again later: a full disk, say."""
+        try:
+            self.process.start()
+        except OSError as error:
+            log.warning("%s cannot start: %s; again in %g s", self.process.name, error, self.delay)
+            self._postpone(now)
+            return False
+        self.started_at, self.start_at = now, None
+        return True
+
+    def _postpone(self, now: float) -> None:
+        self.start_at = now + self.delay
+        self.delay = min(self.delay * 2, LONGEST_DELAY)
 
     def _ended(self, now: float) -> None:
         self.last_exit = self.process.exit_code
@@ -48,8 +61,8 @@ class Kept:
             self.delay = FIRST_DELAY
         log.warning("%s ended with %s, starts again in %g s", self.process.name, self.last_exit, self.delay)
         self.process.environment["LATENTLINE_LAST_END"] = last_end(self.last_exit, tail(self.process.log, LINES_TOLD))
-        self.start_at, self.restarts = now + self.delay, self.restarts + 1
-        self.delay = min(self.delay * 2, LONGEST_DELAY)
+        self.restarts += 1
+        self._postpone(now)
 
 
 def last_end(code: int | None, lines: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from infra.local.minio_binary import minio_binary
 from infra.local.ports import HOST, wait_until
+from infra.local.private import write_private
 from infra.local.process import Process, tail
 
 
@@ -22,8 +23,7 @@ class Credentials:
         """The credentials of a stack, drawn once and kept where only its owner reads them."""
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.touch(mode=0o600)
-            file.write_text(f"latentline\n{secrets.token_urlsafe(24)}\n")
+            write_private(file, f"latentline\n{secrets.token_urlsafe(24)}\n".encode())
         access_key, secret_key = file.read_text().split()
         return cls(access_key, secret_key)
 

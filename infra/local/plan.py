@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from infra.local import ports
 from infra.local.access import Access, Open
 from infra.local.minio import Credentials
+from infra.local.private import write_private
 from infra.local.services import SERVER_PORTS, SERVICES, THREADING, Service
 from infra.security.access import Guarded
 from streams.settings import Settings
@@ -65,7 +66,7 @@ class Plan:
 
     def save(self) -> None:
         self.data.mkdir(parents=True, exist_ok=True)
-        (self.data / "plan.json").write_bytes(TypeAdapter(type(self)).dump_json(self))
+        write_private(self.data / "plan.json", TypeAdapter(type(self)).dump_json(self))
 
     @property
     def credentials(self) -> Credentials:

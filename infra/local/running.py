@@ -29,6 +29,12 @@ def is_keeper(pid: int, data: Path) -> bool:
     return False
 
 
+def keeper_of(data: Path) -> int | None:
+    """The process that keeps this folder, whatever it could write of itself; None when nobody does."""
+    wanted = data.resolve()
+    return next((process.pid for process in psutil.process_iter() if kept_folder(process) == wanted), None)
+
+
 def plans() -> list[Plan]:
     """Of every running stack whose folder can be read."""
     found = []

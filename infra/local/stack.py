@@ -8,19 +8,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from infra.local.cache import cache_folder, locked
+from infra.local.cache import cache_folder, cache_path, locked
 from infra.local.health import unready
+from infra.local.leftovers import end_leftovers
 from infra.local.plan import PROJECT, Plan
 from infra.local.ports import wait_until
 from infra.local.process import tail
-from infra.local.running import KEEPER, is_keeper, plans
+from infra.local.running import KEEPER, is_keeper, keeper_of, plans
 from infra.local.services import SERVICES, Service
 
 Say = Callable[[str], None]
@@ -41,6 +43,19 @@ class StackError(RuntimeError):
     """The stack could not be started or stopped; the message says what failed and where to look."""
 
 
+DATA_REMEDY = "name another folder in LATENTLINE_DATA_DIR, or make this one writable"
+CACHE_REMEDY = "name another folder in XDG_CACHE_HOME, or make this one writable"
+
+
+@contextmanager
+def in_words(folder: Path, remedy: str) -> Iterator[None]:
+    """Raises `StackError` that names the folder where the system refuses to write there."""
+    try:
+        yield
+    except OSError as error:
+        raise StackError(f"cannot write in {folder}: {error.strerror or error}. What to do: {remedy}") from error
+
+
 @dataclass(frozen=True)
 class Stack:
     """The stack whose data lives in `data`; nothing of it is anywhere else."""
@@ -48,9 +63,16 @@ class Stack:
     data: Path
 
     def status(self) -> dict[str, Any]:
-        """What the keeper last said; its `state` is `down` when none runs."""
+        """What the keeper last said; its `state` is `down` when none runs.
+
+        One that runs and has not been able to say so, as on a full disk, is `starting`.
+        """
         said = self._said()
-        return said if said and is_keeper(said["keeper"], self.data) else said | {"state": "down", "pids": {}}
+        if said and is_keeper(said["keeper"], self.data):
+            return said
+        if keeper := keeper_of(self.data):
+            return said | {"state": "starting", "keeper": keeper}
+        return said | {"state": "down", "pids": {}}
 
     def _said(self) -> dict[str, Any]:
         try:
@@ -84,10 +106,16 @@ class Stack:
         """
         deadline = time.monotonic() + seconds
         # One start at a time on this machine: the next one sees the ports that this one has taken.
-        with locked(cache_folder() / "starting.lock"):
+        with in_words(cache_path(), CACHE_REMEDY):
+            lock = cache_folder() / "starting.lock"
+            lock.touch()
+        with locked(lock):
             if self.status()["state"] == "down":
-                self._draw(services, any_ports, stays, tenants)
-                self._launch()
+                if ended := self._end_leftovers():
+                    say(f"ended {ended} processes that an earlier life of this line had left")
+                with in_words(self.data, DATA_REMEDY):
+                    self._draw(services, any_ports, stays, tenants)
+                    self._launch()
         say("starting Kafka and MinIO")
         # A keeper that has failed says so and then ends.
         wait_until(lambda: self.status()["state"] not in ("starting", "failed"), seconds)
@@ -103,6 +131,11 @@ class Stack:
                 f"{self.data} is not empty and holds no stack: name another folder in LATENTLINE_DATA_DIR, or empty it"
             )
         last = Plan.last(self.data)
+        if last is None and not tenants and (self.data / "secrets").exists():
+            raise StackError(
+                f"{self.data} holds a secure line whose plan.json cannot be read: name its tenants again "
+                "(`latentline up --secure --tenant NAME`), or remove it with `latentline down --wipe`"
+            )
         if last and tenants and not last.tenants:
             raise StackError(
                 f"{self.data} holds an open line, whose broker knows no users: start the secure one in another folder "
@@ -159,14 +192,27 @@ class Stack:
 
     # -- down ------------------------------------------------------------------------------------------------------
 
-    def down(self, wipe: bool = False, seconds: float = 90.0) -> None:
-        """Stop everything in order; data stays unless `wipe`. Raises `StackError`."""
+    def down(self, wipe: bool = False, seconds: float = 90.0) -> int:
+        """Stop everything in order; data stays unless `wipe`. Raises `StackError`.
+
+        Returns how many processes were ended that an earlier life had left, its supervisor gone.
+        """
         status = self.status()
         if status["state"] != "down":
             self._end(status["keeper"], seconds)
         reap()
+        ended = self._end_leftovers()
         if wipe and self.data.exists():
-            self._wipe()
+            with in_words(self.data, DATA_REMEDY):
+                self._wipe()
+        return ended
+
+    def _end_leftovers(self) -> int:
+        ended, left = end_leftovers(self.data)
+        if left:
+            pids = ", ".join(str(process.pid) for process in left)
+            raise StackError(f"processes of an earlier life of the line in {self.data} cannot be ended: {pids}")
+        return ended
 
     def _end(self, keeper: int, seconds: float) -> None:
         os.kill(keeper, signal.SIGTERM)

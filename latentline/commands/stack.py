@@ -63,8 +63,9 @@ def down(
     """
     stack = line.local_stack()
     running = stack.status()["state"] != "down"
-    stack.down(wipe=wipe)
-    said = "stopped" if running else "nothing was running"
+    left = stack.down(wipe=wipe)
+    found = f"ended {left} processes that an earlier life had left" if left else "nothing was running"
+    said = "stopped" if running else found
     typer.echo(f"{said}; {'removed' if wipe else 'data stays in'} {stack.data}")
 
 

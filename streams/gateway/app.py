@@ -34,6 +34,7 @@ def make_app() -> FastAPI:
     for router in ROUTERS:
         app.include_router(router, responses=ANSWERS)
     app.add_exception_handler(Problem, told)
+    app.add_exception_handler(stream.NothingMore, told_of_nothing)
     app.add_exception_handler(RequestValidationError, told_of_parameter)
     app.add_exception_handler(HTTPException, told_by_framework)
     app.add_exception_handler(ClientDisconnect, told_to_nobody)
@@ -49,6 +50,10 @@ def answer(problem: Problem) -> Response:
 async def told(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     return answer(error)
+
+
+async def told_of_nothing(request: Request, error: Exception) -> Response:
+    return Response(status_code=204)
 
 
 async def told_of_parameter(request: Request, error: Exception) -> Response:

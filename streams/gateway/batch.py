@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from schemas.events import StepProgress
-from schemas.job import JobState
+from schemas.job import JobState, JobStatus
 from streams.percent import percent_of_step
 
 Position = tuple[str, int]
@@ -21,6 +21,11 @@ class Batch:
     steps: dict[str, StepProgress] = field(default_factory=dict)
     percents: dict[str, int] = field(default_factory=dict)
     offsets: dict[Position, int] = field(default_factory=dict)
+
+    @property
+    def deletes(self) -> bool:
+        """Whether anything goes with this batch that may be nowhere afterwards."""
+        return bool(self.forgotten) or any(s.status is JobStatus.DELETED for s, _ in self.states.values())
 
     def state(self, job: str, state: JobState | None, data: bytes = b"") -> None:
         """The next record of `jobs`; None is a tombstone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -15,7 +16,8 @@ from schemas.events import ObjectRef
 from schemas.job import JobState, JobStatus
 from schemas.stage import Stage
 from streams.gateway.delivery import CACHE, disposition
-from streams.gateway.gateway import Gateway, Tenant, TheGateway
+from streams.gateway.gateway import Gateway, TheCaller, TheGateway
+from streams.gateway.keys import Caller, Keys
 from streams.gateway.problems import CODES, Problem, not_built
 from streams.gateway.ranges import Span, Unsatisfiable, span_of
 from streams.gateway.rows import Row
@@ -38,7 +40,7 @@ async def video_content(
     video_id: str,
     request: Request,
     gateway: TheGateway,
-    tenant: Tenant,
+    caller: TheCaller,
     variant: Annotated[str, Query(description="video, thumbnail, spritesheet, preview or manifest")] = "video",
     delivery: Annotated[
         Literal["proxy", "redirect"] | None, Query(description="instead of what this server is set to")
@@ -49,7 +51,7 @@ async def video_content(
     A spritesheet is a jpeg of up to 25 frames, evenly spread, 5 a row. A preview shows what a denoise is becoming;
     `preview_step` says that there is one.
     """
-    row = await gateway.row(tenant, video_id)
+    row = await gateway.row(caller.tenant, video_id)
     if variant in LIVE:
         return await live(gateway, row, variant)
     ref, filename = ref_of(row.state, variant), row.state.job + FILES.get(variant, "")
@@ -66,7 +68,19 @@ async def video_content(
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=ref.media_type)
     pieces = await run_in_threadpool(gateway.delivery.read, ref, span)
-    return StreamingResponse(pieces, status, headers, ref.media_type)
+    return StreamingResponse(while_valid(gateway.keys, caller, pieces), status, headers, ref.media_type)
+
+
+class KeyRevoked(Exception):
+    """The connection is cut: its answer has promised more bytes than it will have."""
+
+
+def while_valid(keys: Keys, caller: Caller, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Raises `KeyRevoked` instead of the next piece."""
+    for piece in pieces:
+        if not keys.is_valid(caller):
+            raise KeyRevoked(f"the API key of a download of tenant {caller.tenant} was revoked")
+        yield piece
 
 
 def ref_of(state: JobState, variant: str) -> ObjectRef:

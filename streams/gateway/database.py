@@ -10,6 +10,8 @@ from streams.gateway.tables import metadata
 
 CONNECTIONS = 40
 """As many as there are threads for requests."""
+BUSY_MS = 10_000
+ERASE_EVERY_S = 10.0
 OPENING = 0x6C61_7465
 """The advisory lock of who opens the database."""
 
@@ -34,11 +36,48 @@ def alone(connection: Connection) -> None:
 
 
 def _tune(connection: Any, record: object) -> None:
-    """Readers beside the one writer, and no wait for the disk: what a power cut takes is read again."""
+    """Readers beside the one writer, and no wait for the disk: what a power cut takes is read again.
+
+    `secure_delete`: what a deleted row said is overwritten with zeros, not left in the free space of its page.
+    """
     cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = OFF", "busy_timeout = 10000"):
+    for pragma in ("journal_mode = WAL", "synchronous = OFF", f"busy_timeout = {BUSY_MS}", "secure_delete = ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+class Erasure:
+    """Makes what was deleted gone from the files of the database as well, some seconds after it is asked for.
+
+    SQLite's write-ahead log holds pages as they were before a row was overwritten, until it is put into the database
+    and cut to nothing. PostgreSQL keeps a log of its own, which its operator looks after. For one thread.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._is_wanted = False
+        self._next = 0.0
+
+    def ask(self) -> None:
+        """Something was deleted."""
+        self._is_wanted = True
+
+    def turn(self, now: float) -> None:
+        """Erase if it is wanted and time. `now`: seconds on a monotonic clock. A reader at work puts it off."""
+        if self._is_wanted and now >= self._next:
+            self._next = now + ERASE_EVERY_S
+            self._is_wanted = not cut_log(self._engine)
+
+
+def cut_log(engine: Engine) -> bool:
+    """Whether no log is left. Waits for readers no longer than for a request: the feed stands still meanwhile."""
+    if engine.dialect.name != "sqlite":
+        return True
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA busy_timeout = 100")
+        busy, _, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_MS}")
+    return not busy
 
 
 def _is_outdated(connection: Connection) -> bool:

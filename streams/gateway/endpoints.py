@@ -40,7 +40,7 @@ from streams.gateway.endpoint_views import (
     delivery_view,
     endpoint_view,
 )
-from streams.gateway.gateway import Gateway, Tenant, TheGateway
+from streams.gateway.gateway import Gateway, Tenant, TheCaller, TheGateway
 from streams.gateway.problems import Problem, away, malformed
 from streams.gateway.routes import body_of
 from streams.notifier import keys
@@ -178,8 +178,9 @@ async def rotate_secret(endpoint_id: str, request: Request, gateway: TheGateway,
     f"{PLACE}/test", name="webhooks", response_model=SampleResult, summary="Send a sample",
     openapi_extra=body_of(Sample.model_json_schema(), required=False),
 )  # fmt: skip
-async def test_endpoint(endpoint_id: str, request: Request, gateway: TheGateway, tenant: Tenant) -> Response:
+async def test_endpoint(endpoint_id: str, request: Request, gateway: TheGateway, caller: TheCaller) -> Response:
     """Answered with the status that the receiver gave: it is tried once."""
+    tenant = caller.tenant
     kind = (await asked(request, Sample)).event_type
     endpoint = found(gateway, tenant, endpoint_id)
     gateway.rates.webhook(tenant)
@@ -189,7 +190,7 @@ async def test_endpoint(endpoint_id: str, request: Request, gateway: TheGateway,
     async def attempted() -> bool:
         return bool((known := gateway.hooks.delivery(endpoint.id, delivery)) and known.log)
 
-    if not await gateway.hub.until(delivery, attempted, gateway.settings.webhook_timeout_s + NOTIFIED_WITHIN_S):
+    if not await gateway.until(caller, delivery, attempted, gateway.settings.webhook_timeout_s + NOTIFIED_WITHIN_S):
         raise away("the notifier")
     sent = gateway.hooks.delivery(endpoint.id, delivery)
     if sent is None or sent.log[-1].status is None:

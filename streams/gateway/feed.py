@@ -29,7 +29,10 @@ log = structlog.get_logger(__name__)
 
 
 class Feed:
-    """`tell` hears of jobs that have changed, `see` of every new state. Both are called from the feed's thread."""
+    """`tell` hears of jobs that have changed and of keys that were revoked, `see` of every new state.
+
+    Both are called from the feed's thread.
+    """
 
     def __init__(
         self, settings: Settings, model: ReadModel, keys: Keys, tell: Callable[[Collection[str]], None],
@@ -84,10 +87,13 @@ class Feed:
         if messages:
             batch = self._batch(messages)
             self._model.take(batch, time.time())
-            self._tell(batch.states.keys() | batch.steps.keys() | batch.forgotten | self._hooks.news())
+            self._tell(
+                batch.states.keys() | batch.steps.keys() | batch.forgotten | self._hooks.news() | self._keys.news()
+            )
             for state, _ in batch.states.values():
                 self._see(state)
             self._next |= batch.offsets
+        self._model.erase(time.monotonic())
 
     def _batch(self, messages: Iterable[Message]) -> Batch:
         batch = Batch()

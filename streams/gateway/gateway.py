@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Annotated
 from weakref import WeakValueDictionary
@@ -22,7 +22,7 @@ from streams.gateway.feed import Feed
 from streams.gateway.hooks import Hooks
 from streams.gateway.hub import Hub
 from streams.gateway.intake import Intake
-from streams.gateway.keys import Keys
+from streams.gateway.keys import Caller, Keys
 from streams.gateway.looks import Looks, Seen
 from streams.gateway.pace import KEPT, Pace
 from streams.gateway.problems import Problem, not_found
@@ -107,6 +107,18 @@ class Gateway:
         """Requests about one job that may contradict each other come one after the other."""
         return self._locks.setdefault(job, asyncio.Lock())
 
+    async def until(
+        self, caller: Caller, name: str, reached: Callable[[], Awaitable[bool]], seconds: float
+    ) -> bool:  # fmt: skip
+        """Wait for news of `name` as `Hub.until` does. Raises `Problem` 401 once the caller's key is revoked."""
+
+        async def reached_by_caller() -> bool:
+            if not self.keys.is_valid(caller):
+                raise no_valid_key("it was revoked meanwhile")
+            return await reached()
+
+        return await self.hub.until(name, reached_by_caller, seconds, caller.key)
+
     async def row(self, tenant: str, job: str) -> Row:
         """Raises `Problem` 404, whoever else's it may be."""
         found = await self.find(tenant, job)
@@ -154,28 +166,42 @@ def refuse_foreign(settings: Settings, request: Request) -> None:
         raise Problem("development_key", f"everybody knows this API key, so it opens to this machine alone: {why}")
 
 
-class TenantOf(SecurityBase):
+class CallerOf(SecurityBase):
     """Whose key a request carries. One dependency, where a key and a gateway of their own would be three to resolve."""
 
     def __init__(self) -> None:
         self._bearer = HTTPBearer(auto_error=False, description="an API key: `latentline keys create`")
         self.model, self.scheme_name = self._bearer.model, self._bearer.scheme_name
 
-    async def __call__(self, request: Request) -> str:
+    async def __call__(self, request: Request) -> Caller:
+        return await self.caller(request)
+
+    async def caller(self, request: Request) -> Caller:
         """Raises `Problem`: 401, 403, 429, or 503 while keys and jobs are still being read."""
         gateway: Gateway = request.app.state.gateway
         if not gateway.feed.is_caught_up:
             raise Problem("starting", "the gateway is still reading what there is of jobs", retry_after=1)
         credentials = await self._bearer(request)
-        tenant = gateway.keys.tenant_of(credentials.credentials) if credentials else None
-        if tenant is None:
-            why = "it is unknown or revoked" if credentials else "send it as `Authorization: Bearer KEY`"
-            headers = {"www-authenticate": "Bearer"}
-            raise Problem("invalid_api_key", f"no valid API key: {why}", headers=headers)
-        if credentials and credentials.credentials == DEFAULT_KEY:
+        if credentials is None:
+            raise no_valid_key("send it as `Authorization: Bearer KEY`")
+        caller = gateway.keys.caller_of(credentials.credentials)
+        if caller is None:
+            raise no_valid_key("it is unknown or revoked")
+        if credentials.credentials == DEFAULT_KEY:
             refuse_foreign(gateway.settings, request)
-        gateway.rates.request(tenant)
-        return tenant
+        gateway.rates.request(caller.tenant)
+        return caller
 
 
+class TenantOf(CallerOf):
+    async def __call__(self, request: Request) -> str:  # type: ignore[override]  # called by the framework alone
+        return (await self.caller(request)).tenant
+
+
+def no_valid_key(why: str) -> Problem:
+    return Problem("invalid_api_key", f"no valid API key: {why}", headers={"www-authenticate": "Bearer"})
+
+
+TheCaller = Annotated[Caller, Depends(CallerOf())]
 Tenant = Annotated[str, Depends(TenantOf())]
+"""Of the caller, where it does not matter by which key."""

@@ -1,4 +1,4 @@
-"""Who waits for news of a job: event streams, and answers that wait for what they asked for to become true."""
+"""Who waits for news of a job or a key: event streams, and answers that wait for what they asked for to become true."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Hub:
         """From the loop on which it is to live."""
         self._loop = asyncio.get_running_loop()
 
-    def tell(self, jobs: Collection[str]) -> None:
-        """There is something new about these jobs."""
-        if self._loop is not None and jobs and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._tell, tuple(jobs))
+    def tell(self, names: Collection[str]) -> None:
+        """There is something new about these: ids of jobs and deliveries, digests of keys."""
+        if self._loop is not None and names and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._tell, tuple(names))
 
-    def _tell(self, jobs: tuple[str, ...]) -> None:
+    def _tell(self, names: tuple[str, ...]) -> None:
         self.told += 1
-        for job in jobs:
-            for event in self._waiting.get(job, ()):
+        for name in names:
+            for event in self._waiting.get(name, ()):
                 event.set()
 
     def close(self) -> None:
@@ -39,21 +39,23 @@ class Hub:
         self._tell(tuple(self._waiting))
 
     @contextmanager
-    def news_of(self, job: str) -> Iterator[asyncio.Event]:
-        """An event that is set when there is news; who waits clears it before looking."""
+    def news_of(self, *names: str) -> Iterator[asyncio.Event]:
+        """An event that is set when there is news of any of them; who waits clears it before looking."""
         event = asyncio.Event()
-        self._waiting.setdefault(job, set()).add(event)
+        for name in names:
+            self._waiting.setdefault(name, set()).add(event)
         try:
             yield event
         finally:
-            self._waiting[job].discard(event)
-            if not self._waiting[job]:
-                del self._waiting[job]
+            for name in names:
+                self._waiting[name].discard(event)
+                if not self._waiting[name]:
+                    del self._waiting[name]
 
-    async def until(self, job: str, reached: Callable[[], Awaitable[bool]], seconds: float) -> bool:
-        """Look at each news until `reached` or the time is up; which of the two."""
+    async def until(self, name: str, reached: Callable[[], Awaitable[bool]], seconds: float, *others: str) -> bool:
+        """Look at each news, also of the others, until `reached` or the time is up; which of the two."""
         deadline = time.monotonic() + seconds
-        with self.news_of(job) as news:
+        with self.news_of(name, *others) as news:
             while True:
                 news.clear()
                 if await reached():

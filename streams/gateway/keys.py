@@ -58,6 +58,14 @@ def new_key(tenant: str, name: str, now: float, settings: Settings) -> tuple[str
     return key, kept
 
 
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, and the digest of the API key by which: what is open under a revoked one ends."""
+
+    tenant: str
+    key: str
+
+
 @dataclass
 class Keys:
     """The keys of which `tenants` has told so far. Read by many threads, changed by one."""
@@ -65,6 +73,7 @@ class Keys:
     settings: Settings
     by_id: dict[str, ApiKey] = field(default_factory=dict)
     _tenants: dict[str, str] = field(default_factory=dict)
+    _revoked: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         if default := self.settings.gateway_default_key.get_secret_value():
@@ -76,7 +85,19 @@ class Keys:
             self._tenants[key.digest] = key.tenant
         else:
             self._tenants.pop(key.digest, None)
+            self._revoked.add(key.digest)
 
-    def tenant_of(self, key: str) -> str | None:
+    def news(self) -> set[str]:
+        """Digests of the keys that were revoked since this was last asked, by the thread that takes them."""
+        revoked, self._revoked = self._revoked, set()
+        return revoked
+
+    def caller_of(self, key: str) -> Caller | None:
         """Whose key it is; None for one that is unknown or revoked."""
-        return self._tenants.get(digest_of(key, self.settings))
+        digest = digest_of(key, self.settings)
+        tenant = self._tenants.get(digest)
+        return None if tenant is None else Caller(tenant, digest)
+
+    def is_valid(self, caller: Caller) -> bool:
+        """Whether the key by which somebody asked has not been revoked since."""
+        return self._tenants.get(caller.key) == caller.tenant

@@ -7,6 +7,7 @@ import re
 from fastapi import Request
 
 from streams.gateway.gateway import Gateway
+from streams.gateway.keys import Caller
 from streams.gateway.rows import Row
 
 LONGEST_S = 60
@@ -19,8 +20,11 @@ def preferred_wait(request: Request) -> int | None:
     return min(int(found[1]), LONGEST_S) if found else None
 
 
-async def waited(gateway: Gateway, row: Row, seconds: int) -> Row:
-    """The job at its end, or as it is when the time is up; as it was last seen if it is deleted meanwhile."""
+async def waited(gateway: Gateway, caller: Caller, row: Row, seconds: int) -> Row:
+    """The job at its end, or as it is when the time is up; as it was last seen if it is deleted meanwhile.
+
+    Raises `Problem` 401 once the caller's key is revoked.
+    """
     tenant, job, latest = row.state.tenant, row.state.job, row
 
     async def ended() -> bool:
@@ -29,5 +33,5 @@ async def waited(gateway: Gateway, row: Row, seconds: int) -> Row:
         latest = found or latest
         return found is None or found.state.status.ended
 
-    await gateway.hub.until(job, ended, seconds)
+    await gateway.until(caller, job, ended, seconds)
     return latest

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, delete, insert, select, tuple_, update
 
 from schemas.job import JobState, JobStatus
 from streams.gateway.batch import Batch, Position
-from streams.gateway.database import alone, opened
+from streams.gateway.database import Erasure, alone, opened
 from streams.gateway.queues import Queues
 from streams.gateway.rows import Row, row_of, values_of_job, values_of_step
 from streams.gateway.statements import AHEAD, FARTHEST, FIND, ROWS, VISIBLE, put_jobs, put_offsets, put_steps
@@ -32,6 +32,7 @@ class ReadModel:
     def __init__(self, url: str) -> None:
         self._engine = opened(url)
         self._queues = Queues()
+        self._erasure = Erasure(self._engine)
 
     @classmethod
     def in_folder(cls, folder: Path) -> ReadModel:
@@ -71,6 +72,15 @@ class ReadModel:
             _put(connection, put_jobs, [values_of_job(state, data) for state, data in batch.states.values()])
             _put(connection, put_steps, steps)
             _put(connection, put_offsets, offsets)
+        if batch.deletes:
+            self._erasure.ask()
+
+    def erase(self, now: float) -> None:
+        """Wipe what batches have deleted, when it is time. `now`: seconds on a monotonic clock. For the feed's thread.
+
+        A row that is overwritten or deleted is zeroed in the database, and stays in its log until then.
+        """
+        self._erasure.turn(now)
 
     def expect(self, states: Sequence[JobState]) -> list[int]:
         """Jobs of which `jobs` is still to tell, the earliest first. Returns how many come before each.

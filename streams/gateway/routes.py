@@ -16,7 +16,8 @@ from streams.gateway import timeline
 from streams.gateway.asking import CreateVideo, asked_by, asked_in
 from streams.gateway.bodies import fields_of
 from streams.gateway.creating import Call, accept, check_hook, create
-from streams.gateway.gateway import Gateway, Tenant, TheGateway
+from streams.gateway.gateway import Gateway, Tenant, TheCaller, TheGateway
+from streams.gateway.keys import Caller
 from streams.gateway.prefer import preferred_wait, waited
 from streams.gateway.problems import Problem, not_built
 from streams.gateway.rows import Row
@@ -53,11 +54,11 @@ async def answer(gateway: Gateway, row: Row) -> Response:
     return Response(video.model_dump_json(), media_type="application/json", headers=headers)
 
 
-async def made(request: Request, gateway: Gateway, row: Row) -> Response:
+async def made(request: Request, gateway: Gateway, caller: Caller, row: Row) -> Response:
     """What was accepted; with `Prefer: wait=N` what has become of it by then."""
     if (seconds := preferred_wait(request)) is None:
         return await answer(gateway, row)
-    response = await answer(gateway, await waited(gateway, row, seconds))
+    response = await answer(gateway, await waited(gateway, caller, row, seconds))
     response.headers["preference-applied"] = f"wait={seconds}"
     return response
 
@@ -66,12 +67,12 @@ async def made(request: Request, gateway: Gateway, row: Row) -> Response:
     "/videos", name="create", response_model=Video, openapi_extra=body_of(CREATE),
     summary="Ask for a video",
 )  # fmt: skip
-async def create_video(request: Request, gateway: TheGateway, tenant: Tenant) -> Response:
+async def create_video(request: Request, gateway: TheGateway, caller: TheCaller) -> Response:
     """Answered once the line has it for good; with `Prefer: wait=N` once it has ended, within N of at most 60 seconds.
     The same `Idempotency-Key` is the same video."""
-    gateway.rates.create(tenant)
-    call, asked = Call.of(request, tenant), await asked_in(request)
-    return await made(request, gateway, await create(gateway, call, asked))
+    gateway.rates.create(caller.tenant)
+    call, asked = Call.of(request, caller.tenant), await asked_in(request)
+    return await made(request, gateway, caller, await create(gateway, call, asked))
 
 
 @router.get("/videos", name="list", response_model=VideoList, summary="Your videos, a page at a time")
@@ -138,8 +139,9 @@ async def cancel_video(video_id: str, gateway: TheGateway, tenant: Tenant) -> Re
     "/videos/{video_id}/remix", name="remix", response_model=Video, summary="The same video in other words",
     openapi_extra=body_of(REMIX),
 )  # fmt: skip
-async def remix_video(video_id: str, request: Request, gateway: TheGateway, tenant: Tenant) -> Response:
+async def remix_video(video_id: str, request: Request, gateway: TheGateway, caller: TheCaller) -> Response:
     """Another prompt with the recipe of an earlier video, its seed included. Its `webhook_url` is its own."""
+    tenant = caller.tenant
     gateway.rates.create(tenant)
     call = Call.of(request, tenant)
     parent = (await gateway.row(tenant, video_id)).state
@@ -151,7 +153,7 @@ async def remix_video(video_id: str, request: Request, gateway: TheGateway, tena
     )
     check_hook(gateway, asked)
     key = call.key or gateway.retries.key_of(tenant, asked.fingerprint, call.is_retry)
-    return await made(request, gateway, await accept(gateway, remixed(parent, asked, key), call.traceparent))
+    return await made(request, gateway, caller, await accept(gateway, remixed(parent, asked, key), call.traceparent))
 
 
 def remixed(parent: JobState, asked: CreateVideo, key: str) -> PromptSubmitted:

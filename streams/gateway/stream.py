@@ -2,7 +2,8 @@
 
 Each event carries the whole Video object, so that a client that reconnects with `Last-Event-ID` has missed nothing once
 it has the next one. `status` comes with every change of the job, `progress` (or `preview`, where there is
-a new one to fetch) at most once a second, `done` last.
+a new one to fetch) at most once a second, `done` last. Who comes back with the id of that gets 204, after which a
+browser's EventSource stays away. A stream ends when the key that opened it is revoked.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from streams import metrics
-from streams.gateway.gateway import Gateway, Tenant, TheGateway
+from streams.gateway.gateway import Gateway, TheCaller, TheGateway
 from streams.gateway.hub import set_within
+from streams.gateway.keys import Caller
 from streams.gateway.problems import Problem
 from streams.gateway.rows import Row
 from streams.gateway.video import DeletedVideo
@@ -37,37 +39,50 @@ class Followed:
     """A job that a client follows, and who it is."""
 
     gateway: Gateway
-    tenant: str
+    caller: Caller
     job: str
+    mark: Mark
+
+    @property
+    def is_open(self) -> bool:
+        return not self.gateway.hub.closing and self.gateway.keys.is_valid(self.caller)
 
 
-async def followed(video_id: str, gateway: TheGateway, tenant: Tenant) -> AsyncIterator[Followed]:
-    """Raises `Problem`: 404, or 429 for a tenant that has as many streams as it may."""
+class NothingMore(Exception):
+    """The client has been told of the end of its job: answered with 204."""
+
+
+async def followed(
+    video_id: str, gateway: TheGateway, caller: TheCaller, last_event_id: Annotated[str | None, Header()] = None
+) -> AsyncIterator[Followed]:
+    """Raises `Problem`: 404, or 429 for a tenant that has as many streams as it may. Raises `NothingMore`."""
+    tenant, mark = caller.tenant, Mark.of(last_event_id)
     row = await gateway.row(tenant, video_id)
+    if row.state.status.ended and mark == Mark.at(row):
+        raise NothingMore
     if gateway.streams[tenant] >= gateway.settings.gateway_streams:
         raise Problem("too_many_streams", "you have too many event streams open", retry_after=5)
     gateway.streams[tenant] += 1
     metrics.HTTP_STREAMS.inc()
     try:
-        yield Followed(gateway, tenant, row.state.job)
+        yield Followed(gateway, caller, row.state.job, mark)
     finally:
         gateway.streams[tenant] -= 1
         metrics.HTTP_STREAMS.dec()
 
 
 @router.get(
-    "/videos/{video_id}/events", name="events", response_class=EventSourceResponse, summary="Watch a video being made"
-)
-async def video_events(
-    job: Annotated[Followed, Depends(followed)],
-    last_event_id: Annotated[str | None, Header()] = None,
-) -> AsyncIterator[ServerSentEvent]:
-    """Events `status`, `progress`, `preview`, `done`; a comment every 15 s; closes after `done`."""
-    hub, told = job.gateway.hub, Told(Mark.of(last_event_id))
-    with hub.news_of(job.job) as news:
-        while not hub.closing:
+    "/videos/{video_id}/events", name="events", response_class=EventSourceResponse, summary="Watch a video being made",
+    responses={204: {"description": "`last-event-id` is that of `done`: there is nothing more"}},
+)  # fmt: skip
+async def video_events(job: Annotated[Followed, Depends(followed)]) -> AsyncIterator[ServerSentEvent]:
+    """Events `status`, `progress`, `preview`, `done`; a comment every 15 s; closes after `done`, and when the API key
+    is revoked."""
+    told = Told(job.mark)
+    with job.gateway.hub.news_of(job.job, job.caller.key) as news:
+        while job.is_open:
             news.clear()
-            seen = await job.gateway.seen(job.tenant, job.job)
+            seen = await job.gateway.seen(job.caller.tenant, job.job)
             if seen is None:
                 yield ServerSentEvent(event="done", data=DeletedVideo(id=job.job))
                 return

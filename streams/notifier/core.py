@@ -5,6 +5,7 @@ A decision is a list of changes to the `webhooks` topic; `take` them once they a
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -28,11 +29,12 @@ from schemas.webhooks import (
 from streams.notifier import schedule
 from streams.notifier.due import Way
 from streams.notifier.full import sample_state
-from streams.notifier.payload import Happening, body_of, event_of, type_for
+from streams.notifier.payload import Deletion, Happening, body_of, event_of, type_for, without_video
 from streams.notifier.post import Answer
 from streams.video import Live
 
 ATTEMPTS_KEPT = 20
+MOST_DELETED = 10_000
 SAMPLE_PERCENT = 50
 KEPT_S = 8 * 24 * 3600.0
 """For how long an ended delivery is remembered: longer than `completions` is kept, so none is ever made twice."""
@@ -52,6 +54,10 @@ class Known:
     """What is asked for and not done yet."""
     secrets: dict[str, TenantSecret] = field(default_factory=dict)
     """By tenant; without one its secret was never rotated."""
+    of_job: dict[str, set[str]] = field(default_factory=dict)
+    """Deliveries by job."""
+    deleted: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    """The latest deleted jobs: `jobs` may tell of a deletion before `completions` tells of the end."""
 
     def take_endpoint(self, key: str, endpoint: Frozen | None) -> None:
         """A record of `endpoints`."""
@@ -66,13 +72,29 @@ class Known:
         """A record of `webhooks`."""
         if isinstance(record, WebhookDelivery):
             self.deliveries[key] = record
+            self.of_job.setdefault(record.job, set()).add(key)
         elif isinstance(record, EndpointDisabled):
             self.disabled[key] = record
         elif isinstance(record, DeliveryRequested):
             self.requests[key] = record
         elif record is None:
+            self._forget_job_of(key)
             for part in (self.deliveries, self.disabled, self.requests):
                 part.pop(key, None)
+
+    def _forget_job_of(self, key: str) -> None:
+        delivery = self.deliveries.get(key)
+        if delivery is None:
+            return
+        keys = self.of_job[delivery.job]
+        keys.discard(key)
+        if not keys:
+            del self.of_job[delivery.job]
+
+    def note_deleted(self, job: str) -> None:
+        self.deleted[job] = None
+        if len(self.deleted) > MOST_DELETED:
+            self.deleted.popitem(last=False)
 
     def serves(self, endpoint: WebhookEndpoint) -> bool:
         """Whether anything goes there: it does again after any change by its owner."""
@@ -115,10 +137,27 @@ def deliveries_of(known: Known, happening: Happening, now: float) -> Iterator[We
     for endpoint in known.endpoints.values():
         kind = type_for(happening, endpoint.event_types)
         if kind and is_for(happening, endpoint) and known.serves(endpoint):
-            yield delivery_of(happening, kind, now, endpoint.id, None, endpoint.payload == FULL)
+            full = endpoint.payload == FULL and happening.job not in known.deleted
+            yield delivery_of(happening, kind, now, endpoint.id, None, full)
     kind = type_for(happening, (COMPLETED, FAILED))
     if happening.url and kind:
         yield delivery_of(happening, kind, now, None, happening.url)
+
+
+def deleted(known: Known, deletion: Deletion) -> list[Change]:
+    """What is kept of the deliveries of a deleted job: that there were such, so that none is made twice.
+
+    What is still on its way arrives, with the id of the video and nothing else of it. The URL of a prompt goes as soon
+    as nothing is sent there any more.
+    """
+    known.note_deleted(deletion.job)
+    deliveries = (known.deliveries[key] for key in sorted(known.of_job.get(deletion.job, ())))
+    return [(each.id, forgetful(each)) for each in deliveries]
+
+
+def forgetful(delivery: WebhookDelivery) -> WebhookDelivery:
+    """Without anything that a user wrote."""
+    return delivery.changed(body=without_video(delivery.body), url=None if delivery.next_at is None else delivery.url)
 
 
 def is_for(happening: Happening, endpoint: WebhookEndpoint) -> bool:
@@ -146,13 +185,19 @@ def attempted(
     attempts = delivery.attempts + 1
     after = delivery.changed(attempts=attempts, log=(*delivery.log, entry)[-ATTEMPTS_KEPT:], next_at=None)
     if schedule.is_success(answer.status):
-        return [(after.id, after.changed(outcome=DeliveryOutcome.DELIVERED))]
+        return [(after.id, ended(known, after, DeliveryOutcome.DELIVERED))]
     ends = delivery.test or answer.status == schedule.GONE
     wait = None if ends else schedule.delay(attempts, pace, chance, answer.retry_after)
     if wait is not None:
         return [(after.id, after.changed(next_at=now + wait))]
-    failed = (after.id, after.changed(outcome=DeliveryOutcome.FAILED))
+    failed = (after.id, ended(known, after, DeliveryOutcome.FAILED))
     return [failed, *disabling(known, delivery, answer, now)]
+
+
+def ended(known: Known, delivery: WebhookDelivery, outcome: DeliveryOutcome) -> WebhookDelivery:
+    """It is sent no more. `delivery` has no next attempt."""
+    final = delivery.changed(outcome=outcome)
+    return forgetful(final) if delivery.job in known.deleted else final
 
 
 def disabling(known: Known, delivery: WebhookDelivery, answer: Answer, now: float) -> list[Change]:
@@ -174,9 +219,9 @@ def has_worked_since(known: Known, endpoint: WebhookEndpoint, moment: float) -> 
     )
 
 
-def dropped(delivery: WebhookDelivery) -> list[Change]:
+def dropped(known: Known, delivery: WebhookDelivery) -> list[Change]:
     """It has nowhere to go any more: its endpoint was deleted or disabled."""
-    return [(delivery.id, delivery.changed(outcome=DeliveryOutcome.DROPPED, next_at=None))]
+    return [(delivery.id, ended(known, delivery.changed(next_at=None), DeliveryOutcome.DROPPED))]
 
 
 def requested(known: Known, request: DeliveryRequested, now: float) -> list[Change]:

@@ -16,14 +16,14 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from schemas import envelope
 from schemas.base import Frozen
 from schemas.events import Completion
-from schemas.job import JobState
+from schemas.job import JobState, JobStatus
 from schemas.webhooks import STARTED, DeliveryRequested
 from streams import clients
 from streams.client.errors import Unreachable
 from streams.client.reader import ANSWER_WITHIN_S, Reader, event_of
 from streams.clients import ErrorWatch
 from streams.notifier.core import Known
-from streams.notifier.payload import Happening, end_of, start_of
+from streams.notifier.payload import Deletion, Happening, end_of, start_of
 from streams.outgoing import Outgoing
 from streams.settings import Settings
 from streams.topics import COMPLETIONS, ENDPOINTS, JOBS, WEBHOOKS
@@ -32,6 +32,7 @@ from streams.transactions import Transactions
 NAME = "latentline.notifier"
 """Of the group, and the transactional id."""
 SOURCE = "latentline/notifier"
+DELETED = f'"{JobStatus.DELETED.value}"'.encode()
 
 
 class Journal:
@@ -81,7 +82,7 @@ class Journal:
             self._seen[message.topic() or "", message.partition() or 0] = (message.offset() or 0) + 1
             known.take_endpoint(key, event)
 
-    def read(self, known: Known, seconds: float) -> list[Happening]:
+    def read(self, known: Known, seconds: float) -> list[Happening | Deletion]:
         """What has happened to jobs; waits up to `seconds` for a first record. Endpoints and requests go to `known`.
 
         Whoever set up an endpoint before a job ended hears of that end: `endpoints` is read on to where it ends now.
@@ -104,15 +105,17 @@ class Journal:
             if message.topic() != self._requests or isinstance(event_of(message), DeliveryRequested):
                 self._take(known, message)
 
-    def _happenings(self, known: Known, messages: Iterable[Message]) -> Iterator[Happening]:
-        unread = () if known.is_wanted(STARTED) else (self._jobs,)
+    def _happenings(self, known: Known, messages: Iterable[Message]) -> Iterator[Happening | Deletion]:
+        is_wanted = known.is_wanted(STARTED)
         for message in messages:
             self._positions[message.topic() or "", message.partition() or 0] = (message.offset() or 0) + 1
-            event = None if message.topic() in unread else event_of(message)
+            if message.topic() == self._jobs and not (is_wanted or may_tell_of_deletion(message)):
+                continue
+            event = event_of(message)
             if isinstance(event, Completion):
                 yield end_of(event)
-            elif isinstance(event, JobState) and (start := start_of(event)):
-                yield start
+            elif isinstance(event, JobState):
+                yield from told_by(event)
 
     @property
     def is_behind(self) -> bool:
@@ -129,6 +132,18 @@ class Journal:
     def close(self) -> None:
         self._state.close()
         self._source.close()
+
+
+def may_tell_of_deletion(message: Message) -> bool:
+    """Told by the bytes alone: most states are of no interest here, and reading one costs much more than this."""
+    return DELETED in (message.value() or b"")
+
+
+def told_by(state: JobState) -> Iterator[Happening | Deletion]:
+    if state.status is JobStatus.DELETED:
+        yield Deletion(state.job)
+    elif start := start_of(state):
+        yield start
 
 
 def outgoing(key: str, record: Frozen | None, now: float) -> Outgoing:

@@ -18,6 +18,15 @@ SEQUENCE = {STARTED: 1, COMPLETED: 100, FAILED: 100, CANCELLED: 100}
 """Deliveries come in any order: a receiver drops what has a lower number than what it knows of the video. That of
 `video.progress` is its percent, a whole ten."""
 
+THIN_FIELDS = ("id", "sequence")
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """A job has been deleted: nothing that its user wrote may stay in a record of ours."""
+
+    job: str
+
 
 @dataclass(frozen=True)
 class Happening:
@@ -88,6 +97,13 @@ def body_of(happening: Happening, type: str, full: bool = False) -> str:
         "data": whole(happening) if full else thin(happening),
     }
     return orjson.dumps(event).decode()
+
+
+def without_video(body: str) -> str:
+    """The same event without the whole video in it: what is left of a full body once its job has been deleted."""
+    event = orjson.loads(body)
+    data = {name: value for name, value in event["data"].items() if name in THIN_FIELDS}
+    return orjson.dumps(event | {"data": data}).decode()
 
 
 def thin(happening: Happening) -> dict[str, str | int]:

@@ -19,6 +19,7 @@ from streams.notifier.core import Change, Known
 from streams.notifier.due import Due, Way
 from streams.notifier.journal import Journal
 from streams.notifier.news import News
+from streams.notifier.payload import Deletion
 from streams.notifier.post import Answer
 from streams.notifier.progress import Words
 from streams.notifier.sender import Sender
@@ -53,6 +54,9 @@ class Notifier:
     def turn(self, sending: bool = True) -> None:
         """Raises `Lost` and `ClientError`, after which only a new life can go on."""
         for happening in self._journal.read(self._known, TURN_S):
+            if isinstance(happening, Deletion):
+                self._note(core.deleted(self._known, happening))
+                continue
             self._note(core.scheduled(self._known, happening, time.time()))
             if happening.is_end:
                 self._news.end(happening.job)
@@ -123,7 +127,7 @@ class Notifier:
                 self._due.done(way, now)
             elif (url := self._known.url_of(delivery)) is None:
                 self._due.done(way, now)
-                self._note(core.dropped(delivery))
+                self._note(core.dropped(self._known, delivery))
             else:
                 self._under_way[key] = way
                 self._send(delivery, url, now)

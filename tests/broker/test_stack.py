@@ -19,9 +19,11 @@ from minio import Minio
 from infra.local import ports
 from infra.local.access import BrokerAccess
 from infra.local.ahead import keep_classes
+from infra.local.guard import mark_of
 from infra.local.health import unready
 from infra.local.kafka import Kafka
 from infra.local.plan import Plan
+from infra.local.running import is_keeper
 from infra.local.services import Service
 from infra.local.stack import Stack, StackError
 from streams import clients
@@ -185,6 +187,77 @@ def test_a_killed_keeper_takes_everything_with_it(make: Make) -> None:
     os.kill(keeper, signal.SIGKILL)
     eventually(lambda: processes_of(stack.data) == [])
     assert stack.status()["state"] == "down"
+
+
+def killed_together(stack: Stack) -> set[str]:
+    """Kills supervisor and guard before either can act; the command lines that are left."""
+    guards = [one for one in processes_of(stack.data) if "infra.local.guard" in one.cmdline()]
+    # A stopped guard does not see its supervisor end.
+    for guard in guards:
+        guard.suspend()
+    os.kill(stack.status()["keeper"], signal.SIGKILL)
+    for guard in guards:
+        guard.kill()
+    eventually(lambda: stack.status()["state"] == "down")
+    return command_lines(stack.data)
+
+
+def test_down_ends_what_supervisor_and_guard_left_behind_when_they_died_together(make: Make) -> None:
+    stack, below = make("orphaned"), make("orphaned/below")
+    up(stack, LITTLE)
+    up(below)
+    others = command_lines(below.data)
+    left = killed_together(stack) - others
+    assert len(left) > len(LITTLE), left
+    assert stack.down() >= len(left)
+    assert command_lines(stack.data) == others, "a stack in a folder of its own was touched, or something is left"
+    assert stack.down() == 0
+    below.down(wipe=True)
+
+
+def test_up_ends_what_an_earlier_life_left_and_goes_on(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack, said = make("orphaned again"), list[str]()
+    up(stack, LITTLE)
+    settings = settings_of(stack, monkeypatch)
+    produce(settings, b"kept")
+    before = {process.pid for process in processes_of(stack.data)}
+    assert killed_together(stack)
+    (stack.data / "stack.json").write_text('{"keeper": 1, "pids"')
+    stack.up(LITTLE, any_ports=True, stays=False, seconds=60, say=said.append)
+    assert "earlier life" in said[0]
+    assert not before & {process.pid for process in processes_of(stack.data)}
+    assert prompts(settings) == [b"kept"]
+    stack.down()
+
+
+def test_a_full_disk_costs_the_status_alone_and_all_is_well_when_there_is_room(make: Make) -> None:
+    stack = make("full")
+    stack.data.mkdir()
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(stack.data)]
+    if subprocess.run(mounted, capture_output=True).returncode:
+        pytest.skip("only root may make a disk of its own")
+    try:
+        up(stack, LITTLE)
+        before, filler = stack.status(), stack.data / "filler"
+        with suppress(OSError), filler.open("wb", buffering=0) as file:
+            while file.write(b"x" * 4096):
+                pass
+        os.kill(before["pids"]["little"], signal.SIGKILL)
+        eventually(lambda: littles(stack) - {before["pids"]["little"]} or not is_keeper(before["keeper"], stack.data))
+        assert is_keeper(before["keeper"], stack.data), "a full disk has ended the supervisor"
+        assert stack.status() == before, "the disk was not full"
+        filler.unlink()
+        eventually(lambda: stack.status()["restarts"]["little"] == 1 and unready(before["health"]["little"]) is None)
+        eventually(lambda: stack.status()["pids"].keys() == before["pids"].keys(), 60)
+        eventually(lambda: ports.answers(Plan.load(stack.data).ports["kafka"]), 60)
+    finally:
+        stack.down()
+        subprocess.run(["umount", "-l", str(stack.data)], check=True)
+
+
+def littles(stack: Stack) -> set[int]:
+    """Processes of the service `little`."""
+    return {one.pid for one in processes_of(stack.data) if mark_of(one).endswith("/little/")}
 
 
 @pytest.mark.parametrize("name", ["little", "kafka", "minio"])

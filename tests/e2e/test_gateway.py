@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import signal
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -154,6 +155,7 @@ def test_events_tell_steps_and_go_on_where_they_were_until_a_cancel_ends_them(ht
     assert progress == sorted(progress)
     assert [moment["what"] for moment in http.get(f"/videos/{job}/timeline").json()["data"]][-1] == "cancelled"
     assert [event["event"] for event in sse(http, job)] == ["done"]
+    assert http.get(f"/videos/{job}/events", headers={"last-event-id": seen[-1]["id"]}).status_code == 204
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +227,23 @@ def test_tenants_see_their_own_and_a_revoked_key_nothing(gateway: Service, line_
         assert (listed["tenant"], listed["name"], key in str(listed)) == ("borealis", "test", False)
         run(line_of_all, "keys", "revoke", listed["id"])
         eventually(lambda: borealis.get("/videos").status_code == 401)
+
+
+def test_a_stream_ends_within_seconds_of_the_key_that_opened_it(gateway: Service, line_of_all: Line) -> None:
+    key = run(line_of_all, "keys", "create", "borealis", "--name", "stream").strip()
+    [listed] = [each for each in objects(run(line_of_all, "keys", "list", "--json")) if each["name"] == "stream"]
+    with http_of(gateway, key) as borealis:
+        eventually(lambda: borealis.get("/videos").status_code == 200)
+        job = borealis.post("/videos", json={"prompt": PROMPT, "seed": 66, **LONG}).json()["id"]
+        stream = sse(borealis, job)
+        assert next(stream)["event"] == "status"
+        run(line_of_all, "keys", "revoke", listed["id"])
+        revoked = time.monotonic()
+        assert "done" not in [event["event"] for event in stream]
+        assert time.monotonic() - revoked < 5
+        assert borealis.get(f"/videos/{job}/events").status_code == 401
+    line_of_all.upstream.cancel(job, "borealis")
+    line_of_all.wait_for(job)
 
 
 def test_another_gateway_gives_the_same_answers_from_nothing(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import uuid
 from pathlib import Path
 
-from infra.local.kept import Kept
+import pytest
+
+from infra.local.kept import FIRST_DELAY, Kept
 from infra.local.process import Process
 from tests.support import eventually
 
@@ -39,3 +43,19 @@ def test_one_that_leaves_on_purpose_stays_away(tmp_path: Path) -> None:
     run_to_its_end(one)
     assert not one.turn(LONG)
     assert (one.last_exit, one.restarts) == (0, 0)
+
+
+def test_one_that_cannot_be_started_now_is_started_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = kept(tmp_path, "import sys; sys.stdin.read()")
+
+    def no_room(process: Process) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full:
+        full.setattr(Process, "start", no_room)
+        assert not one.turn(0.0)
+        assert not one.turn(FIRST_DELAY)
+    assert not one.turn(FIRST_DELAY + 0.1), "it waits longer after each refusal"
+    assert one.turn(LONG)
+    assert (one.restarts, one.last_exit) == (0, None)
+    one.process.stop(5)

@@ -81,7 +81,7 @@ def test_gone_is_gone_at_once(known: Known) -> None:
 def test_a_deleted_endpoint_gets_nothing_more(known: Known) -> None:
     known.take_endpoint(ENDPOINT.id, None)
     assert known.url_of(the_delivery(known)) is None
-    apply(known, core.dropped(the_delivery(known)))
+    apply(known, core.dropped(known, the_delivery(known)))
     assert list(known.open_deliveries()) == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import orjson
 import pytest
 
 from schemas.errors import ErrorKind, ErrorReport
@@ -16,11 +17,12 @@ from streams.coordinator.ending import shared
 from streams.notifier import core
 from streams.notifier.full import full_video
 from streams.notifier.news import Running
-from streams.notifier.payload import Happening, end_of, start_of
+from streams.notifier.payload import Deletion, Happening, end_of, start_of
+from streams.notifier.post import Answer
 from streams.percent import percent_of_state
 from streams.video import Live, Video, video_of
 from tests.unit.gateway.samples import NOW, job, running, step_of, with_done
-from tests.unit.webhook_samples import ENDPOINT, changed, knowing
+from tests.unit.webhook_samples import ENDPOINT, apply, changed, knowing
 
 WHOLE = changed(ENDPOINT, tenant="default", event_types=EVENT_TYPES, payload=FULL)
 ERROR = ErrorReport(kind=ErrorKind.RESOURCE, code="gpu_out_of_memory", message="too large")
@@ -101,3 +103,40 @@ def test_a_sample_has_the_shape_that_its_endpoint_asked_for(type: str, status: s
     video = Video.model_validate({name: value for name, value in data.items() if name != "sequence"})
     assert (video.status, video.id) == (status, sample.job)
     assert (video.error is not None) == (status == "failed")
+
+
+@pytest.mark.parametrize(("state", "end"), ends(), ids=["completed", "failed", "cancelled"])
+def test_a_deleted_job_leaves_no_word_of_its_user_in_a_delivery(state: JobState, end: Completion) -> None:
+    prompt = state.recipe.prompt if state.recipe else ""
+    happening = end_of(end.model_copy(update={"webhook_url": "https://me.example/secret-place"}))
+    known = knowing(WHOLE)
+    apply(known, core.scheduled(known, happening, NOW))
+    assert any(prompt in delivery.body for delivery in known.deliveries.values())
+    apply(known, core.deleted(known, Deletion(state.job)))
+    assert [orjson.loads(each.body)["data"].keys() for each in known.deliveries.values()] == [
+        {"id", "sequence"} for _ in known.deliveries
+    ]
+    for delivery in [*known.deliveries.values()]:
+        assert known.url_of(delivery) is not None, "what is on its way still arrives"
+        apply(known, core.attempted(known, delivery, Answer(0.1, 204), NOW, 1.0, 0.5))
+    kept = b"".join(delivery.to_bytes() for delivery in known.deliveries.values())
+    assert prompt.encode() not in kept
+    assert b"secret-place" not in kept
+    assert core.scheduled(known, happening, NOW) == [], "none is made twice"
+
+
+def test_an_end_that_is_read_after_its_deletion_is_told_without_the_video() -> None:
+    _, end = ends()[0]
+    known = knowing(WHOLE)
+    apply(known, core.deleted(known, Deletion(end.job)))
+    apply(known, core.scheduled(known, end_of(end), NOW))
+    [delivery] = known.deliveries.values()
+    assert orjson.loads(delivery.body)["data"].keys() == {"id", "sequence"}
+
+
+def test_a_delivery_that_is_let_go_is_no_longer_found_by_its_job() -> None:
+    _, end = ends()[0]
+    known = knowing(WHOLE)
+    apply(known, core.scheduled(known, end_of(end), NOW))
+    apply(known, [(key, None) for key in known.deliveries])
+    assert known.of_job == {}

@@ -36,6 +36,7 @@ export const blobOf = async (path) => URL.createObjectURL(await (await call(path
 // EventSource cannot carry a key, so the stream is read by hand.
 export async function* events(id, last) {
   const { body } = await call(`/videos/${id}/events`, { headers: last ? { "last-event-id": last } : {} });
+  if (!body) return;
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   try {
     let text = "";

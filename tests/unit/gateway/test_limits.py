@@ -20,7 +20,7 @@ from streams.gateway.outer import Outer
 from streams.gateway.prefer import preferred_wait, waited
 from streams.gateway.rates import Rates
 from streams.gateway.rows import Row
-from streams.settings import Settings
+from streams.settings import DEFAULT_KEY, Settings
 from tests.unit.gateway.samples import NOW, SOME, asked, job, taken
 
 JSON = {"content-type": "application/json"}
@@ -114,13 +114,14 @@ def test_how_long_a_client_prefers_to_wait(sent: str, seconds: int | None) -> No
 
 
 def test_waiting_ends_with_the_job_or_with_the_time(gateway: Gateway) -> None:
-    state = job()
+    state, caller = job(), gateway.keys.caller_of(DEFAULT_KEY)
     taken(gateway.model, state)
+    assert caller is not None
 
     async def wait() -> tuple[Row, Row]:
         gateway.hub.open()
-        first = await waited(gateway, Row(state, 1), 0)
-        waiting = asyncio.create_task(waited(gateway, Row(state, 1), 60))
+        first = await waited(gateway, caller, Row(state, 1), 0)
+        waiting = asyncio.create_task(waited(gateway, caller, Row(state, 1), 60))
         await asyncio.sleep(0)
         ended = state.model_copy(update={"status": JobStatus.CANCELLED, "ended_at": NOW, "version": 2})
         await asyncio.to_thread(taken, gateway.model, ended)

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine
 
-from schemas.job import JobStatus
+from schemas.job import JobState, JobStatus
 from schemas.stage import Stage
+from streams.coordinator.job import deleted
 from streams.gateway.batch import Batch
 from streams.gateway.gateway import Gateway
 from streams.gateway.read_model import ReadModel
@@ -106,8 +107,8 @@ def test_what_is_deleted_is_nobodys_and_stays_it(model: ReadModel) -> None:
     taken(model, state, other)
     model.hide(state.job)
     taken(model, state.model_copy(update={"version": 2}), other.model_copy(update={"version": 2, "deleting": True}))
-    for deleted in (state, other):
-        assert model.get("default", deleted.job) is None
+    for hidden in (state, other):
+        assert model.get("default", hidden.job) is None
     assert model.page("default", None, 20, True) == ([], False)
     assert model.find(state.job) is not None
     batch = Batch()
@@ -201,3 +202,49 @@ def test_tables_of_an_earlier_release_are_made_anew(tmp_path: Path) -> None:
     taken(model, job())
     assert model.find(job().job) is not None
     model.close()
+
+
+def test_what_is_deleted_is_gone_from_the_files_of_the_database(tmp_path: Path) -> None:
+    """SQLite leaves what a row said in the free space of its page and in its log, unless it is told otherwise."""
+    words = "a prompt that nobody may find again"
+    model = ReadModel.in_folder(tmp_path)
+    model.open_source("log", 0.0)
+    states = [saying(f"{words} {number}", number) for number in range(50)]
+    model.expect(states)
+    taken(model, *states)
+    assert found_in(tmp_path, words)
+    taken(model, *(deleted(state).changed(version=9) for state in states[:25]))
+    batch = Batch()
+    for state in states[25:]:
+        batch.state(state.job, None)
+    model.take(batch, NOW)
+    model.erase(now=100.0)
+    assert not found_in(tmp_path, words)
+    model.close()
+
+
+def test_a_reader_at_work_puts_the_erasure_off(tmp_path: Path) -> None:
+    model = ReadModel.in_folder(tmp_path)
+    model.open_source("log", 0.0)
+    taken(model, saying("a prompt that is read just now"))
+    with closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM jobs").fetchone()
+        taken(model, deleted(job()).changed(version=9))
+        model.erase(now=100.0)
+        assert found_in(tmp_path, "read just now")
+    model.erase(now=101.0)
+    assert found_in(tmp_path, "read just now"), "it is tried again some seconds later, not at once"
+    model.erase(now=200.0)
+    assert not found_in(tmp_path, "read just now")
+    model.close()
+
+
+def saying(words: str, number: int = 0) -> JobState:
+    state = job(number)
+    assert state.recipe is not None
+    return state.changed(recipe=state.recipe.changed(prompt=words))
+
+
+def found_in(folder: Path, words: str) -> bool:
+    return any(words.encode() in path.read_bytes() for path in folder.iterdir())

@@ -43,12 +43,21 @@ def test_a_step_is_told_once_a_second_and_a_change_at_once() -> None:
 
 def test_the_events_of_an_ended_job_are_its_end(gateway: Gateway) -> None:
     taken(gateway.model, job(status=JobStatus.CANCELLED, cancel_reason="enough", ended_at=NOW, version=7))
-    answer = asked(gateway, "GET", f"{SOME}/events", headers={"last-event-id": "7.0"})
+    answer = asked(gateway, "GET", f"{SOME}/events", headers={"last-event-id": "6.0"})
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["cache-control"] == "no-cache, no-transform"
     lines = dict(line.split(": ", 1) for line in answer.text.splitlines() if line)
     assert (lines["event"], lines["id"]) == ("done", "7.0")
     assert orjson.loads(lines["data"]) == asked(gateway, "GET", SOME).json()
+    assert gateway.streams["default"] == 0
+
+
+def test_who_knows_the_end_gets_204_so_that_an_event_source_stays_away(gateway: Gateway) -> None:
+    """A browser comes back after every other answer, with the id of the last event."""
+    taken(gateway.model, job(status=JobStatus.CANCELLED, cancel_reason="enough", ended_at=NOW, version=7))
+    answer = asked(gateway, "GET", f"{SOME}/events", headers={"last-event-id": "7.0"})
+    assert (answer.status_code, answer.content) == (204, b"")
+    taken(gateway.model, job(version=8))
     assert gateway.streams["default"] == 0
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 import pytest
 from pydantic import SecretStr
 
 from schemas.events import ApiKey
 from schemas.job import JobStatus
+from streams.gateway.content import KeyRevoked, while_valid
 from streams.gateway.gateway import Gateway
 from streams.gateway.keys import Keys, UnsafeSettings, check_mode, new_key
+from streams.gateway.prefer import waited
+from streams.gateway.problems import Problem
+from streams.gateway.rows import Row
+from streams.gateway.stream import LOOK_AGAIN_S, Followed, Mark, video_events
 from streams.settings import DEFAULT_KEY, Settings
 from tests.unit.gateway.samples import NOW, asked, job, taken
 
@@ -18,12 +26,17 @@ def test_keys_are_hashed_and_a_revoked_one_opens_nothing() -> None:
     keys = Keys(settings)
     key, kept = new_key("acme", "web", NOW, settings)
     assert key not in kept.to_bytes().decode()
-    assert keys.tenant_of(key) is None
+    assert keys.caller_of(key) is None
     keys.take(kept)
-    assert (keys.tenant_of(key), keys.tenant_of(DEFAULT_KEY), keys.tenant_of("")) == ("acme", "default", None)
-    assert Keys(Settings(gateway_key_secret=SecretStr("t" * 32))).tenant_of(key) is None
+    caller, default = keys.caller_of(key), keys.caller_of(DEFAULT_KEY)
+    assert caller is not None
+    assert default is not None
+    assert (caller.tenant, default.tenant, keys.caller_of("")) == ("acme", "default", None)
+    assert (keys.is_valid(caller), keys.news()) == (True, set())
+    assert Keys(Settings(gateway_key_secret=SecretStr("t" * 32))).caller_of(key) is None
     keys.take(ApiKey.model_validate(kept.model_dump() | {"revoked_at": NOW + 1}))
-    assert keys.tenant_of(key) is None
+    assert (keys.caller_of(key), keys.is_valid(caller), keys.is_valid(default)) == (None, False, True)
+    assert (keys.news(), keys.news()) == ({caller.key}, set())
 
 
 def test_production_refuses_what_everybody_knows() -> None:
@@ -48,3 +61,33 @@ def test_another_tenants_job_is_not_there(gateway: Gateway) -> None:
         assert answer.status_code == 404
     assert asked(gateway, "GET", f"/v1/videos?after={state.job}").status_code == 400
     assert asked(gateway, "GET", "/v1/videos").json()["data"] == []
+
+
+def test_what_is_open_under_a_key_ends_when_it_is_revoked(gateway: Gateway) -> None:
+    """A stream ends, a wait is refused, and a download gets no further piece."""
+    key, kept = new_key("acme", "web", NOW, gateway.settings)
+    gateway.keys.take(kept)
+    state, caller = job(tenant="acme"), gateway.keys.caller_of(key)
+    taken(gateway.model, state)
+    assert caller is not None
+
+    async def revoke() -> list[str]:
+        gateway.hub.open()
+        stream = video_events(Followed(gateway, caller, state.job, Mark()))
+        events = [str(event.event) for event in [await anext(stream)]]
+        waiting = asyncio.create_task(waited(gateway, caller, Row(state, 1), 60))
+        rest = asyncio.create_task(anext(stream, None))
+        await asyncio.sleep(0)
+        gateway.keys.take(kept.model_copy(update={"revoked_at": NOW}))
+        gateway.hub.tell(gateway.keys.news())
+        with pytest.raises(Problem, match="revoked meanwhile"):
+            await waiting
+        return [*events, str(await rest)]
+
+    pieces = while_valid(gateway.keys, caller, [b"one", b"two"])
+    assert next(pieces) == b"one"
+    began = time.monotonic()
+    assert asyncio.run(revoke()) == ["status", "None"]
+    assert time.monotonic() - began < LOOK_AGAIN_S
+    with pytest.raises(KeyRevoked):
+        next(pieces)
