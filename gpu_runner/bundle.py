@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import torch
 
+from gpu_runner.files import check_files
 from schemas.bundle import MANIFEST_NAME, BundleManifest
 
 PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
@@ -46,6 +47,11 @@ class Bundle:
     def index(self) -> dict[str, Any]:
         index: dict[str, Any] = orjson.loads((self.folder / "model_index.json").read_bytes())
         return index
+
+    def check_files(self, stage: str, components: tuple[str, ...]) -> None:
+        """Hash what the stage is about to load. Raises `WrongWeights` for a file that was not described."""
+        expected: str = getattr(self.manifest.components, stage)
+        check_files(self.folder, components, self.manifest.files, expected)
 
     def load(self, loader: Any, component: str, dtype: torch.dtype | None = None) -> Any:
         """One component by its class; weights from safetensors, no remote code."""

@@ -6,7 +6,6 @@ FOLDER is a diffusers folder, or (with --source) a new folder for the descriptio
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import orjson
 from gpu_runner.bundle import refuse_pickles, resolve
 from gpu_runner.families import FAMILIES, family_of
 from gpu_runner.families.base import Family
+from gpu_runner.files import component_digest, file_digests
 from schemas.bundle import MANIFEST_NAME, BundleManifest, Components, Defaults, Geometry, LatentColours, Limits
 from schemas.digest import digest
 from schemas.errors import InvalidJob
@@ -26,18 +26,6 @@ from schemas.recipe import VaeTiling
 DTYPES = ("float32", "bfloat16", "float16")
 
 
-def file_digest(file: Path) -> str:
-    """Hex SHA-256, read in pieces: a shard of weights is gigabytes."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def component_digest(folder: Path, names: tuple[str, ...]) -> str:
-    """Digest over path and content of every file of the named components."""
-    files = sorted(file for name in names for file in (folder / name).rglob("*") if file.is_file())
-    return digest([[str(file.relative_to(folder)), file_digest(file)] for file in files])
-
-
 def read_config(folder: Path, component: str) -> dict[str, Any]:
     config: dict[str, Any] = orjson.loads((folder / component / "config.json").read_bytes())
     return config
@@ -46,8 +34,8 @@ def read_config(folder: Path, component: str) -> dict[str, Any]:
 def describe(folder: Path, family: type[Family], arguments: argparse.Namespace) -> BundleManifest:
     """The manifest of a diffusers folder: geometry and limits read off the configs, digests off the files."""
     refuse_pickles(folder)
-    parts = family.components.items()
-    components = Components(**{stage: component_digest(folder, names) for stage, names in parts})
+    files = {stage: file_digests(folder, names) for stage, names in family.components.items()}
+    components = Components(**{stage: component_digest(digests) for stage, digests in files.items()})
     geometry = family.geometry(read_config(folder, "vae"))
     manifest = BundleManifest(
         model=arguments.model,
@@ -58,6 +46,7 @@ def describe(folder: Path, family: type[Family], arguments: argparse.Namespace) 
         vae_dtype=arguments.vae_dtype,
         revision=digest(components.model_dump()),
         components=components,
+        files={path: hashed for digests in files.values() for path, hashed in digests.items()},
         geometry=geometry,
         limits=limits_of(family, geometry, read_config(folder, "transformer"), arguments),
         defaults=defaults_of(family, arguments),

@@ -93,6 +93,7 @@ class BundleManifest(Frozen):
     vae_dtype: str = Field("float32", description="torch dtype of the VAE")
     revision: str = Field(description="digest of all component digests")
     components: Components
+    files: dict[str, str] = Field({}, description="SHA-256 of every file of the components, to name one that differs")
     geometry: Geometry
     limits: Limits
     defaults: Defaults

@@ -2,7 +2,7 @@
 
 LatentlineError
 ├── Transient            try again later
-│   └── StoreUnavailable, WorkerLost   the infrastructure's fault: costs the job no attempt
+│   └── StoreUnavailable, WorkerLost, OtherRevision   the infrastructure's fault: costs the job no attempt
 ├── ResourceExhausted    elsewhere, or smaller (out of memory, device lost)
 ├── InvalidJob           never: names the field, its value, the limit, the nearest valid value
 ├── InputLost            never here: the stage that produced the input runs again
@@ -131,6 +131,16 @@ class WorkerLost(Transient):
 
     kind = ErrorKind.INFRASTRUCTURE
     code = "worker_lost"
+
+
+class OtherRevision(Transient):
+    """The worker has other weights under the model's name: the task goes to another worker, and costs no attempt."""
+
+    kind = ErrorKind.INFRASTRUCTURE
+    code = "other_revision"
+
+    def __init__(self, model: str, asked: str, loaded: str) -> None:
+        super().__init__(f"{model} is loaded as revision {loaded[:12]}, and the job asks for {asked[:12]}")
 
 
 class ResourceExhausted(LatentlineError):

@@ -303,6 +303,9 @@ class Heartbeat(Frozen):
     leases: tuple[HeldLease, ...] = ()
     bundles: tuple[str, ...] = Field((), description="models it can run")
     loaded: tuple[str, ...] = Field((), description="stage/model pairs warm in the child")
+    revisions: dict[str, str] = Field(
+        {}, description="revision of each model that is loaded; a worker of an earlier release says none"
+    )
     bit_class: str = ""
     draining: bool = False
     leaving: bool = Field(False, description="last words: this incarnation ends now, orderly")

@@ -14,7 +14,11 @@ DEFAULT = IntervalRule()
 def load_stage(
     stage: Stage, folder: Path, device: str = "cpu", threads: int = 1, intervals: IntervalRule = DEFAULT
 ) -> StageRunner:
-    """Raises what diffusers raises for a folder that is no bundle, `FileNotFoundError` without a manifest."""
+    """Every file that the stage loads is hashed first, which costs a second for one to two gigabytes and a thread.
+
+    Raises `WrongWeights` for a file that the manifest was not written for, what diffusers raises for a folder that is
+    no bundle, `FileNotFoundError` without a manifest.
+    """
     if stage is Stage.MUX:
         from stages.mux import Mux
 
@@ -25,6 +29,7 @@ def load_stage(
 
     bundle = Bundle.open(folder)
     family = family_of(bundle.manifest.family)(bundle, configure(device, threads))
+    bundle.check_files(stage, family.components[stage])
     if stage is Stage.ENCODE:
         from stages.encode import Encode
 

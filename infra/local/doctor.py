@@ -31,6 +31,7 @@ CHECKS = (
     Check("stack", line_checks.services),
     Check("broker", line_checks.broker),
     Check("topics", line_checks.topic_table),
+    Check("weights", line_checks.weights),
     Check("store", line_checks.store),
     Check("clock", line_checks.clock),
 )

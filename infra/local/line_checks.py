@@ -20,6 +20,8 @@ from infra.local.finding import Problem, Subject
 from infra.local.health import unready
 from infra.local.stack import Stack
 from schemas.bundle import read_bundles
+from streams.client.errors import ClientError
+from streams.client.workers import Roll
 from streams.clients import ErrorWatch
 from streams.partitions import TOO_MANY
 from streams.settings import Settings
@@ -102,6 +104,31 @@ def broker(subject: Subject) -> str:
             "check LATENTLINE_KAFKA_BOOTSTRAP, whether it asks for LATENTLINE_KAFKA_USERNAME, and its own log",
         ) from error
     return f"{len(cluster.brokers)} at {settings.kafka_bootstrap}"
+
+
+def weights(subject: Subject) -> str:
+    """Whether every worker computes with the weights that this machine's bundles describe."""
+    settings = subject.settings
+    try:
+        ours = read_bundles(settings.bundles)
+        broker(subject)
+        with Roll(settings) as roll:
+            beats = [heard.beat for heard in roll.workers.values() if not heard.is_gone]
+    except (Problem, ClientError, OSError, ValueError):
+        return "not known while a bundle or the broker is missing"
+    others = [
+        f"{beat.worker} has {model} as {revision[:12]}, here it is {ours[model].revision[:12]}"
+        for beat in sorted(beats, key=lambda beat: beat.worker)
+        for model, revision in beat.revisions.items()
+        if model in ours and ours[model].revision != revision
+    ]
+    if others:
+        raise Problem(
+            "weights differ under one name: " + "; ".join(others),
+            "give every worker and the coordinator the same bundle, and start the workers again: "
+            "a job runs only where the weights are those that it was accepted with",
+        )
+    return f"the same at {len(beats)} workers" if beats else "no worker is heard"
 
 
 def _refusal(server: str) -> str | None:

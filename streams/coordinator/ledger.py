@@ -25,9 +25,10 @@ Entry = tuple[int, float, str]
 
 
 class Kind(NamedTuple):
-    """What the jobs of one queue ask of a worker: to serve the model, and a node that holds nothing else."""
+    """What the jobs of one queue ask of a worker: the model, with these weights, and a node that holds nothing else."""
 
     model: str
+    revision: str
     alone: bool
 
 
@@ -261,7 +262,7 @@ class Ledger:
         stage, recipe = state.stage, state.recipe
         assert stage is not None
         assert recipe is not None
-        queue = self.waiting[stage].setdefault(Kind(recipe.model, is_suspect(state)), [])
+        queue = self.waiting[stage].setdefault(Kind(recipe.model, recipe.revision, is_suspect(state)), [])
         heapq.heappush(queue, (-state.priority, age_from(state), state.job))
 
     def job_of(self, lease: int) -> JobState | None:

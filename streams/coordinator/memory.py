@@ -5,7 +5,7 @@ Decode alone has such a variant: tiles. They change pixels, so keys and completi
 
 from __future__ import annotations
 
-from schemas.errors import ErrorKind, ErrorReport, ResourceExhausted, UnreadableTask
+from schemas.errors import ErrorKind, ErrorReport, OtherRevision, ResourceExhausted, UnreadableTask
 from schemas.job import JobState
 from schemas.keys import stage_keys
 from schemas.recipe import Recipe, VaeTiling
@@ -24,7 +24,8 @@ def is_out_of_memory(error: ErrorReport | None) -> bool:
 
 
 def avoided(state: JobState, stage: Stage) -> frozenset[str]:
-    """Workers that have too little memory for the stage, or are too old for the task: others go before them."""
+    """Workers that have too little memory for the stage, are too old for the task, or have other weights: others go
+    before them."""
     record = state.stages[stage]
     if not record.failures and not record.setbacks:
         return frozenset()
@@ -32,7 +33,7 @@ def avoided(state: JobState, stage: Stage) -> frozenset[str]:
         past.worker
         for past in state.attempts
         if past.stage is stage and past.error is not None
-        and (past.error.kind is ErrorKind.RESOURCE or past.error.code == UnreadableTask.code)
+        and (past.error.kind is ErrorKind.RESOURCE or past.error.code in (UnreadableTask.code, OtherRevision.code))
     )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ def best_worker(
 
 
 def best_of(ledger: Ledger, stage: Stage, kind: Kind, closed: set[str], never: frozenset[str]) -> WorkerView | None:
-    for offer in preferred(stage, kind.model):
+    for offer in preferred(stage, kind.model, kind.revision):
         if offer.empty or not kind.alone:
             names = takers(ledger, offer, kind.alone, closed)
             if never:
@@ -58,14 +58,15 @@ def running_suspects(ledger: Ledger) -> list[JobState]:
 
 def reserve(ledger: Ledger, suspect: JobState, stage: Stage, kind: Kind, closed: set[str]) -> None:
     """No node is empty: nothing more is put on the one that is nearest to it, so that it becomes empty."""
-    view = None if suspect.job in ledger.reserved else on_emptiest_node(ledger, stage, kind.model, closed)
+    view = None if suspect.job in ledger.reserved else on_emptiest_node(ledger, stage, kind, closed)
     if view is not None:
         ledger.reserved[suspect.job] = view.beat.incarnation
         closed.add(view.beat.node)
 
 
-def on_emptiest_node(ledger: Ledger, stage: Stage, model: str, closed: set[str]) -> WorkerView | None:
-    found = (islice(takers(ledger, offer, False, closed), LOOK_AT) for offer in preferred(stage, model))
+def on_emptiest_node(ledger: Ledger, stage: Stage, kind: Kind, closed: set[str]) -> WorkerView | None:
+    offers = preferred(stage, kind.model, kind.revision)
+    found = (islice(takers(ledger, offer, False, closed), LOOK_AT) for offer in offers)
     views = (ledger.workers[name] for names in found for name in names)
     return min(views, key=lambda view: len(ledger.nodes.holders(view.beat.node)), default=None)
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import NamedTuple
 
 from schemas.events import Heartbeat
 from schemas.stage import Stage
 
+UNSAID = ""
+
 
 class Offer(NamedTuple):
-    """`warm`: the model is loaded for the stage. `empty`: the worker holds nothing."""
+    """`revision`: of the weights; unsaid by a worker of an earlier release, and for mux, which reads none. `warm`: the
+    model is loaded for the stage. `empty`: the worker holds nothing."""
 
     stage: Stage
     model: str
+    revision: str
     warm: bool
     empty: bool
 
@@ -52,20 +56,29 @@ class OpenWorkers:
         return self._workers.get(offer, ())
 
 
-@cache
-def preferred(stage: Stage, model: str) -> tuple[Offer, ...]:
-    """The offers that a job can take, the best first."""
-    return tuple(Offer(stage, model, warm, empty) for warm in (True, False) for empty in (True, False))
+@lru_cache(maxsize=4096)
+def preferred(stage: Stage, model: str, revision: str) -> tuple[Offer, ...]:
+    """The offers that a job can take, the best first. One whose revision is unsaid is taken, as it was before workers
+    said it: an upgrade goes on with the workers there are."""
+    revisions = (UNSAID,) if stage is Stage.MUX or revision == UNSAID else (revision, UNSAID)
+    return tuple(
+        Offer(stage, model, of, warm, empty) for warm in (True, False) for empty in (True, False) for of in revisions
+    )
 
 
 def offers_of(beat: Heartbeat, unread: tuple[Stage, ...], empty: bool) -> tuple[Offer, ...]:
     """The offers of a worker with a free slot. An inbox that is not read offers nothing (protocol rule 8)."""
     stages = tuple([inbox.stage for inbox in beat.inboxes if inbox.stage not in unread])
-    return offers(stages, beat.bundles, beat.loaded, empty)
+    models = tuple([(model, beat.revisions.get(model, UNSAID)) for model in beat.bundles])
+    return offers(stages, models, beat.loaded, empty)
 
 
 @lru_cache(maxsize=4096)
 def offers(
-    stages: tuple[Stage, ...], models: tuple[str, ...], loaded: tuple[str, ...], empty: bool
+    stages: tuple[Stage, ...], models: tuple[tuple[str, str], ...], loaded: tuple[str, ...], empty: bool
 ) -> tuple[Offer, ...]:
-    return tuple(Offer(stage, model, f"{stage}/{model}" in loaded, empty) for stage in stages for model in models)
+    return tuple(
+        Offer(stage, model, UNSAID if stage is Stage.MUX else revision, f"{stage}/{model}" in loaded, empty)
+        for stage in stages
+        for model, revision in models
+    )

@@ -38,5 +38,5 @@ def check(ledger: Ledger, policy: Policy, live: LiveLease, state: JobState, now:
 def is_served_elsewhere(ledger: Ledger, state: JobState) -> bool:
     assert state.lease is not None
     assert state.recipe is not None
-    here, model = state.lease.incarnation, state.recipe.model
-    return any(name != here for offer in preferred(state.lease.stage, model) for name in ledger.open.of(offer))
+    here, offers = state.lease.incarnation, preferred(state.lease.stage, state.recipe.model, state.recipe.revision)
+    return any(name != here for offer in offers for name in ledger.open.of(offer))

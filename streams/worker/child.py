@@ -24,7 +24,8 @@ from threading import Lock, Thread
 import structlog
 
 from schemas.bundle import MANIFEST_NAME, BundleManifest
-from schemas.errors import Cancelled, ErrorKind, InputLost, Preempted, report_of
+from schemas.errors import Cancelled, ErrorKind, InputLost, OtherRevision, Preempted, report_of
+from schemas.events import Task
 from schemas.stage import Stage
 from stages import loading
 from stages.breaker import Breaker
@@ -74,6 +75,7 @@ class Child:
     tasks: SimpleQueue[Run | Stop] = field(default_factory=SimpleQueue)
     interruptions: dict[int, Interruption] = field(default_factory=dict)
     runners: dict[tuple[Stage, str], StageRunner] = field(default_factory=dict)
+    revisions: dict[str, str] = field(default_factory=dict)
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES_KEPT))
     _sending: Lock = field(default_factory=Lock)
 
@@ -107,6 +109,7 @@ class Child:
     def load(self) -> None:
         for folder in self.settings.bundles.split(os.pathsep):
             manifest = BundleManifest.read((Path(folder) / MANIFEST_NAME).read_bytes())
+            self.revisions[manifest.model] = manifest.revision
             for stage in self.stages:
                 start = time.monotonic()
                 self.runners[stage, manifest.model] = loading.load_stage(
@@ -115,7 +118,8 @@ class Child:
                 )  # fmt: skip
                 seconds = time.monotonic() - start
                 self.send(Measured(metrics.MODEL_LOAD, seconds, {"model": manifest.model}))
-        self.send(Warm(tuple(f"{stage}/{model}" for stage, model in self.runners), self.bit_class()))
+        loaded = tuple(f"{stage}/{model}" for stage, model in self.runners)
+        self.send(Warm(loaded, self.bit_class(), dict(self.revisions)))
 
     def bit_class(self) -> str:
         computing = [stage for stage in self.stages if stage is not Stage.MUX]
@@ -146,8 +150,7 @@ class Child:
         store.breaker.look_again()
         try:
             context.raise_if_interrupted()
-            runner = self.runners[task.stage, task.recipe.model]
-            result = execute(task, runner, store, context, bit_class)
+            result = execute(task, self.runner_of(task), store, context, bit_class)
         except Cancelled:
             return Interrupted(task.lease, time.monotonic() - start, "cancel", context.durable_step)
         except Preempted:
@@ -161,6 +164,13 @@ class Child:
             return FailedWith(task.lease, time.monotonic() - start, report_of(error), tuple(self.lines))
         logger.info("the task is done", seconds=round(result.seconds, 3), reused=result.reused)
         return Succeeded(task.lease, time.monotonic() - start, result)
+
+    def runner_of(self, task: Task) -> StageRunner:
+        """Raises `OtherRevision`. Mux reads no weights, so that it takes any."""
+        model, asked = task.recipe.model, task.recipe.revision
+        if task.stage is not Stage.MUX and self.revisions[model] != asked:
+            raise OtherRevision(model, asked, self.revisions[model])
+        return self.runners[task.stage, model]
 
     def park(self, order: Run, error: Undelivered, seconds: float) -> TaskEnd:
         """Keep the output on local disk, so that the device is free and nothing is computed again."""

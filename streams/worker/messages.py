@@ -39,10 +39,12 @@ class Stop:
 
 @dataclass(frozen=True)
 class Warm:
-    """Every stage is loaded. `loaded`: stage/model pairs; `bit_class` of the device, empty for mux alone."""
+    """Every stage is loaded. `loaded`: stage/model pairs; `bit_class` of the device, empty for mux alone; `revisions`
+    of the models by name."""
 
     loaded: tuple[str, ...]
     bit_class: str
+    revisions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,7 @@ class Worker:
             incarnation=self.incarnation, worker=self.name, node=self.settings.node_name, started_at=self.started_at,
             inboxes=self.inboxes.listed(), slots=slots, leases=self.leases.held.listed(), bundles=self.models,
             loaded=self.warm.loaded if self.warm else (), bit_class=self.warm.bit_class if self.warm else "",
+            revisions=dict(self.warm.revisions) if self.warm else {},
             draining=self.draining_until is not None, leaving=leaving, condition=condition,
             # Whoever supersedes a dead life says so at once; later nobody asks.
             last_end=None if self.warm else self.settings.last_end or None,

@@ -162,6 +162,9 @@ LATER: dict[str, Frozen] = {
     "latentline.heartbeat.v1.2": events.Heartbeat.model_validate(
         BEAT.model_dump() | {"last_end": "ended by SIGKILL; its log ends with: ..."}
     ),
+    "latentline.heartbeat.v1.3": events.Heartbeat.model_validate(
+        BEAT.model_dump() | {"last_end": "ended by SIGKILL; its log ends with: ...", "revisions": {"tiny": "ab" * 32}}
+    ),
     "latentline.job_state.v1.2": STATE.model_copy(update={
         "stages": {Stage.DENOISE: StageState.model_validate(
             STATE.stages[Stage.DENOISE].model_dump()

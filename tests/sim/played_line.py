@@ -48,12 +48,13 @@ class Line:
     def beat(
         self, name: str, *leases: HeldLease, life: int = 1, echo: int = 0, slots: int = 1, node: str = "",
         bit_class: str = "", draining: bool = False, leaving: bool = False, last_end: str | None = None,
+        revision: str | None = None,
     ) -> list[Effect]:  # fmt: skip
         inboxes = tuple(Inbox(stage=stage, partition=3, echo=echo) for stage in STAGES)
         beat = Heartbeat(
             incarnation=f"{name}-{life}", worker=name, node=node or name, started_at=float(life), inboxes=inboxes,
             slots=slots, leases=leases, bundles=("tiny",), bit_class=bit_class, draining=draining, leaving=leaving,
-            last_end=last_end,
+            last_end=last_end, revisions={"tiny": revision} if revision else {},
         )  # fmt: skip
         return membership.heartbeat(self.ledger, self.policy, beat, self.now)
 
