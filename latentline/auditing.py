@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from latentline import display
+from schemas.printable import printable
 from streams.audit.report import Report
 
 
@@ -17,7 +18,7 @@ def print_report(report: Report) -> None:
     console.print(table)
     print_compute(console, report)
     for breach in report.breaches:
-        console.print(f"BREACH  {breach}", style="red")
+        console.print(printable(f"BREACH  {breach}"), style="red")
     found = len(report.breaches)
     console.print(f"{found} breach(es)" if found else "every promise holds", style="red" if found else "green")
 

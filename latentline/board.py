@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from schemas.errors import ErrorReport
 from schemas.events import Completion, JobCancelled, JobFailed, StepProgress
 from schemas.job import JobState, JobStatus
+from schemas.printable import printable
 from schemas.stage import Stage
 from streams.client.updates import Changed, Ended, Stepped, Update
 
@@ -15,7 +16,7 @@ SHORT_ID = len("video_") + 8
 
 @dataclass(frozen=True)
 class Row:
-    """One job. Times are unix seconds; `status` is None until the line has accepted the prompt."""
+    """One job; its texts are one line each. Times are unix seconds; `status` is None until the line has accepted it."""
 
     job: str
     began: float
@@ -59,7 +60,7 @@ class Board:
 
     def expect(self, job: str, prompt: str, now: float) -> None:
         """A prompt that was sent and of which the line has not spoken yet."""
-        self.rows.setdefault(job, Row(job, now, prompt))
+        self.rows.setdefault(job, Row(job, now, printable(prompt)))
 
     def take(self, update: Update) -> Row | None:
         """The row after the update; None for one that changes nothing that is shown."""
@@ -102,8 +103,8 @@ def row_of(state: JobState, before: Row | None = None) -> Row:
     """The row of a state; steps are kept as long as the lease is the same."""
     lease = state.lease
     row = Row(
-        state.job, state.accepted_at, state.recipe.prompt if state.recipe else "", state.status, state.stage,
-        lease.number if lease else 0, lease.worker if lease else "", ended=state.ended_at,
+        state.job, state.accepted_at, printable(state.recipe.prompt) if state.recipe else "", state.status, state.stage,
+        lease.number if lease else 0, printable(lease.worker) if lease else "", ended=state.ended_at,
         note=state_note(state),
     )  # fmt: skip
     if before is None:
@@ -118,15 +119,16 @@ def state_note(state: JobState) -> str:
     if state.error is not None:
         return error_note(state.error)
     if state.cancel_reason is not None:
-        return state.cancel_reason
+        return printable(state.cancel_reason)
     last = state.attempts[-1] if state.attempts and not state.status.ended else None
     if last is None or last.outcome == "done" or last.stage != state.stage:
         return ""
-    return f"{last.stage} {last.outcome} on {last.worker}" + (f": {error_note(last.error)}" if last.error else "")
+    ended = printable(f"{last.stage} {last.outcome} on {last.worker}")
+    return ended + (f": {error_note(last.error)}" if last.error else "")
 
 
 def error_note(error: ErrorReport) -> str:
-    return f"{error.code}: {error.message}"
+    return printable(f"{error.code}: {error.message}")
 
 
 def with_step(row: Row, progress: StepProgress) -> Row:
@@ -146,4 +148,4 @@ def with_end(row: Row, end: Ended) -> Row:
 def completion_note(completion: Completion) -> str:
     if isinstance(completion, JobFailed):
         return error_note(completion.error)
-    return completion.reason if isinstance(completion, JobCancelled) else ""
+    return printable(completion.reason) if isinstance(completion, JobCancelled) else ""

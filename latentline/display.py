@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
+from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress_bar import ProgressBar
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from latentline.board import Board, Row
 from latentline.summary import HEADINGS, Summary
 from schemas.job import JobStatus
+from schemas.printable import printable
 from schemas.stage import STAGES
 
 STYLES = {
@@ -31,12 +34,27 @@ def console(err: bool = False) -> Console:
     """A console whose lines are not broken when nobody looks at them."""
     stream = sys.stderr if err else sys.stdout
     width = None if stream.isatty() else PIPE_WIDTH
-    return Console(stderr=err, highlight=False, markup=False, soft_wrap=not stream.isatty(), width=width)
+    return Terminal(stderr=err, highlight=False, markup=False, emoji=False, soft_wrap=not stream.isatty(), width=width)
+
+
+class Terminal(Console):
+    """Text in whatever is printed can do nothing to the terminal; what the library itself says to it goes through."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable(text, lines=True), style, control)
+
+
+class Columns(Table):
+    """A cell that is given as text is one line."""
+
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
+        super().add_row(*(printable(cell) if isinstance(cell, str) else cell for cell in cells), **options)
 
 
 def columns(*headings: str, numbers: Iterable[str] = (), widths: Mapping[str, int] = {}) -> Table:
     """An empty table; `numbers` are the headings of right-aligned columns. What is FLEXIBLE gives way to the rest."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = Columns(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for heading in headings:
         table.add_column(
             heading, justify="right" if heading in numbers else "left", no_wrap=heading not in FLEXIBLE,
@@ -122,7 +140,7 @@ def summary_table(summaries: Iterable[Summary]) -> Table:
     table = columns(*HEADINGS, numbers=HEADINGS[1:-1])
     for each in summaries:
         table.add_row(
-            Text(str(each.path or each.prompt), no_wrap=True, overflow="ellipsis"),
+            Text(printable(str(each.path or each.prompt)), no_wrap=True, overflow="ellipsis"),
             *(each.of_stage(stage) for stage in STAGES), f"{each.wait:.1f}", f"{each.seconds:.1f}",
             "" if each.size is None else size_text(each.size), Text(each.verdict, "green" if each.is_right else "red"),
         )  # fmt: skip

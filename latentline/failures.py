@@ -7,6 +7,9 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from latentline.terminal import echo
+from schemas.printable import printable
+
 WRONG_USAGE = 2
 
 
@@ -21,9 +24,11 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:
+            if isinstance(error, typer.BadParameter):
+                error.message = printable(error.message, lines=True)
             if ctx.params["debug"] or type(error).__module__.startswith("typer") or isinstance(error, BrokenPipeError):
                 raise
-            typer.echo(f"error: {line_of(error)}", err=True)
+            echo(f"error: {line_of(error)}", err=True)
             raise typer.Exit(exit_code(error)) from None
 
 
@@ -55,6 +60,11 @@ def is_store_error(error: Exception) -> bool:
     from schemas.errors import StoreUnavailable
 
     return isinstance(error, StoreUnavailable)
+
+
+def refused(error: Any, option: str) -> typer.BadParameter:
+    """What a model says of the value of an option."""
+    return typer.BadParameter(error.errors(include_url=False)[0]["msg"], param_hint=option)
 
 
 def is_settings_error(error: Exception) -> bool:

@@ -7,12 +7,13 @@ from typing import Any
 import orjson
 
 from schemas.base import Frozen
+from schemas.printable import printable_json
 from streams.client.updates import Changed, Stepped, Update
 
 
 def to_json(value: Any) -> str:
     """Models anywhere in `value` become objects without their unset fields."""
-    return orjson.dumps(value, default=_plain).decode()
+    return printable_json(orjson.dumps(value, default=_plain).decode())
 
 
 def _plain(value: Any) -> Any:

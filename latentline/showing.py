@@ -11,9 +11,11 @@ from rich.text import Text
 from latentline import display, videos
 from latentline.board import row_of
 from latentline.output import to_json
+from latentline.terminal import echo
 from latentline.timeline import Moment, timeline
 from schemas.errors import LatentlineError
 from schemas.job import JobState
+from schemas.printable import printable
 
 if TYPE_CHECKING:
     from stages.store import ArtifactStore
@@ -27,7 +29,7 @@ def print_json(state: JobState, store: ArtifactStore) -> None:
         objects = {str(stage): list(found) for stage, found in videos.artifacts(store, state).items()}
     except LatentlineError:
         objects = None
-    print(to_json({"job": state.job, "state": state, "artifacts": objects}))
+    echo(to_json({"job": state.job, "state": state, "artifacts": objects}))
 
 
 def print_job(state: JobState, store: ArtifactStore) -> None:
@@ -41,10 +43,10 @@ def print_head(console: Console, state: JobState) -> None:
     row = row_of(state)
     console.print(Text.assemble(
         (state.job, "bold"), "  ", (row.what, display.style_of(row)), f"  {row.elapsed(time.time()):.1f} s",
-        f"  tenant {state.tenant}", f"  priority {state.priority}" if state.priority else "",
+        f"  tenant {printable(state.tenant)}", f"  priority {state.priority}" if state.priority else "",
     ))  # fmt: skip
     for line in recipe_lines(state):
-        console.print(line, style="dim")
+        console.print(printable(line), style="dim")
     if row.note:
         console.print(row.note, style="red" if row.has_ended else "yellow")
     console.print()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from latentline.board import error_note
 from schemas.job import Attempt, JobState, Lease
+from schemas.printable import printable
 
 
 @dataclass(frozen=True)
@@ -62,5 +63,5 @@ def of_waiting(state: JobState) -> Moment:
 
 
 def of_end(state: JobState, ended_at: float) -> Moment:
-    note = error_note(state.error) if state.error else state.cancel_reason or ""
+    note = error_note(state.error) if state.error else printable(state.cancel_reason or "")
     return Moment(ended_at - state.accepted_at, str(state.status), note=note)

@@ -13,6 +13,7 @@ from rich.text import Text
 from latentline import display
 from latentline.board import Board
 from latentline.output import update_json
+from latentline.terminal import echo
 from schemas.job import JobStatus
 from streams.client.follow import Follower
 from streams.client.updates import Ended, Update
@@ -49,7 +50,7 @@ def taken(updates: Iterator[Update], board: Board) -> Iterator[Update]:
 
 def printed_json(updates: Iterator[Update]) -> Iterator[Update]:
     for update in updates:
-        print(update_json(update), flush=True)
+        echo(update_json(update))
         yield update
 
 
@@ -60,7 +61,7 @@ def printed_lines(updates: Iterator[Update], board: Board) -> Iterator[Update]:
         row = board.take(update)
         if row is not None and said.get(row.job) != (row.what, row.note):
             said[row.job] = row.what, row.note
-            print(display.plain_line(row, time.time()), flush=True)
+            echo(display.plain_line(row, time.time()))
         yield update
 
 

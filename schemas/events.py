@@ -10,19 +10,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from schemas.base import Frozen, OpenEnum, Whole, plain_members
 from schemas.bounds import MOST_METADATA
 from schemas.digest import digest
 from schemas.errors import ErrorReport
 from schemas.places import Etag, ObjectKey, Segment
+from schemas.printable import one_plain_line, plain_lines
 from schemas.recipe import FeatureCache, Recipe
 from schemas.stage import STAGES, Stage
 from schemas.written import Seed, Text, few, without_nulls
 
-MetadataValue = Annotated[str, Field(max_length=512, coerce_numbers_to_str=True)]
-Metadata = Annotated[dict[Text, MetadataValue], Field(max_length=MOST_METADATA), few(MOST_METADATA)]
+MetadataName = Annotated[Text, AfterValidator(one_plain_line)]
+MetadataValue = Annotated[str, Field(max_length=512, coerce_numbers_to_str=True), AfterValidator(plain_lines)]
+Metadata = Annotated[dict[MetadataName, MetadataValue], Field(max_length=MOST_METADATA), few(MOST_METADATA)]
+Reason = Annotated[str, Field(max_length=512), AfterValidator(one_plain_line)]
 Runs = dict[Stage, Annotated[int, Field(ge=1, lt=2**31)]]
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@-]*$")]
 
@@ -100,7 +103,7 @@ class CancelRequested(Asked):
 
     job: str = Field(pattern=r"^video_[0-9a-f]{32}$")
     tenant: Name = "default"
-    reason: str = Field("asked by the user", max_length=512)
+    reason: Reason = "asked by the user"
 
 
 class DeleteRequested(Asked):
@@ -331,7 +334,7 @@ class DrainRequested(Frozen):
     """An operator wants a worker to leave: it finishes or hands over what it holds, and ends with exit code 0."""
 
     worker: Name
-    reason: str = Field("asked by an operator", max_length=512)
+    reason: Reason = "asked by an operator"
 
 
 # -- progress --------------------------------------------------------------------------------------------------

@@ -19,12 +19,14 @@ import structlog
 from pydantic import SecretStr
 from structlog.types import EventDict, Processor, WrappedLogger
 
+from schemas.printable import printable, printable_json
 from streams.settings import Settings
 
 REDACTED = "***"
 NUMBERS, SEQUENCES = (int, float, type(None)), (list, tuple)
 """Named once: a union of types that is written where it is asked for is made anew for each value of each line."""
 SECRET_NAME = re.compile(r"secret|passw|authorization|credential|access_key|api_key|(^|_)token$", re.IGNORECASE)
+TRACEBACKS = ("exception", "stack")
 CHATTY = ("aiokafka", "faust", "mode", "urllib3", "asyncio")
 """Libraries whose everyday lines hide ours: from these only warnings and worse."""
 
@@ -68,11 +70,13 @@ def configure(settings: Settings, service: str) -> None:
         logging.getLogger(name).setLevel(max(root.level, logging.WARNING))
 
 
+def _console() -> Processor:
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+
+
 def _formatter(shared: list[Processor], redact: Processor, human: bool) -> logging.Formatter:
     last: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
-        if human
-        else [structlog.processors.JSONRenderer(serializer=_to_json)]
+        [_legible, _console()] if human else [structlog.processors.JSONRenderer(serializer=_to_json)]
     )
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
@@ -145,5 +149,16 @@ class _Constant:
         return event
 
 
+def _legible(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """What others have written can do nothing to the terminal, nor look like a line of its own; tracebacks keep theirs.
+
+    Of what is nested the renderer shows a `repr`, which escapes all that cannot be printed.
+    """
+    return {
+        printable(name): printable(value, lines=name in TRACEBACKS) if isinstance(value, str) else value
+        for name, value in event.items()
+    }
+
+
 def _to_json(event: EventDict, **options: Any) -> str:
-    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    return printable_json(orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode())

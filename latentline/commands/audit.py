@@ -10,6 +10,7 @@ import typer
 
 from latentline import line
 from latentline.moments import moment
+from latentline.terminal import echo
 
 if TYPE_CHECKING:
     from streams.audit.report import Report
@@ -41,7 +42,7 @@ def audit(
     ended_after = moment(keep, time.time()) or 0.0
     report = check(settings, line.store(settings), digests, grace_days * 24 * 3600, tell, ended_after)
     if as_json:
-        typer.echo(to_json(as_values(report)))
+        echo(to_json(as_values(report)))
     else:
         print_report(report)
     if not report.is_ok:
@@ -50,7 +51,7 @@ def audit(
 
 def tell(what: str) -> None:
     if sys.stderr.isatty():
-        typer.echo(f"{what} ...", err=True)
+        echo(f"{what} ...", err=True)
 
 
 def as_values(report: Report) -> dict[str, object]:

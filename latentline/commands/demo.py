@@ -17,6 +17,7 @@ from latentline import line
 from latentline.commands.stack import AnyPorts, progress_lines
 from latentline.failures import CommandFailed
 from latentline.prompts import read_prompts
+from latentline.terminal import echo
 
 if TYPE_CHECKING:
     from infra.local.stack import Stack
@@ -49,7 +50,7 @@ def demo(
         try:
             summaries = run(settings, asked, out)
         except Exception:
-            typer.echo(f"the services' logs: {stack.data / 'logs'}", err=True)
+            echo(f"the services' logs: {stack.data / 'logs'}", err=True)
             raise
         report(summaries, out)
         if not worked(summaries):
@@ -62,7 +63,7 @@ def running_stack(any_ports: bool) -> Iterator[Stack]:
     signal.signal(signal.SIGTERM, interrupt)
     stack = line.local_stack()
     if stack.is_running:
-        typer.echo(f"using the line that runs in {stack.data}")
+        echo(f"using the line that runs in {stack.data}")
         yield stack
         return
     say = progress_lines()
@@ -88,9 +89,9 @@ def run(settings: Settings, prompts: list[PromptSubmitted], out: Path) -> list[S
         jobs, board = submit(settings, prompts, source="latentline-demo"), Board()
         for job in jobs:
             board.expect(job.job, job.prompt.prompt, time.time())
-        typer.echo(f"{len(jobs)} prompts are on the topic; their completions are awaited\n")
+        echo(f"{len(jobs)} prompts are on the topic; their completions are awaited\n")
         ends = watch(follower, board, [job.job for job in jobs], patience=PATIENCE_S)
-    typer.echo()
+    echo()
     return collect(settings, jobs, ends, out)
 
 

@@ -11,6 +11,8 @@ import typer
 from latentline import line
 from latentline.failures import CommandFailed
 from latentline.moments import moment
+from latentline.terminal import echo
+from schemas.printable import printable
 
 if TYPE_CHECKING:
     from streams.client.letters import Filter, Letter
@@ -41,10 +43,10 @@ def list_letters(
     found = list(letters(line.settings(), filter_of(reason, tenant, since, until, dropped)))
     if as_json:
         for letter in found:
-            typer.echo(to_json(head_of(letter)))
+            echo(to_json(head_of(letter)))
         return
     if not found:
-        typer.echo("no dead letters", err=True)
+        echo("no dead letters", err=True)
         return
     table = display.columns("place", "age", "reason", "tenant", "origin", "why", numbers=["age"])
     now = time.time()
@@ -66,14 +68,14 @@ def show(
     (letter,) = chosen([place])
     about = head_of(letter) | {"headers": texts(letter), "value": text_of(letter.value)}
     if as_json:
-        typer.echo(to_json(about))
+        echo(to_json(about))
         return
     for name, value in about.items():
         if name not in ("headers", "value") and value is not None:
-            typer.echo(f"{name:<16} {value}")
+            echo(f"{name:<16} {indented(str(value))}")
     for name, text in texts(letter).items():
-        typer.echo(f"  {name}: {text}")
-    typer.echo(f"\n{text_of(letter.value)}")
+        echo(printable(f"  {name}: {text}"))
+    echo(f"\n{text_of(letter.value)}")
 
 
 @dlq.command()
@@ -91,11 +93,12 @@ def redrive(
 
     records, refused = split(meant(places, everything, filter_of(reason, tenant, since, until)))
     for why in refused:
-        typer.echo(why, err=True)
+        echo(printable(why), err=True)
     if not dry_run:
         send(line.settings(), records)
     for record in records:
-        typer.echo(f"{record.letter.place}  {record.letter.reason}  {'would be' if dry_run else 'is'} {record.id}")
+        reason_given = printable(record.letter.reason)
+        echo(f"{record.letter.place}  {reason_given}  {'would be' if dry_run else 'is'} {record.id}")
     if refused:
         raise CommandFailed(f"{len(refused)} of {len(refused) + len(records)} letters cannot be redriven")
 
@@ -118,7 +121,7 @@ def drop(
     if found and not dry_run:
         write(line.settings(), [letter.place for letter in found], why)
     for letter in found:
-        typer.echo(f"{letter.place}  {letter.reason}  {'would be' if dry_run else 'is'} dropped")
+        echo(f"{letter.place}  {printable(letter.reason)}  {'would be' if dry_run else 'is'} dropped")
 
 
 def meant(places: list[str] | None, everything: bool, filtered: Filter) -> list[Letter]:
@@ -162,6 +165,11 @@ def filter_of(
 
     now = time.time()
     return Filter(reason, tenant, moment(since, now), moment(until, now), dropped)
+
+
+def indented(text: str) -> str:
+    """Lines after the first stand where none of this command's own do."""
+    return text.replace("\n", "\n" + " " * 17)
 
 
 def head_of(letter: Letter) -> dict[str, object]:

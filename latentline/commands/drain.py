@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentline import line
-from latentline.failures import CommandFailed
+from latentline.failures import CommandFailed, refused
+from latentline.terminal import echo
+from schemas.printable import printable
 
 if TYPE_CHECKING:
     from schemas.events import Heartbeat
@@ -26,24 +28,29 @@ def drain(
     It takes nothing new, finishes what is short, hands the rest over from a checkpoint, and ends with exit code 0. A
     local line does not start it again.
     """
+    from pydantic import ValidationError
+
     from streams.client.workers import Roll
 
     with Roll(line.settings()) as roll:
         if worker not in roll.names():
             raise CommandFailed(no_such(worker, roll.names()))
-        roll.ask_to_leave(worker, reason)
-        typer.echo(f"asked {worker} to leave")
+        try:
+            roll.ask_to_leave(worker, reason)
+        except ValidationError as error:
+            raise refused(error, "--reason") from None
+        echo(f"asked {worker} to leave")
         if patience:
             said = ""
             for heard in roll.until_left(worker, patience):
                 if (now := words(worker, heard.beat)) != said:
-                    typer.echo(said := now)
+                    echo(said := now)
 
 
 def words(worker: str, beat: Heartbeat) -> str:
     if beat.leaving:
         return f"{worker} has left"
-    held = ", ".join(f"{lease.stage} of {lease.job}" for lease in beat.leases)
+    held = printable(", ".join(f"{lease.stage} of {lease.job}" for lease in beat.leases))
     return f"{worker} {'is leaving' if beat.draining else 'works on'}{f', it still holds {held}' if held else ''}"
 
 
@@ -51,4 +58,4 @@ def no_such(worker: str, names: list[str]) -> str:
     if not names:
         return f"no worker {worker}: none is heard; `latentline doctor` tells more"
     near = difflib.get_close_matches(worker, names, n=NEAREST, cutoff=0.0)
-    return f"no worker {worker}: the nearest of {len(names)} that are heard: {', '.join(near)}"
+    return f"no worker {worker}: the nearest of {len(names)} that are heard: {printable(', '.join(near))}"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentline import line
-from latentline.failures import CommandFailed
+from latentline.failures import CommandFailed, refused
+from latentline.terminal import echo
 
 if TYPE_CHECKING:
     from schemas.job import JobState
@@ -41,10 +42,10 @@ def jobs(
     found = [state for state in snapshot(line.settings()).values() if not status or str(state.status) in set(status)]
     if as_json:
         for state in found:
-            typer.echo(to_json(state))
+            echo(to_json(state))
         return
     if not found:
-        typer.echo("no jobs", err=True)
+        echo("no jobs", err=True)
         return
     console = display.console()
     console.print(display.jobs_table(map(row_of, found), time.time(), console.width))
@@ -69,13 +70,18 @@ def cancel(
 
     A running one stops within a denoise step. It ends in exactly one completion, whichever won.
     """
+    from pydantic import ValidationError
+
     from streams.client.submit import cancel as send_cancel
 
     state = find(job)
     if state.status.ended:
         raise CommandFailed(f"{state.job} has ended already: {state.status}")
-    send_cancel(line.settings(), state.job, state.tenant, reason)
-    typer.echo(f"asked for the end of {state.job}")
+    try:
+        send_cancel(line.settings(), state.job, state.tenant, reason)
+    except ValidationError as error:
+        raise refused(error, "--reason") from None
+    echo(f"asked for the end of {state.job}")
 
 
 def download(
@@ -95,7 +101,7 @@ def download(
         videos.download(line.store(line.settings()), state.job, state.video, target)
     except OSError as error:
         raise CommandFailed(f"cannot write {target}: {error.strerror}") from None
-    typer.echo(f"{target}  {size_text(state.video.size)}")
+    echo(f"{target}  {size_text(state.video.size)}")
 
 
 def target_of(job: str, output: Path | None) -> Path:

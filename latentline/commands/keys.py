@@ -9,6 +9,8 @@ import typer
 
 from latentline import line
 from latentline.failures import CommandFailed
+from latentline.terminal import echo
+from schemas.printable import printable
 
 if TYPE_CHECKING:
     from schemas.events import ApiKey
@@ -37,8 +39,8 @@ def create(
         first = error.errors(include_url=False)[0]
         raise typer.BadParameter(f"{first['loc'][0]}: {first['msg']}") from None
     put_key(settings, kept)
-    typer.echo(f"{kept.id} of tenant {kept.tenant}; the key is shown this once:", err=True)
-    typer.echo(key)
+    echo(f"{kept.id} of tenant {kept.tenant}; the key is shown this once:", err=True)
+    echo(key)
 
 
 @keys.command("list")
@@ -48,7 +50,7 @@ def list_keys(as_json: Annotated[bool, typer.Option("--json", help="JSON for pro
     from streams.client.tenants import read_keys
 
     for key in read_keys(line.settings()):
-        typer.echo(to_json(key) if as_json else described(key))
+        echo(to_json(key) if as_json else described(key))
 
 
 @keys.command("revoke")
@@ -62,10 +64,10 @@ def revoke(key: Annotated[str, typer.Argument(metavar="KEY_ID", help="As `keys l
         raise CommandFailed(f"no key {key}: `latentline keys list` has them")
     if found.revoked_at is None:
         put_key(settings, found.model_copy(update={"revoked_at": time.time()}))
-    typer.echo(f"{key} is revoked")
+    echo(f"{key} is revoked")
 
 
 def described(key: ApiKey) -> str:
     made = time.strftime("%Y-%m-%d %H:%M", time.gmtime(key.created_at))
     state = "revoked" if key.revoked_at is not None else "valid"
-    return f"{key.id}  {key.tenant}  {state}  made {made} UTC  {key.name}".rstrip()
+    return f"{key.id}  {key.tenant}  {state}  made {made} UTC  {printable(key.name)}".rstrip()

@@ -8,6 +8,7 @@ import typer
 
 from latentline import line
 from latentline.finding import find_job
+from latentline.terminal import echo
 from schemas.stage import STAGES, Stage
 
 
@@ -29,5 +30,5 @@ def replay(
     old = find_job(jobs, job)
     [new] = submit(settings, [replayed(old, start, jobs.values())], "latentline/replay", parent=old.job)
     anew = ", ".join(STAGES[STAGES.index(start) :])
-    typer.echo(f"{old.job} runs anew from {start} on ({anew})", err=True)
-    typer.echo(new.job)
+    echo(f"{old.job} runs anew from {start} on ({anew})", err=True)
+    echo(new.job)

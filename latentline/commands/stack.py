@@ -11,6 +11,7 @@ import typer
 
 from latentline import line
 from latentline.failures import CommandFailed
+from latentline.terminal import echo
 
 if TYPE_CHECKING:
     from infra.local.stack import Stack
@@ -47,11 +48,11 @@ def up(
     Settings()  # what no process would start with is refused before any is started
     stack = line.local_stack()
     if stack.is_running:
-        typer.echo(f"already up ({stack.data}); `latentline down` stops it")
+        echo(f"already up ({stack.data}); `latentline down` stops it")
     else:
         known = tenants_of(secure, tenants)
         stack.up(services(worker_counts(workers)), any_ports=any_ports, say=progress_lines(), tenants=known)
-    typer.echo(places(stack))
+    echo(places(stack))
 
 
 def down(
@@ -66,7 +67,7 @@ def down(
     left = stack.down(wipe=wipe)
     found = f"ended {left} processes that an earlier life had left" if left else "nothing was running"
     said = "stopped" if running else found
-    typer.echo(f"{said}; {'removed' if wipe else 'data stays in'} {stack.data}")
+    echo(f"{said}; {'removed' if wipe else 'data stays in'} {stack.data}")
 
 
 def doctor() -> None:
@@ -92,7 +93,7 @@ def apply_topics() -> None:
 
     settings = line.settings()
     ask_broker(lambda: broker.apply(settings))
-    typer.echo(f"the topics on {settings.kafka_bootstrap} are as the table says")
+    echo(f"the topics on {settings.kafka_bootstrap} are as the table says")
 
 
 @topics.command("check")
@@ -106,10 +107,10 @@ def check_topics() -> None:
     settings = line.settings()
     differences = ask_broker(lambda: broker.check(settings))
     for difference in differences:
-        typer.echo(str(difference))
+        echo(str(difference))
     if differences:
         raise CommandFailed(f"{len(differences)} difference(s): `latentline topics apply` corrects them")
-    typer.echo(f"the topics on {settings.kafka_bootstrap} are as the table says")
+    echo(f"the topics on {settings.kafka_bootstrap} are as the table says")
 
 
 def ask_broker(request: Callable[[], Answer]) -> Answer:
@@ -154,7 +155,7 @@ def worker_count(text: str) -> tuple[str, int]:
 def progress_lines() -> Callable[[str], None]:
     """Prints what the stack does, with the seconds since the first word."""
     began = time.monotonic()
-    return lambda text: typer.echo(f"  {time.monotonic() - began:5.1f} s  {text}")
+    return lambda text: echo(f"  {time.monotonic() - began:5.1f} s  {text}")
 
 
 def places(stack: Stack) -> str:

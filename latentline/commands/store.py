@@ -9,6 +9,7 @@ import typer
 
 from latentline import line
 from latentline.moments import moment
+from latentline.terminal import echo
 
 if TYPE_CHECKING:
     from streams.upkeep.plan import Loose
@@ -37,7 +38,7 @@ def usage(keep: Keep = None, as_json: AsJson = False) -> None:
     rows = sums(seen.shelves, seen.holds)
     if as_json:
         for (tenant, stage, kind), used in rows.items():
-            typer.echo(to_json({
+            echo(to_json({
                 "tenant": tenant, "stage": stage, "kind": str(kind), "objects": used.objects, "bytes": used.size
             }))  # fmt: skip
         return
@@ -73,7 +74,7 @@ def gc(
     )
     if as_json:
         for each in found:
-            typer.echo(to_json(as_values(each, apply)))
+            echo(to_json(as_values(each, apply)))
     else:
         print_loose(found, apply)
 

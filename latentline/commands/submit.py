@@ -12,6 +12,7 @@ import typer
 from latentline import line
 from latentline.failures import CommandFailed
 from latentline.prompts import cache_of, metadata_of, prompt_of, read_prompts
+from latentline.terminal import echo
 
 if TYPE_CHECKING:
     from schemas.events import PromptSubmitted
@@ -87,7 +88,7 @@ def send(settings: Settings, prompts: list[PromptSubmitted], as_json: bool) -> N
     say(sent, as_json)
     refuse_conflicts(settings, sent)
     if sys.stdout.isatty() and not as_json:
-        typer.echo("`latentline watch` shows how they get on", err=True)
+        echo("`latentline watch` shows how they get on", err=True)
 
 
 def submit_and_watch(settings: Settings, prompts: list[PromptSubmitted], as_json: bool) -> None:
@@ -120,7 +121,7 @@ def refuse_conflicts(settings: Settings, sent: list[Submitted]) -> None:
     if taken:
         raise CommandFailed("\n".join(conflict(one, states[one.job]) for one in taken))
     if len(states) < len({one.job for one in keyed}):
-        typer.echo("the line has not answered yet: whether a key was used before is not known", err=True)
+        echo("the line has not answered yet: whether a key was used before is not known", err=True)
 
 
 def conflict(one: Submitted, first: JobState) -> str:
@@ -135,4 +136,4 @@ def say(sent: list[Submitted], as_json: bool) -> None:
     from latentline.output import to_json
 
     for job in sent:
-        typer.echo(to_json({"job": job.job, "id": job.id, "prompt": job.prompt}) if as_json else job.job)
+        echo(to_json({"job": job.job, "id": job.id, "prompt": job.prompt}) if as_json else job.job)

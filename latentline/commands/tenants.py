@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from latentline import line
+from latentline.terminal import echo
 
 tenants = typer.Typer(no_args_is_help=True, help="What belongs to a tenant as a whole.")
 
@@ -37,7 +38,7 @@ def rotate_secret(
         raise typer.BadParameter(f"{first['loc'][0]}: {first['msg']}") from None
     former = rotated.former_secret_until
     old = "signs no more" if former is None else f"signs as well until {moment(former)} UTC"
-    typer.echo(f"the webhook secret of tenant {tenant} is now number {rotated.generation}; the one before {old}")
+    echo(f"the webhook secret of tenant {tenant} is now number {rotated.generation}; the one before {old}")
 
 
 def moment(at: float) -> str:
