@@ -224,6 +224,7 @@ ROUTE = Label("route", (
     "create", "retrieve", "list", "delete", "cancel", "remix", "content", "events", "timeline", "models", "page",
     "webhooks", OTHER,
 ))  # fmt: skip
+LOOP = Label("loop", ("coordinator", "worker", "event loop", "feed", "notifier", "probe", OTHER))
 ANSWER = Label("answer", ("2xx", "3xx", "4xx", "5xx"))
 
 WEBHOOK_OUTCOME = Label("outcome", ("delivered", "failed", "dropped"))
@@ -331,6 +332,10 @@ WEBHOOK_OLDEST = gauge(
 WEBHOOK_DISABLED = counter(
     "webhook_endpoints_disabled_total", "endpoints", "notifier", "Endpoints to which nothing more goes: all attempts "
     "failed, or they answered 410.",
+)  # fmt: skip
+TURN_AGE = gauge(
+    "turn_age_seconds", "seconds", EVERY,
+    "Since the last turn of a loop of this process; at `LATENTLINE_STUCK_AFTER_S` the process ends itself.", LOOP,
 )  # fmt: skip
 BUILD_INFO = gauge("build_info", "boolean", EVERY, "1, labelled with the release.", Label("version"))
 BUILD_INFO.labels(version=_release()).set(1)

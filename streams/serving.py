@@ -16,6 +16,7 @@ from streams.client.errors import ClientError
 from streams.clients import FatalClientError
 from streams.settings import Settings
 from streams.transactions import Aborted, Lost, Refused
+from streams.watchdog import Turns, Watchdog
 
 FAULTS = (Aborted, Refused, ClientError, FatalClientError, KafkaException, TimeoutError)
 
@@ -23,7 +24,9 @@ logger = structlog.get_logger(__name__)
 
 
 class Service(Protocol):
-    """`run` returns once it was told to `stop`; `reason` says why it is not ready."""
+    """`run` returns once it was told to `stop`; `reason` says why it is not ready; `turns` is watched meanwhile."""
+
+    turns: Turns
 
     def run(self) -> None: ...
 
@@ -47,7 +50,8 @@ def serve(
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, service.stop)
-    with health.serve(settings, metrics.registry_of(name, models), service.reason):
+    page = health.serve(settings, metrics.registry_of(name, models), service.reason)
+    with page, Watchdog(settings, name, [service.turns]):
         try:
             service.run()
         except Lost as error:

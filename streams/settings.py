@@ -90,6 +90,11 @@ class Settings(BaseSettings):
         3, ge=1, description="started leases lost while alone on a node before a job is dead-lettered"
     )
 
+    stuck_after_s: float = Field(
+        60.0,
+        gt=0,
+        description="seconds without a turn of its loop after which a service ends itself, to be started anew",
+    )
     metrics_host: str = Field("127.0.0.1", description="address of /metrics and /healthz")
     metrics_port: int = Field(0, ge=0, le=65535, description="port of /metrics and /healthz; 0 = any")
     views_port: int = Field(8084, ge=0, le=65535, description="port of the views' read-only JSON")

@@ -18,6 +18,7 @@ from streams.gateway.keys import Keys
 from streams.gateway.read_model import ReadModel
 from streams.settings import Settings
 from streams.topics import ENDPOINTS, JOBS, PROGRESS, TENANTS, WEBHOOKS
+from streams.watchdog import Turns
 
 TURN_S = 0.1
 SET_UP = (TENANTS, ENDPOINTS, WEBHOOKS)
@@ -42,6 +43,7 @@ class Feed:
         self._settings, self._model, self._keys, self._tell, self._see = settings, model, keys, tell, see
         self._hooks = hooks or Hooks()
         self.is_caught_up = False
+        self.turns = Turns("feed")
         self.on_failed: Callable[[], object] = lambda: None
         self._reader = Reader(settings)
         oldest = time.time() - FORGETFUL_AFTER_S
@@ -68,12 +70,15 @@ class Feed:
         """Why the gateway is not ready."""
         if not self._thread.is_alive():
             return "it does not read the line any more"
+        if (stalled := self.turns.reason(self._settings.stuck_after_s)) is not None:
+            return stalled
         return None if self.is_caught_up else "reading what there is of jobs and keys"
 
     def _run(self) -> None:
         try:
             self._reader.assign([*self._left_off([*self._jobs, *self._steps]), *self._all_keys])
             while not self._stop.is_set():
+                self.turns.turned()
                 self._turn()
                 self.is_caught_up = self.is_caught_up or self._reader.at_end
         except Exception:

@@ -21,6 +21,7 @@ from streams.gateway.keys import UnsafeSettings, check_mode
 from streams.gateway.outer import Outer
 from streams.gateway.patience import LARGEST_HEAD, Patient
 from streams.settings import Settings
+from streams.watchdog import Turns, Watchdog
 
 GOODBYE_S = 5
 KEEP_ALIVE_S = 30
@@ -48,12 +49,16 @@ def run_gateway(settings: Settings) -> int:
     server = server_of(settings, gateway)
     metrics.HTTP_STREAMS.set(0)
 
+    turns = Turns("event loop")
+
     def reason() -> str | None:
-        return gateway.reason() or (None if server.started else "not listening yet")
+        stalled = turns.reason(settings.stuck_after_s) or gateway.reason()
+        return stalled or (None if server.started else "not listening yet")
 
     try:
-        with health.serve(settings, metrics.registry_of("gateway"), reason):
-            return asyncio.run(serve(server, gateway))
+        page = health.serve(settings, metrics.registry_of("gateway"), reason)
+        with page, Watchdog(settings, "gateway", [turns, gateway.feed.turns]):
+            return asyncio.run(serve(server, gateway, turns))
     finally:
         gateway.close()
 
@@ -71,9 +76,10 @@ def server_of(settings: Settings, gateway: Gateway) -> Server:
     )  # fmt: skip
 
 
-async def serve(server: Server, gateway: Gateway) -> int:
+async def serve(server: Server, gateway: Gateway, turns: Turns) -> int:
     """Until somebody says stop (0), or the gateway fails or cannot listen (1)."""
     loop, failed = asyncio.get_running_loop(), asyncio.Event()
+    turning = asyncio.create_task(turns.turn_with_loop())
 
     def stop() -> None:
         server.should_exit = True
@@ -95,4 +101,6 @@ async def serve(server: Server, gateway: Gateway) -> int:
     except SystemExit:
         # The port is taken; uvicorn has logged it.
         return 1
+    finally:
+        turning.cancel()
     return 1 if failed.is_set() else 0

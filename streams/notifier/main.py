@@ -19,10 +19,10 @@ from streams.serving import serve
 from streams.settings import Settings
 from streams.topics import WEBHOOKS
 from streams.transactions import Lost
+from streams.watchdog import Turns
 
 STANDBY_WAIT_S = 0.2
 GOODBYE_S = 5.0
-STALLED_AFTER_S = 30.0
 
 logger = structlog.get_logger(__name__)
 
@@ -50,15 +50,15 @@ class Service:
         self._news = News(settings)
         self._is_ours = self._stopping = False
         self._state = "starting"
-        self._turned_at = time.monotonic()
+        self.turns = Turns("notifier")
 
     def stop(self, number: int = 0, frame: FrameType | None = None) -> None:
         self._stopping = True
 
     def reason(self) -> str | None:
         """Why it is not ready; one that stands by is."""
-        if time.monotonic() - self._turned_at > STALLED_AFTER_S:
-            return f"no turn for {STALLED_AFTER_S:.0f} s"
+        if (stalled := self.turns.reason(self._settings.stuck_after_s)) is not None:
+            return stalled
         return None if self._state == "ready" else self._state
 
     def run(self) -> None:
@@ -96,7 +96,7 @@ class Service:
         error = None if message is None else message.error()
         if error is not None and not clients.is_mended(error):
             raise KafkaException(error)
-        self._turned_at = time.monotonic()
+        self.turns.turned()
 
     def _assigned(self, group: Consumer, partitions: list[TopicPartition]) -> None:
         group.incremental_assign(partitions)

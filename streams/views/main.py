@@ -13,6 +13,7 @@ from streams.settings import Settings
 from streams.settings import settings as process_settings
 from streams.views.app import Views, make_app
 from streams.views.progress import Progress
+from streams.watchdog import Turns, Watchdog
 
 logger = structlog.get_logger(__name__)
 
@@ -25,12 +26,17 @@ def run_views(settings: Settings) -> int:
     log.configure(settings, "views")
     views = Views()
     progress = Progress(settings, views.taken)
-    with health.serve(settings, metrics.registry_of("views"), progress.reason), progress:
-        return asyncio.run(_serve(settings, views, progress))
+    turns = Turns("event loop")
+    page = health.serve(
+        settings, metrics.registry_of("views"), lambda: turns.reason(settings.stuck_after_s) or progress.reason()
+    )
+    with page, progress, Watchdog(settings, "views", [turns, progress.turns]):
+        return asyncio.run(_serve(settings, views, progress, turns))
 
 
-async def _serve(settings: Settings, views: Views, progress: Progress) -> int:
+async def _serve(settings: Settings, views: Views, progress: Progress, turns: Turns) -> int:
     app = make_app(settings, views, progress)
+    turning = asyncio.create_task(turns.turn_with_loop())
     loop, told, stuck = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
@@ -42,6 +48,7 @@ async def _serve(settings: Settings, views: Views, progress: Progress) -> int:
         logger.exception("the views failed")
     finally:
         await app.stop()
+        turning.cancel()
     return 0 if told.is_set() and not stuck.is_set() else 1
 
 

@@ -19,6 +19,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from streams import clients, metrics
 from streams.settings import Settings
 from streams.topics import COMPLETIONS, JOBS
+from streams.watchdog import Turns
 
 SOURCES = (JOBS, COMPLETIONS)
 Position = tuple[str, int]
@@ -45,11 +46,14 @@ class Progress:
         self._settings, self._taken, self._watch = settings, taken, clients.ErrorWatch()
         self._stuck_after, self._interval = stuck_after, interval
         self._moved_at, self._seen = time.monotonic(), dict[Position, int]()
+        self.turns = Turns("probe")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
 
     def reason(self) -> str | None:
         """Why the views are not ready, or None."""
+        if (stalled := self.turns.reason(self._settings.stuck_after_s)) is not None:
+            return stalled
         if self.lag is None:
             return "the broker has not answered yet"
         behind = sum(self.lag.values())
@@ -111,6 +115,7 @@ class Progress:
         return {topic.name: self._behind(reader, topic.named(self._settings.topic_prefix)) for topic in SOURCES}
 
     def _behind(self, reader: Consumer, topic: str) -> int:
+        self.turns.turned()
         found = reader.list_topics(topic, ANSWER_WITHIN_S).topics[topic]
         clients.raise_for(found.error)
         return sum(

@@ -14,6 +14,7 @@ from streams import health, log, metrics
 from streams.clients import FatalClientError
 from streams.partitions import WrongPartitions
 from streams.settings import Settings
+from streams.watchdog import Watchdog
 from streams.worker.worker import Worker, WorkerBroken
 
 logger = structlog.get_logger(__name__)
@@ -30,7 +31,8 @@ def run_worker(settings: Settings, stages: tuple[Stage, ...]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, leave)
-    with health.serve(settings, metrics.registry_of("worker", models, stages), worker.reason):
+    page = health.serve(settings, metrics.registry_of("worker", models, stages), worker.reason)
+    with page, Watchdog(settings, "worker", [worker.turns]):
         try:
             worker.run()
         except (FatalClientError, WorkerBroken, WrongPartitions, KafkaException) as error:

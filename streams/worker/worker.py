@@ -20,6 +20,7 @@ from schemas.stage import Stage
 from streams import metrics
 from streams.clients import ErrorWatch, FatalClientError
 from streams.settings import Settings
+from streams.watchdog import Turns
 from streams.worker import life, outcomes
 from streams.worker.child import LOG_LINES_KEPT, spool_of, store_of
 from streams.worker.compute import ChildGone, Compute, Said
@@ -68,6 +69,7 @@ class Worker:
         self._beat_at = 0.0
         self._recycling = self._hanging = False
         self._watch = ErrorWatch()
+        self.turns = Turns("worker")
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -107,6 +109,8 @@ class Worker:
 
     def reason(self) -> str | None:
         """Why this worker is not ready, or None."""
+        if (stalled := self.turns.reason(self.settings.stuck_after_s)) is not None:
+            return stalled
         return None if self.condition == GOOD else self.condition
 
     @property
@@ -114,6 +118,7 @@ class Worker:
         return "starting" if self.warm is None else self.surroundings.condition
 
     def _turn(self) -> None:
+        self.turns.turned()
         self._watch.check()
         now = time.monotonic()
         if now >= self._beat_at:

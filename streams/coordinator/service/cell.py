@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 
 import structlog
@@ -51,8 +51,16 @@ class Cell:
     """The coordinator of a cell. Order at takeover: fence, replay to the end, fetch offsets, act."""
 
     def __init__(
-        self, settings: Settings, policy: Policy, group: Consumer, standby: Standby, watch: ErrorWatch
+        self,
+        settings: Settings,
+        policy: Policy,
+        group: Consumer,
+        standby: Standby,
+        watch: ErrorWatch,
+        turned: Callable[[], None] = lambda: None,
     ) -> None:
+        """`turned` is called between the steps of what may take long: the takeover, and a batch that is tried again."""
+        self._turned = turned
         self.policy, self.group, self.ledger = policy, group, standby.ledger
         self.prefix = settings.topic_prefix
         name = f"{self.prefix}latentline.cell-{policy.cell}"
@@ -60,7 +68,8 @@ class Cell:
             clients.producer(clients.TRANSACTIONAL, settings, watch, transactional_id=name), self.prefix
         )
         self.transactions.begin_life()
-        standby.changelog.replay(self.ledger)
+        turned()
+        standby.changelog.replay(self.ledger, turned)
         standby.close()
         self.ledger.take_over()
         self.reports = clients.consumer(clients.READER, settings, watch)
@@ -96,6 +105,7 @@ class Cell:
     def _process(self, batch: list[Record], poison: Exception | None = None) -> None:
         """Commit a batch whole, or find the poison in it by halving. `poison`: bury its one record."""
         for attempt in range(ABORTS_IN_A_ROW):
+            self._turned()
             try:
                 return self._commit(batch, time.time(), poison)
             except Lost:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -58,12 +59,13 @@ class Changelog:
         ledger.load(job, None if value is None else state_of(message, value))
         return False
 
-    def replay(self, ledger: Ledger) -> None:
-        """Read to the end as it is now. Raises `TimeoutError` when the end does not come."""
+    def replay(self, ledger: Ledger, turned: Callable[[], None] = lambda: None) -> None:
+        """Read to the end as it is now, calling `turned` at each step. Raises `TimeoutError` when it does not come."""
         deadline = time.monotonic() + REPLAY_DEADLINE_S
         # Assigning anew makes the end announce itself again, also where nothing was added since.
         self._assign()
         while not self.follow(ledger, 0.5):
+            turned()
             if time.monotonic() > deadline:
                 raise TimeoutError(f"`jobs` was not read to its end within {REPLAY_DEADLINE_S:.0f} s")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 import uuid
 from collections.abc import Iterable
 from types import FrameType
@@ -16,6 +15,7 @@ from streams import clients, log, metrics
 from streams.clients import ErrorWatch
 from streams.coordinator.core import Record
 from streams.coordinator.policy import Policy
+from streams.coordinator.service.caution import Caution
 from streams.coordinator.service.cell import Cell, Standby
 from streams.coordinator.service.changelog import ChangelogUnreadable
 from streams.coordinator.service.source import Source
@@ -23,6 +23,7 @@ from streams.partitions import WrongPartitions, check_count, check_partitions
 from streams.serving import serve
 from streams.settings import Settings
 from streams.topics import JOBS, PROMPTS, REPORTS, TASKS
+from streams.watchdog import Turns, report_of
 
 PROMPTS_A_TURN = 200
 SERVED = (PROMPTS, REPORTS, JOBS, *TASKS.values())
@@ -30,7 +31,6 @@ SERVED = (PROMPTS, REPORTS, JOBS, *TASKS.values())
 WAIT_S = 0.01
 """How long a turn with nothing to do waits for a report; prompts wait no longer than this either."""
 STANDBY_WAIT_S = 0.2
-STALLED_AFTER_S = 15.0
 
 logger = structlog.get_logger(__name__)
 
@@ -43,6 +43,7 @@ def run_coordinator(settings: Settings) -> int:
     gc.set_threshold(100_000, 50, 100)
     life = f"{settings.worker_name}-{uuid.uuid4().hex[:8]}"
     coordinator = Coordinator(settings, Policy.of(settings, bundles, life))
+    coordinator.caution = Caution.after_former_life(settings, PROMPTS_A_TURN)
     refusals, models = (ChangelogUnreadable, WrongPartitions), (*bundles, "none")
     return serve(settings, "coordinator", coordinator, refusals, models)
 
@@ -61,15 +62,16 @@ class Coordinator:
         )
         self.source = Source(self.group, settings, self.watch)
         self._stopping = False
-        self._turned_at = time.monotonic()
+        self.turns = Turns("coordinator")
+        self.caution = Caution(report_of(settings, "coordinator").with_suffix(".json"))
 
     def stop(self, number: int = 0, frame: FrameType | None = None) -> None:
         self._stopping = True
 
     def reason(self) -> str | None:
         """Why this instance is not ready; a standby that has read its changelog is."""
-        if time.monotonic() - self._turned_at > STALLED_AFTER_S:
-            return f"no turn for {STALLED_AFTER_S:.0f} s"
+        if (stalled := self.turns.reason(self.settings.stuck_after_s)) is not None:
+            return stalled
         behind = [cell for cell, standby in self.standbys.items() if not standby.caught_up]
         if behind or not (self.cells or self.standbys):
             return f"reading `jobs` of cell {behind}" if behind else "starting"
@@ -96,8 +98,16 @@ class Coordinator:
         self._take_over()
         self._turn_standbys(0.0 if self.cells else STANDBY_WAIT_S)
         for number, cell in self.cells.items():
-            cell.turn([record for record in prompts if record.partition == number], WAIT_S)
-        self._turned_at = time.monotonic()
+            self._turn_cell(cell, [record for record in prompts if record.partition == number])
+        self.turns.turned()
+
+    def _turn_cell(self, cell: Cell, prompts: list[Record]) -> None:
+        """All prompts at once; one at a time as long as there is reason for caution."""
+        while prompts and self.caution.left:
+            cell.turn([self.caution.prepared(prompts.pop(0))], 0.0)
+            self.caution.taken_in()
+            self.turns.turned()
+        cell.turn(prompts, WAIT_S)
 
     def _read_prompts(self) -> list[Record]:
         return self.source.read(PROMPTS_A_TURN)
@@ -109,13 +119,15 @@ class Coordinator:
         for number in sorted(self.owned - self.cells.keys()):
             self._show("replaying")
             policy = self.policy.of_cell(number)
-            self.cells[number] = Cell(self.settings, policy, self.group, self.standbys.pop(number), self.watch)
+            self.cells[number] = Cell(
+                self.settings, policy, self.group, self.standbys.pop(number), self.watch, self.turns.turned
+            )
             self._show("active")
 
     def _turn_standbys(self, seconds: float) -> None:
         for standby in self.standbys.values():
             standby.turn(seconds)
-        self._turned_at = time.monotonic()
+        self.turns.turned()
 
     def _standby(self, cell: int) -> Standby:
         return Standby(self.settings, cell, self.watch)
