@@ -206,6 +206,12 @@ class Bug(LatentlineError):
     """A fault of ours, or an exception outside the tree."""
 
 
+class NotTakenIn(Bug):
+    """A prompt that was accepted and that the line could not take in: no job came of it."""
+
+    code = "not_taken_in"
+
+
 class UnreadableTask(Bug):
     """A worker cannot decode a task that is addressed to it, as when it is older than the coordinator."""
 

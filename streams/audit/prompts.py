@@ -10,6 +10,7 @@ from schemas.digest import sha256
 from schemas.envelope import Headers, UnreadableEvent
 from schemas.events import CancelRequested, DeleteRequested, PromptSubmitted
 from schemas.keys import identity_of
+from schemas.rejected import rejected_prompt
 from streams.audit.jobs import JobsLog
 from streams.audit.report import Breach
 from streams.topics import PROMPTS
@@ -72,7 +73,7 @@ def why_lost(prompt: Prompt, jobs: JobsLog) -> str | None:
     try:
         event, attributes = envelope.read(prompt.value, prompt.headers)
     except UnreadableEvent as error:
-        return f"it cannot be read: {error}"
+        return None if is_told(prompt, jobs) else f"it cannot be read: {error}"
     if isinstance(event, CancelRequested | DeleteRequested):
         return None if jobs.knows(event.job) else f"nobody knows the job {event.job} that it ends"
     if not isinstance(event, PromptSubmitted):
@@ -82,6 +83,15 @@ def why_lost(prompt: Prompt, jobs: JobsLog) -> str | None:
         # Accepted by a release before this one, or signed by a client of one.
         return None
     return why_not_of(job, event, jobs)
+
+
+def is_told(prompt: Prompt, jobs: JobsLog) -> bool:
+    """Whether this is a repetition of a prompt that was rejected, of which its first dead letter and a job tell."""
+    rejected = rejected_prompt(prompt.value, prompt.headers)
+    if rejected is None:
+        return False
+    known = jobs.latest.get(identity_of(rejected.prompt, rejected.about.source, rejected.about.id).job)
+    return known is not None and known.body_digest == rejected.body_digest
 
 
 def why_not_of(job: str, event: PromptSubmitted, jobs: JobsLog) -> str | None:

@@ -1,6 +1,7 @@
 """Dead letters back into the line: as a new event that names its parent, never as the old one.
 
-The new id is made from the letter, so a letter that is redriven twice is one job.
+The new id is made from the letter, so a letter that is redriven twice is one job. It stands for the idempotency key of
+a prompt too, which belongs to the job that the letter tells of.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import orjson
 from confluent_kafka import KafkaException
 
 from schemas import envelope
@@ -58,7 +60,20 @@ def redriven(letter: Letter) -> Redriven:
     named = {"ce_id": new, "ce_parent": parent_of(letter)}
     headers = [(name, text) for name, text in letter.headers if name not in named]
     headers += [(name, text.encode()) for name, text in named.items()]
-    return Redriven(letter, new, letter.value, headers, letter.tenant, int(partition))
+    return Redriven(letter, new, rekeyed(letter.value, new), headers, letter.tenant, int(partition))
+
+
+def rekeyed(value: bytes, key: str) -> bytes:
+    """The value with another idempotency key, where it has one."""
+    try:
+        event = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return value
+    data = event.get("data", event) if isinstance(event, dict) else None
+    if not isinstance(data, dict) or data.get("idempotency_key") is None:
+        return value
+    data["idempotency_key"] = key
+    return orjson.dumps(event)
 
 
 def prompt_again(letter: Letter) -> Redriven:

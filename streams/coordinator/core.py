@@ -21,6 +21,7 @@ from schemas.events import (
     Tick,
 )
 from schemas.keys import identity_of
+from schemas.rejected import rejected_prompt
 from schemas.signature import verdict_on
 from streams.addressing import address_of
 from streams.coordinator import drains, intake, membership, outcomes
@@ -107,11 +108,27 @@ def take_report(ledger: Ledger, policy: Policy, event: Frozen, record: Record, n
 
 
 def bury(ledger: Ledger, policy: Policy, record: Record, reason: str, message: str, now: float) -> list[Effect]:
-    """Dead-letter a record. If its headers name a lease, that lease fails: none is left without an end."""
+    """Dead-letter a record, and end what waits for it: the job that a prompt asks for, the lease that headers name."""
+    if record.topic == PROMPTS.name:
+        return bury_prompt(ledger, policy, record, reason, message, now)
     address = address_of(record.headers)
     effects: list[Effect] = [record.raw.dead_letter(reason, message, address.job or None)]
     state = ledger.jobs.get(address.job)
-    if record.topic == PROMPTS.name or state is None or state.lease is None or state.lease.number != address.lease:
+    if state is None or state.lease is None or state.lease.number != address.lease:
         return effects
     error = UnreadableOutcome(f"{reason}: {message}")
     return [*effects, *outcomes.failed(ledger, policy, state, error.report(), now)]
+
+
+def bury_prompt(ledger: Ledger, policy: Policy, record: Record, reason: str, message: str, now: float) -> list[Effect]:
+    """As `bury`. A stranger's record ends nothing, also where it cannot be read: its signature is looked at first."""
+    rejected = rejected_prompt(record.value, record.headers)
+    letter = record.raw.dead_letter(reason, message)
+    if rejected is None:
+        return [letter]
+    prompt, about = rejected.prompt, rejected.about
+    verdict = verdict_on(policy.signers, prompt.tenant, about, record.value or b"", record.headers)
+    if verdict.refusal is not None:
+        return [letter]
+    identity = identity_of(prompt, about.source if verdict.vouches_for_source else None, about.id)
+    return intake.reject(ledger, rejected, identity.job, letter, now)

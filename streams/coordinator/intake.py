@@ -10,6 +10,7 @@ from schemas.events import CancelRequested, CancelTask, DeleteRequested, PromptS
 from schemas.job import JobState, JobStatus
 from schemas.keys import Identity, stage_keys
 from schemas.limits import recipe_of
+from schemas.rejected import RejectedPrompt
 from streams.coordinator import ending
 from streams.coordinator import job as transitions
 from streams.coordinator.effects import Count, DeadLetter, Effect, Send
@@ -71,6 +72,24 @@ def submit(
         return [count, *ending.cancel(ledger, state, known.cancel_reason, now)]
     ledger.put(state, now)
     return [count]
+
+
+def reject(ledger: Ledger, rejected: RejectedPrompt, job: str, letter: DeadLetter, now: float) -> list[Effect]:
+    """End a prompt that cannot be taken in as a job that has failed, once, and keep its bytes as a dead letter.
+
+    A job that was accepted under its id before stays what it is.
+    """
+    known, prompt = ledger.jobs.get(job), rejected.prompt
+    if known is not None and known.is_submitted:
+        is_same = known.body_digest == rejected.body_digest
+        return [Count("duplicate", ("prompt",))] if is_same else [letter]
+    state = transitions.new_job(
+        job, prompt.tenant, rejected.body_digest, ledger.acceptance(now),
+        metadata=prompt.metadata if letter.reason == "invalid_field" else {},
+        traceparent=rejected.about.traceparent, webhook_url=prompt.webhook_url,
+    )  # fmt: skip
+    told = [each for each in ending.fail(ledger, state, rejected.error, now) if not isinstance(each, DeadLetter)]
+    return [Count("submitted", ("none",)), letter._replace(key=job), *told]
 
 
 def is_replay(asked: PromptSubmitted, known: JobState | None) -> bool:

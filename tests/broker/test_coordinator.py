@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 from confluent_kafka import TopicPartition
 
 from schemas import envelope
+from schemas.envelope import type_of
 from schemas.events import JobCompleted, JobFailed, PromptSubmitted
 from schemas.job import JobStatus
 from schemas.keys import identity_of, job_id
@@ -65,12 +67,44 @@ def test_a_poison_event_is_found_in_its_batch_and_the_others_are_served(
     prompts = ["a red square moving left on a blue background"] * 5
     ids = [upstream.submit(prompt) for prompt in [*prompts[:2], "a poison prompt", *prompts[2:]]]
     with coordinating(quick), tail(quick, DLQ) as letters:
-        eventually(lambda: len(states_of(jobs.events())) == 5)
-        assert states_of(jobs.events()).keys() == {*ids} - {ids[2]}
+        eventually(lambda: len(states_of(jobs.events())) == 6)
+        states = states_of(jobs.events())
+        assert [job for job in ids if states[job].status is JobStatus.FAILED] == [ids[2]]
         [(_, value, headers)] = eventually(letters.poll)
         assert b"a poison prompt" in (value or b"")
         assert dict(headers)["dlq_reason"] == b"poison_event"
         assert dict(headers)["dlq_origin"] == b"prompts/0/2"
+
+
+def test_a_prompt_that_cannot_be_taken_in_fails_its_job_once_and_no_other(
+    quick: Settings, upstream: Upstream, jobs: Tail, completions: Tail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One with a wrong field, one that the core cannot take: each is a dead letter and one failure that all see."""
+    take = core.take
+
+    def poisoned(ledger: Any, policy: Any, record: core.Record, now: float) -> Any:
+        if b"poison" in (record.value or b""):
+            raise ZeroDivisionError("poison")
+        return take(ledger, policy, record, now)
+
+    monkeypatch.setattr(core, "take", poisoned)
+    around = [("ce_type", type_of(PromptSubmitted).encode()), ("ce_id", b"1"), ("ce_source", b"test")]
+    fields: dict[str, dict[str, object]] = {
+        "wrong": {"prompt": "a red square", "seed": "many"}, "bad": {"prompt": "poison"}, "good": {"prompt": 7},
+    }  # fmt: skip
+    bodies = {key: orjson.dumps(asked | {"idempotency_key": key}) for key, asked in fields.items()}
+    with coordinating(quick), tail(quick, DLQ) as letters:
+        good = upstream.submit(idempotency_key="good")
+        for body in [*bodies.values(), *bodies.values()]:
+            upstream.send_raw(body, around)
+        last = upstream.submit()
+        eventually(lambda: last in states_of(jobs.events()))
+        wrong, bad = [one_end(completions, job_id("default", key)) for key in ("wrong", "bad")]
+        assert isinstance(wrong, JobFailed)
+        assert isinstance(bad, JobFailed)
+        assert (wrong.error.field, bad.error.code) == ("seed", "not_taken_in")
+        assert states_of(jobs.events())[good].status is JobStatus.WAITING
+        assert [value for _, value, _ in letters.poll()].count(bodies["wrong"]) == 1
 
 
 def test_an_outcome_that_cannot_be_read_fails_its_lease(

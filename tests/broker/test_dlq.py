@@ -82,6 +82,17 @@ def test_a_wrong_prompt_goes_back_as_it_came_under_a_new_id(line: Settings, comm
     assert len(headers) == len(sent)
 
 
+def test_a_prompt_with_a_key_goes_back_as_another_job(line: Settings, command: Command) -> None:
+    """Its own key belongs to the job that has failed, or to that of the other body."""
+    bury(line, Raw(orjson.dumps({"prompt": "a", "idempotency_key": "one"}), SENT, "prompts/0/7").dead_letter("x", "no"))
+    whole = orjson.dumps({"type": "t", "data": {"prompt": "a", "idempotency_key": "one"}})
+    bury(line, Raw(whole, SENT, "prompts/0/8").dead_letter("x", "no"))
+    assert command("redrive", "--all").exit_code == 0
+    [(_, plain, headers), (_, structured, others)] = prompts(line, 2)
+    assert orjson.loads(plain or b"") == {"prompt": "a", "idempotency_key": dict(headers)["ce_id"].decode()}
+    assert orjson.loads(structured or b"")["data"]["idempotency_key"] == dict(others)["ce_id"].decode()
+
+
 def test_a_job_that_was_given_up_is_asked_for_anew(line: Settings, command: Command) -> None:
     job, letter = poisoned()
     assert job.status is JobStatus.FAILED
