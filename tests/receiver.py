@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Thread
 from typing import Any, Self
 
@@ -64,3 +67,22 @@ class Receiver:
 
     def __exit__(self, *_: object) -> None:
         self.down()
+
+
+@contextmanager
+def endless_continue() -> Iterator[str]:
+    """The URL of a receiver that answers `100 Continue` for as long as the other side takes it."""
+
+    class Handler(BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                while True:
+                    self.request.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+
+    class Server(ThreadingTCPServer):
+        daemon_threads, request_queue_size = True, 100
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()

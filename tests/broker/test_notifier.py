@@ -7,9 +7,6 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from socketserver import BaseRequestHandler, ThreadingTCPServer
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -40,7 +37,7 @@ from streams.topics import COMPLETIONS, ENDPOINTS, JOBS, WEBHOOKS, Topic
 from streams.topics import PROGRESS as STEPS
 from tests.contract.examples import STATE, first
 from tests.processes import Service, services, tail
-from tests.receiver import Receiver
+from tests.receiver import Receiver, endless_continue
 from tests.support import eventually
 
 pytestmark = pytest.mark.broker
@@ -262,10 +259,10 @@ def test_a_flood_to_a_slow_receiver_delays_nobody_else(settings: Settings, log: 
 
 def test_receivers_that_answer_without_end_stop_nobody_else(settings: Settings, log: Log, receiver: Receiver) -> None:
     """As many as a tenant may have under way, of two tenants: each is given up, and a third tenant's arrives."""
-    with endless_continue() as port, services(settings, notifier="notifier"), tail(settings, WEBHOOKS) as said:
+    with endless_continue() as endless, services(settings, notifier="notifier"), tail(settings, WEBHOOKS) as said:
         for number in range(10):
             for tenant in ("globex", "initech"):
-                log.endpoint(f"http://127.0.0.1:{port}/{number}", tenant)
+                log.endpoint(f"{endless}/{number}", tenant)
         quick = log.endpoint(f"{receiver.url}/")
         for tenant in ("globex", "initech"):
             log.write(
@@ -289,25 +286,6 @@ def errors_of(events: list[Frozen]) -> set[str]:
     """Kinds of failure that the logs of deliveries tell of."""
     attempts = [entry for each in events if isinstance(each, WebhookDelivery) for entry in each.log]
     return {entry.error.split(":")[0] for entry in attempts if entry.error}
-
-
-@contextmanager
-def endless_continue() -> Iterator[int]:
-    """The port of a receiver that answers `100 Continue` for as long as the other side takes it."""
-
-    class Handler(BaseRequestHandler):
-        def handle(self) -> None:
-            with suppress(OSError):
-                while True:
-                    self.request.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
-
-    class Server(ThreadingTCPServer):
-        daemon_threads, request_queue_size = True, 100
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield server.server_address[1]
-        server.shutdown()
 
 
 @pytest.mark.long

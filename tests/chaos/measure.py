@@ -97,6 +97,26 @@ def was_waiting(history: Sequence[JobState], moment: float) -> bool:
     return bool(before) and not before[-1].status.ended and before[-1].lease is None
 
 
+def standstill(sent: Mapping[str, float], histories: Mapping[str, Sequence[JobState]], until: float) -> float:
+    """Seconds: the longest time in which one of these jobs waited for its first task and none of them got one.
+
+    `sent`: when the prompt of each job was sent, unix seconds, so that a prompt that nobody reads counts as waiting.
+    """
+    latest = {job: histories[job][-1] for job in sent if job in histories}
+    begun = sorted(each.dispatched_at for state in latest.values() for each in dispatches(state))
+    waits = [(at, first_event(latest.get(job), until)) for job, at in sent.items()]
+    gaps = pairwise([min(sent.values(), default=until), *begun, until])
+    return max((min(end, b) - max(at, a) for a, b in gaps for at, end in waits), default=0.0)
+
+
+def first_event(state: JobState | None, until: float) -> float:
+    """When the job got its first task, or ended without one."""
+    if state is None:
+        return until
+    moments = [each.dispatched_at for each in dispatches(state)]
+    return min(moments, default=state.ended_at or until)
+
+
 @dataclass(frozen=True)
 class Ends:
     """Of the jobs that were asked for: how each ended. `lost` have no completion, `doubled` have more than one."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from streams.audit.report import Report
 from tests.bench.report import table
+from tests.chaos.hostile import STANDSTILL_BOUND_S, Harm
 from tests.chaos.measure import Ends, Work, middle
 from tests.chaos.outputs import Spoilt
 from tests.chaos.told import Told
@@ -27,6 +28,7 @@ class Result:
     """Files, topics and processes that hold a secret."""
     told: Told = field(default_factory=Told)
     spoilt: Spoilt = field(default_factory=Spoilt)
+    harm: Harm = field(default_factory=Harm)
 
     @property
     def is_ok(self) -> bool:
@@ -43,7 +45,7 @@ class Result:
             "lost": len(self.ends.lost), "doubled": len(self.ends.doubled),
             "redone_of_total": round(self.work.redone_of_total, 4), "recovery_p50_s": round(middle(seconds), 2),
             "recovery_max_s": round(max(seconds, default=0.0), 2), "audit_ok": self.report.is_ok,
-            "untold": len(self.told.untold),
+            "untold": len(self.told.untold), "standstill_max_s": round(self.harm.standstill, 2),
         }  # fmt: skip
 
     def broken(self) -> Iterator[str]:
@@ -58,6 +60,11 @@ class Result:
             yield f"who asked for it hears of each end: {len(self.told.untold)} untold: {named(self.told.untold)}"
         if self.told.split:
             yield f"one webhook-id an end: {len(self.told.split)} have more: {named(self.told.split)}"
+        if self.harm.standstill > STANDSTILL_BOUND_S:
+            stood = f"{self.harm.standstill:.0f} s, at most {STANDSTILL_BOUND_S:g} s"
+            yield f"no tenant stops the others: nothing of theirs was dispatched for {stood}"
+        for fault in self.harm.faults:
+            yield f"a bad request is answered in words: {fault}"
         for place in self.leaked:
             yield f"nothing secret is logged: {place}"
 
@@ -77,6 +84,8 @@ class Result:
              f"{self.told.owed}, {len(self.told.untold)}, {self.told.repeated}"),
             ("outputs harmed behind the line's back, found by a stage, never read again",
              f"{self.spoilt.harmed}, {self.spoilt.found}, {self.spoilt.left}"),
+            ("attacks of a hostile tenant, by kind", counted(self.harm.sent)),
+            ("longest wait of others in which nothing of theirs was dispatched", f"{self.harm.standstill:.1f} s"),
             ("places that hold a secret", len(self.leaked)),
             ("redone compute of all compute", f"{work.redone:.1f} s of {work.useful + work.redone:.1f} s "
                                               f"({work.redone_of_total:.1%})"),
@@ -95,6 +104,10 @@ class Result:
             spread = f"{middle(seconds):.1f} s, {max(seconds):.1f} s ({len(seconds)})" if seconds else ""
             rows.append((kind, count, spread))
         return table(("fault", "times", "recovery: median, worst (n)"), rows)
+
+
+def counted(names: Sequence[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(Counter(names).items()))
 
 
 def named(jobs: Sequence[str]) -> str:

@@ -33,7 +33,9 @@ from streams.settings import Settings
 from streams.topics import PROMPTS
 from tests.bench.report import RELIABILITY, last_line, write_section
 from tests.chaos.again import STORE
-from tests.chaos.measure import ends_of, recoveries, work
+from tests.chaos.hostile import TENANT as HOSTILE
+from tests.chaos.hostile import Attack, Harm, Hostile, attacks
+from tests.chaos.measure import ends_of, recoveries, standstill, work
 from tests.chaos.outputs import spoil, spoilt_of
 from tests.chaos.result import Result
 from tests.chaos.schedule import OUTPUT_KINDS, Fault, schedule
@@ -41,8 +43,9 @@ from tests.chaos.store import harm, heal
 from tests.chaos.told import Ears, Told, configure, told_of
 from tests.chaos.victims import COORDINATORS, Hit, resume, strike
 from tests.chaos.watch import Watch, Watched
-from tests.chaos.workload import Order, workload
+from tests.chaos.workload import TENANTS, Order, workload
 from tests.proxy import Proxy
+from tests.receiver import endless_continue
 from tests.secrets import command_lines, leaks, records, secrets_of
 
 SENDING, FAULTS = 0.6, 0.75
@@ -62,6 +65,10 @@ class Chaos:
     orders: list[Order]
     faults: list[Fault]
     shelves: ArtifactStore
+    attacks: list[Attack]
+    hostile: Hostile
+    sent: dict[str, float] = field(default_factory=dict)
+    """When the prompt of each job was sent first, unix seconds."""
     hits: list[Hit] = field(default_factory=list)
     stopped: list[Hit] = field(default_factory=list)
     seen: Watched = field(default_factory=Watched)
@@ -81,14 +88,16 @@ class Chaos:
         self.seen = watch.seen
         # A prompt waits for the broker as long as it takes: what was asked for is what must end.
         producer = clients.producer(clients.PRODUCER, self.settings, message_timeout_ms=0)
-        start, orders, faults = time.monotonic(), list(self.orders), list(self.faults)
-        while orders or faults or self.stopped or not self._is_over(start, seconds):
+        start, orders, faults, harm = time.monotonic(), list(self.orders), list(self.faults), list(self.attacks)
+        while orders or faults or harm or self.stopped or not self._is_over(start, seconds):
             now = time.monotonic() - start
             orders = self._send(producer, orders, now)
             faults = self._strike(faults, now)
+            harm = self._attack(harm, now)
             self._resume()
             watch.look()
         watch.close()
+        self.hostile.close()
 
     def _is_over(self, start: float, seconds: float) -> bool:
         if time.monotonic() - start > seconds + PATIENCE_S:
@@ -101,6 +110,8 @@ class Chaos:
                 break
             topic = PROMPTS.named(self.settings.topic_prefix)
             producer.produce(topic, order.value, order.id, headers=[*order.headers])
+            if order.job and not order.cancels:
+                self.sent.setdefault(order.job, time.time())
         producer.poll(0)
         return [order for order in orders if order.at > now]
 
@@ -113,6 +124,22 @@ class Chaos:
             self.hits.append(hit)
             self.stopped += [hit] if hit.fault.seconds else []
         return faults[1:]
+
+    def _attack(self, attacks: list[Attack], now: float) -> list[Attack]:
+        if not attacks or attacks[0].at > now:
+            return attacks
+        say(f"{now:6.1f} s  {HOSTILE}: {attacks[0].name}")
+        self.hostile.strike(attacks[0])
+        return attacks[1:]
+
+    @property
+    def harm(self) -> Harm:
+        """What the hostile tenant did, and what it cost the others."""
+        return Harm(
+            tuple(self.hostile.sent),
+            tuple(self.hostile.faults),
+            standstill(self.sent, self.seen.histories, time.time()),
+        )
 
     def _hit(self, fault: Fault, now: float) -> Hit | None:
         if fault.kind in OUTPUT_KINDS:
@@ -156,17 +183,18 @@ def chaotic_services() -> tuple[Service, ...]:
 
 def result_of(seed: int, chaos: Chaos, report: Report, leaked: list[str]) -> Result:
     seen = chaos.seen
+    ends = [end for end in seen.completions if end.tenant in TENANTS]
     latest = [history[-1] for history in seen.histories.values()]
     wrong = {order.job for order in chaos.orders if order.id.endswith("-wrong")}
     failures = [
         f"{end.job}: {end.error.code}: {end.error.message}"
-        for end in seen.completions
+        for end in ends
         if isinstance(end, JobFailed) and end.job not in wrong
     ]
     report, spoilt = spoilt_of(report, chaos.hits, latest)
     return Result(
-        seed, ends_of(chaos.asked, seen.completions), work(latest, seen.steps),
-        recoveries(chaos.hits, seen.histories), chaos.hits, failures, report, leaked, chaos.told, spoilt,
+        seed, ends_of(chaos.asked, ends), work(latest, seen.steps),
+        recoveries(chaos.hits, seen.histories), chaos.hits, failures, report, leaked, chaos.told, spoilt, chaos.harm,
     )  # fmt: skip
 
 
@@ -186,8 +214,8 @@ def main() -> int:
     seed = SystemRandom().randrange(10**6) if asked.seed is None else asked.seed
     command = f"make chaos SEED={seed} JOBS={asked.jobs} MINUTES={asked.minutes:g}"
     say(f"seed {seed}; the same again: {command}")
-    with a_stack() as (stack, store), Ears(seed) as ears:
-        result = run(stack, store, ears, seed, asked.jobs, asked.minutes * 60)
+    with a_stack() as (stack, store), Ears(seed) as ears, endless_continue() as endless:
+        result = run(stack, store, ears, endless, seed, asked.jobs, asked.minutes * 60)
     tell(result)
     if result.is_ok and not result.failures and not asked.keep:
         stack.down(wipe=True)
@@ -200,11 +228,12 @@ def main() -> int:
     return 0 if result.is_ok else 1
 
 
-def run(stack: Stack, store: Proxy, ears: Ears, seed: int, jobs: int, seconds: float) -> Result:
+def run(stack: Stack, store: Proxy, ears: Ears, endless: str, seed: int, jobs: int, seconds: float) -> Result:
     settings = settings_in(stack.environment(), Settings())
     orders, faults = workload(seed, jobs, SENDING * seconds), schedule(seed, FAULTS * seconds)
     shelves = replace(command_line.store(settings), attempts=1)
-    chaos = Chaos(stack, store, ears, settings, orders, faults, shelves)
+    harm = attacks(seed, FAULTS * seconds)
+    chaos = Chaos(stack, store, ears, settings, orders, faults, shelves, harm, Hostile(settings, endless))
     chaos.run(seconds)
     say("auditing")
     left_behind = {**records(settings), **command_lines(stack.data)}

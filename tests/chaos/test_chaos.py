@@ -12,7 +12,8 @@ from schemas.events import ArtifactRef, CancelRequested, PromptSubmitted, StepPr
 from schemas.job import Attempt, JobState, JobStatus, StageState
 from schemas.stage import Stage
 from streams.audit.report import Breach, Compute, Report
-from tests.chaos.measure import ends_of, recoveries, work
+from tests.chaos.hostile import ATTACKS, Harm, attacks
+from tests.chaos.measure import ends_of, recoveries, standstill, work
 from tests.chaos.outputs import Spoilt, inputs, spoilt_of
 from tests.chaos.result import Result
 from tests.chaos.schedule import ALL_KINDS, LASTING, Fault, Kind, schedule
@@ -64,6 +65,23 @@ def test_a_workload_has_long_jobs_repeats_cancels_and_mistakes() -> None:
     assert any(isinstance(event, CancelRequested) for event in events)
     assert len(events) < len(orders)
     assert len({order.job for order in orders if order.job}) >= 200
+
+
+def test_every_attack_comes_up_and_a_seed_says_when() -> None:
+    assert attacks(1, 900) == attacks(1, 900)
+    assert attacks(1, 900) != attacks(2, 900)
+    assert {attack.name for attack in attacks(1, 900)} == set(ATTACKS)
+    assert attacks(1, 900)[-1].at < 900
+
+
+def test_a_standstill_is_the_time_in_which_somebody_waits_and_nobody_gets_a_task() -> None:
+    first = state(9.0, attempt(1, "w", 5.0, 9.0, "done"), status=JobStatus.COMPLETED)
+    second = state(60.0, attempt(2, "w", 50.0, 60.0, "done"), status=JobStatus.COMPLETED)
+    sent = {"video_a": 4.0, "video_b": 8.0}
+    assert standstill(sent, {"video_a": [first], "video_b": [second]}, 100.0) == 42.0
+    assert standstill({"video_a": 4.0}, {"video_a": [first]}, 100.0) == 1.0
+    assert standstill(sent, {"video_a": [first]}, 100.0) == 92.0, "a prompt that nobody has read waits as well"
+    assert standstill({}, {}, 100.0) == 0.0
 
 
 def attempt(lease: int, worker: str, at: float, end: float, outcome: str = "lost") -> Attempt:
@@ -130,14 +148,18 @@ def test_a_run_ends_in_these_figures_and_says_which_promise_broke() -> None:
     breach = Breach("no prompt is lost", "prompts/0/7", "it is no job and no dead letter")
     report = Report(checked={}, open_jobs=0, compute=Compute(), breaches=(breach,))
     told = Told(owed=3, untold=(JOB,), split=("video_b",))
-    result = Result(1, ends, work([], []), {"kill worker": [9.0, 3.0]}, [], [], report, ["logs/denoise.log"], told)
+    harm = Harm(("open transaction",), ("/videos answered 500: oops",), 131.0)
+    result = Result(
+        1, ends, work([], []), {"kill worker": [9.0, 3.0]}, [], [], report, ["logs/denoise.log"], told, harm=harm
+    )
     assert result.figures() == {
         "jobs": 2, "completions": 2, "lost": 1, "doubled": 1, "redone_of_total": 0.0, "recovery_p50_s": 6.0,
-        "recovery_max_s": 9.0, "audit_ok": False, "untold": 1,
+        "recovery_max_s": 9.0, "audit_ok": False, "untold": 1, "standstill_max_s": 131.0,
     }  # fmt: skip
     assert [line.partition(":")[0] for line in result.broken()] == [
         "an accepted job is never lost", "one completion a job", "the audit", "who asked for it hears of each end",
-        "one webhook-id an end", "nothing secret is logged",
+        "one webhook-id an end", "no tenant stops the others", "a bad request is answered in words",
+        "nothing secret is logged",
     ]  # fmt: skip
     assert not result.is_ok
 
