@@ -82,6 +82,7 @@ DEAD_LETTER_REASONS = {
     "not_authorised": "nobody who may speak for this tenant has signed it",
     "too_large": "what it led to does not fit into a record",
     "poison_event": "taking it in fails every time",
+    "state_missing": "it asks for an ended job whose state cannot be read from the log",
 }
 """Why a record is in `dlq`. A job that ended there has the code of its error as its reason instead."""
 

@@ -92,6 +92,11 @@ READER: dict[str, Setting] = CONSUMER | {
     "auto.offset.reset": ("earliest", "a reader that assigns a fresh topic begins at its start"),
 }
 
+ARCHIVE: dict[str, Setting] = READER | {
+    "queued.min.messages": (1, "one record is wanted, not those after it"),
+    "fetch.message.max.bytes": (64 * 1024, "as above; a batch that is larger comes all the same"),
+}
+
 TOOL: dict[str, Setting] = CONSUMER | {
     "auto.offset.reset": ("earliest", "a person asks for everything"),
 }

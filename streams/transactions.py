@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from streams import clients
 from streams.outgoing import Outgoing
@@ -56,6 +56,8 @@ class Transactions:
     prefix: str = ""
     deadline: float = DEADLINE_S
     stuck_after: float = STUCK_AFTER_S
+    written: list[Message] = field(default_factory=list)
+    """What the last commit has written, with offsets."""
     _errors: list[KafkaError] = field(default_factory=list)
 
     def begin_life(self) -> None:
@@ -69,6 +71,7 @@ class Transactions:
     def commit(self, records: Iterable[Outgoing], offsets: list[TopicPartition], group: Any) -> None:
         """Write all of it. `group`: the consumer group's metadata as of now. Raises `Aborted`, `Refused`, `Lost`."""
         self._errors.clear()
+        self.written.clear()
         end = time.monotonic() + self.deadline
         try:
             self.producer.begin_transaction()
@@ -131,9 +134,11 @@ class Transactions:
             else:
                 return
 
-    def _delivered(self, error: KafkaError | None, message: object) -> None:
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self._errors.append(error)
+        else:
+            self.written.append(message)
 
     def _patiently(self, call: Callable[[float], object], end: float) -> None:
         while True:

@@ -9,8 +9,8 @@ ended leases that `jobs` holds.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Iterator
 from itertools import dropwhile
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +18,7 @@ from schemas.errors import ErrorKind, ErrorReport, Retry
 from schemas.job import JobState
 from schemas.stage import Stage
 from streams.coordinator.effects import Count, Effect
+from streams.coordinator.ended import JobRecord
 
 if TYPE_CHECKING:
     from streams.coordinator.ledger import Ledger
@@ -112,7 +113,30 @@ def failed(ledger: Ledger, stage: Stage, job: str, lease: int, error: ErrorRepor
     return not after.is_open, [Count("breaker", (stage, "opened"))] if after.is_open and not breaker.is_open else []
 
 
-def rebuilt(states: Iterable[JobState]) -> dict[Stage, Breaker]:
+class RecentlyEnded:
+    """Ended jobs with the leases that `rebuilt` looks at, as replay comes across them: those of `KEPT_TICKS`.
+
+    Nothing older is kept: a standby follows the changelog for weeks.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: OrderedDict[str, JobState | JobRecord] = OrderedDict()
+        self._newest = 0.0
+
+    def __iter__(self) -> Iterator[JobState | JobRecord]:
+        return iter(self._jobs.values())
+
+    def record(self, job: JobState | JobRecord) -> None:
+        self._jobs[job.job] = job
+        self._newest = max(self._newest, job.updated_at)
+        while self._jobs and next(iter(self._jobs.values())).updated_at < self._newest - KEPT_TICKS:
+            self._jobs.popitem(last=False)
+
+    def discard(self, job: str) -> None:
+        self._jobs.pop(job, None)
+
+
+def rebuilt(states: Iterable[JobState | JobRecord]) -> dict[Stage, Breaker]:
     """What the latest ended leases of all jobs say. `KEPT_TICKS` before the newest change of any job is long ago."""
     states = list(states)
     newest = max((state.updated_at for state in states), default=0.0)

@@ -5,6 +5,7 @@ Pure: `(ledger, policy, record, now)` in, changed ledger and effects out. The se
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from schemas import envelope
@@ -20,25 +21,30 @@ from schemas.events import (
     PromptSubmitted,
     Tick,
 )
+from schemas.job import JobState
 from schemas.keys import identity_of
 from schemas.rejected import rejected_prompt
 from schemas.signature import verdict_on
 from streams.addressing import address_of
 from streams.coordinator import drains, intake, membership, outcomes
 from streams.coordinator.effects import Effect
+from streams.coordinator.ended import EndedJob
 from streams.coordinator.intake import Raw
 from streams.coordinator.ledger import Ledger
 from streams.coordinator.placement import place
 from streams.coordinator.policy import Policy
 from streams.topics import PROMPTS
 
-__all__ = ["Record", "bury", "decide", "place", "take"]
+__all__ = ["Record", "asks_for", "bury", "decide", "is_delete", "place", "take"]
+
+DELETE = envelope.type_of(DeleteRequested).encode()
 
 
 class Record(NamedTuple):
     """A record of `prompts` or `reports` as it was read. `topic` is its name in the table, without prefix.
 
     `fault`: why its bytes or headers cannot be had. Where a whole batch is such, this stands for its `length` records.
+    `state`: the whole state of the ended job that it asks for (see `asks_for`).
     """
 
     topic: str
@@ -48,6 +54,7 @@ class Record(NamedTuple):
     headers: Headers
     fault: str | None = None
     length: int = 1
+    state: JobState | None = None
 
     @property
     def next_offset(self) -> int:
@@ -56,6 +63,28 @@ class Record(NamedTuple):
     @property
     def raw(self) -> Raw:
         return Raw(self.value, self.headers, f"{self.topic}/{self.partition}/{self.offset}")
+
+
+def is_delete(record: Record) -> bool:
+    """Whether it may be one: so much is seen without reading it."""
+    return record.topic == PROMPTS.name and any(DELETE in text for text in texts_of(record))
+
+
+def texts_of(record: Record) -> Iterator[bytes]:
+    """Where the type of an event may stand: in a header, or in the value of a structured one."""
+    yield record.value or b""
+    yield from (text for _, text in record.headers)
+
+
+def asks_for(ledger: Ledger, record: Record) -> EndedJob | None:
+    """The ended job whose whole state `take` needs with this record: the ledger has its tombstone alone."""
+    if not is_delete(record):
+        return None
+    try:
+        event, _ = envelope.read(record.value, record.headers)
+    except UnreadableEvent:
+        return None
+    return intake.asks_for(ledger, event) if isinstance(event, DeleteRequested) else None
 
 
 def take(ledger: Ledger, policy: Policy, record: Record, now: float) -> list[Effect]:
@@ -92,7 +121,7 @@ def take_prompt(
         return intake.submit(ledger, policy, event, identity, record.raw, now, attributes.traceparent)
     if isinstance(event, CancelRequested):
         return intake.cancel(ledger, event, record.raw, now)
-    return intake.delete(ledger, event, record.raw, now)
+    return intake.delete(ledger, event, record.raw, now, record.state)
 
 
 def take_report(ledger: Ledger, policy: Policy, event: Frozen, record: Record, now: float) -> list[Effect]:

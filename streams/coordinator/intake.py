@@ -14,6 +14,7 @@ from schemas.rejected import RejectedPrompt
 from streams.coordinator import ending
 from streams.coordinator import job as transitions
 from streams.coordinator.effects import Count, DeadLetter, Effect, Send
+from streams.coordinator.ended import EndedJob
 from streams.coordinator.ledger import Ledger
 from streams.coordinator.policy import Policy
 
@@ -44,8 +45,8 @@ def submit(
     may come from another source. A prompt that its own tenant's cancel has overtaken ends cancelled.
     """
     job = identity.job
-    known = ledger.jobs.get(job)
-    if is_replay(asked, known) or (identity.earlier and is_replay(asked, ledger.jobs.get(identity.earlier))):
+    known = ledger.known(job)
+    if is_replay(asked, known) or (identity.earlier and is_replay(asked, ledger.known(identity.earlier))):
         return [Count("duplicate", ("prompt",))]
     if known is not None and known.is_submitted:
         return [raw.dead_letter("id_conflict", f"{job} was accepted before with another body", job)]
@@ -79,7 +80,7 @@ def reject(ledger: Ledger, rejected: RejectedPrompt, job: str, letter: DeadLette
 
     A job that was accepted under its id before stays what it is.
     """
-    known, prompt = ledger.jobs.get(job), rejected.prompt
+    known, prompt = ledger.known(job), rejected.prompt
     if known is not None and known.is_submitted:
         is_same = known.body_digest == rejected.body_digest
         return [Count("duplicate", ("prompt",))] if is_same else [letter]
@@ -92,7 +93,7 @@ def reject(ledger: Ledger, rejected: RejectedPrompt, job: str, letter: DeadLette
     return [Count("submitted", ("none",)), letter._replace(key=job), *told]
 
 
-def is_replay(asked: PromptSubmitted, known: JobState | None) -> bool:
+def is_replay(asked: PromptSubmitted, known: JobState | EndedJob | None) -> bool:
     """Whether the job that is known was asked for in the same words."""
     return known is not None and known.is_submitted and asked.has_body(known.body_digest)
 
@@ -102,14 +103,14 @@ def cancel(ledger: Ledger, asked: CancelRequested, raw: Raw, now: float) -> list
 
     Of a job that nobody has submitted yet the wish is kept as long as an ended job is (protocol rule 25).
     """
-    state = ledger.jobs.get(asked.job)
+    state = ledger.known(asked.job)
     if state is None or (not state.is_submitted and state.tenant != asked.tenant):
         # Another tenant's wish for this id, if there is one, is of no use to anybody: only its owner will submit it.
         ledger.put(overtaking(asked, now), now)
         return []
     if state.tenant != asked.tenant:
         return [raw.dead_letter("unknown_job", f"no job {asked.job} of tenant {asked.tenant}", asked.job)]
-    if state.status.ended:
+    if isinstance(state, EndedJob) or state.status.ended:
         return [Count("duplicate", ("cancel",))]
     if state.lease is None:
         return ending.cancel(ledger, state, asked.reason, now)
@@ -122,18 +123,32 @@ def overtaking(asked: CancelRequested, now: float) -> JobState:
     return transitions.ended(state, JobStatus.CANCELLED, now)
 
 
-def delete(ledger: Ledger, asked: DeleteRequested, raw: Raw, now: float) -> list[Effect]:
-    """Forget an ended job now; one that has not ended is cancelled, and forgotten when its end has been told."""
-    state = ledger.jobs.get(asked.job)
-    if state is None or not state.is_submitted or state.tenant != asked.tenant:
+def delete(ledger: Ledger, asked: DeleteRequested, raw: Raw, now: float, whole: JobState | None = None) -> list[Effect]:
+    """Forget an ended job now; one that has not ended is cancelled, and forgotten when its end has been told.
+
+    `whole`: the state of one whose end is committed (`asks_for` says whose it is), None where it cannot be read.
+    """
+    known = ledger.known(asked.job)
+    if known is None or not known.is_submitted or known.tenant != asked.tenant:
         return [raw.dead_letter("unknown_job", f"no job {asked.job} of tenant {asked.tenant}", asked.job)]
-    if state.deleting or state.status is JobStatus.DELETED:
+    state = whole if isinstance(known, EndedJob) else known
+    if known.status is JobStatus.DELETED or (state is not None and state.deleting):
         return [Count("duplicate", ("delete",))]
+    if state is None:
+        return [raw.dead_letter("state_missing", f"the state of {asked.job} cannot be read from `jobs`", asked.job)]
     if state.status.ended:
         ledger.put(transitions.deleted(state), now)
         return []
     ledger.put(state, now, deleting=True)
     return cancel(ledger, CancelRequested(job=asked.job, tenant=asked.tenant, reason="deleted by the user"), raw, now)
+
+
+def asks_for(ledger: Ledger, asked: DeleteRequested) -> EndedJob | None:
+    """The ended job whose whole state `delete` needs."""
+    known = ledger.known(asked.job)
+    if not isinstance(known, EndedJob) or not known.is_submitted or known.tenant != asked.tenant:
+        return None
+    return None if known.status is JobStatus.DELETED else known
 
 
 def cancel_lease(state: JobState, reason: str) -> Send:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, NamedTuple
 
 from schemas.events import Heartbeat, HeldLease, HeldState, Outcome
 from schemas.job import JobState, JobStatus, Lease
 from schemas.stage import STAGES, Stage
-from streams.coordinator.breaker import Breaker, rebuilt
+from streams.coordinator.breaker import Breaker, RecentlyEnded, rebuilt
+from streams.coordinator.ended import NO_OFFSET, EndedJob, JobRecord, ended_job, newest_lease, retention_start
 from streams.coordinator.job import is_suspect
 from streams.coordinator.nodes import Nodes
 from streams.coordinator.open_workers import Offer, OpenWorkers, offers_of
 from streams.coordinator.overlay import Overlay
 from streams.coordinator.retry import age_from
+
+TOMBSTONES_A_TICK = 1000
+"""More wait for the next one: after a week of standing still all would come in one transaction."""
 
 HELD = -1
 """Held until the first tick of this coordinator has been read back."""
@@ -108,6 +113,9 @@ class Ledger:
     """Changes are visible at once and durable at `commit`; `rollback` returns to the last commit."""
 
     jobs: Overlay[str, JobState] = field(default_factory=Overlay)
+    """Jobs that have not ended, and until the next commit those that just have."""
+    ended: dict[str, EndedJob] = field(default_factory=dict)
+    """Jobs whose end is committed."""
     workers: Overlay[str, WorkerView] = field(default_factory=Overlay)
     names: Overlay[str, str] = field(default_factory=Overlay)
     """Worker name to its newest incarnation."""
@@ -119,8 +127,10 @@ class Ledger:
     waiting: dict[Stage, dict[Kind, list[Entry]]] = field(default_factory=lambda: {stage: {} for stage in STAGES})
     """Heaps. An entry may be stale: what counts is the job's state."""
     delayed: list[tuple[float, str]] = field(default_factory=list)
-    stubs: list[tuple[float, str]] = field(default_factory=list)
-    """Ended jobs by the time of their end, unix seconds."""
+    retained: list[tuple[float, str]] = field(default_factory=list)
+    """A heap: ended jobs by the Unix time, in seconds, from which their retention counts."""
+    recent: RecentlyEnded = field(default_factory=RecentlyEnded)
+    """What replay keeps of them for the breakers."""
     open: OpenWorkers = field(default_factory=OpenWorkers)
     nodes: Nodes = field(default_factory=Nodes)
     suspects: set[str] = field(default_factory=set)
@@ -136,7 +146,20 @@ class Ledger:
             self.jobs, self.workers, self.names, self.leases, self.numbers, self.breakers, self.drains,
         )  # fmt: skip
 
-    def commit(self) -> None:
+    def known(self, job: str) -> JobState | EndedJob | None:
+        """What there is of a job, whether it has ended or not."""
+        return self.jobs.changes[job] if job in self.jobs.changes else self.jobs.base.get(job) or self.ended.get(job)
+
+    def commit(self, offsets: Mapping[str, int] | None = None) -> None:
+        """All changes are durable. Of a job that has ended its tombstone stays; `offsets`: where its state was written.
+
+        What was written is to be read off the changes before.
+        """
+        for job, state in self.jobs.changes.items():
+            self.ended.pop(job, None)
+            if state is not None and state.status.ended:
+                self.ended[job] = ended_job(state, (offsets or {}).get(job, NO_OFFSET))
+                self.jobs.remove(job)
         for overlay in self.overlays:
             if overlay.changes:
                 overlay.commit()
@@ -146,24 +169,43 @@ class Ledger:
         for overlay in self.overlays:
             overlay.rollback()
         for job in jobs:
-            state = self.jobs.get(job)
-            if state is not None:
-                self.enqueue(state)
-                self.note_suspect(state)
+            known = self.known(job)
+            if isinstance(known, EndedJob):
+                self.retain(known)
+            elif known is not None:
+                self.enqueue(known)
+                self.note_suspect(known)
         for incarnation in workers:
             self.note_open(incarnation, self.workers.get(incarnation))
 
     def load(self, job_id: str, state: JobState | None) -> None:
         """Replay one record of the changelog; a tombstone is None. Call `rebuild_queues` after the last."""
-        if state is None:
-            self.jobs.base.pop(job_id, None)
-        else:
+        if state is not None and state.status.ended:
+            return self.load_ended(state)
+        self.unload(job_id)
+        if state is not None:
             self.jobs.base[job_id] = state
-            self.raise_lease(max([a.lease for a in state.attempts] + [state.lease.number if state.lease else 0]))
+            self.raise_lease(max(newest_lease(state), state.lease.number if state.lease else 0))
             self.numbers.commit()
 
+    def load_ended(self, record: JobState | JobRecord, offset: int = NO_OFFSET) -> None:
+        """Replay the record of an ended job, which stands at `offset` of the changelog."""
+        job = ended_job(record, offset)
+        self.unload(job.job)
+        self.ended[job.job] = job
+        self.recent.record(record)
+        self.raise_lease(job.newest_lease)
+        self.numbers.commit()
+
+    def unload(self, job_id: str) -> None:
+        self.jobs.base.pop(job_id, None)
+        if self.ended.pop(job_id, None) is not None:
+            self.recent.discard(job_id)
+
     def rebuild_queues(self) -> None:
-        self.waiting, self.delayed, self.stubs = {stage: {} for stage in STAGES}, [], []
+        self.waiting, self.delayed = {stage: {} for stage in STAGES}, []
+        self.retained = [(retention_start(job), job.job) for job in self.ended.values()]
+        heapq.heapify(self.retained)
         for state in self.jobs.values():
             self.enqueue(state)
 
@@ -177,16 +219,17 @@ class Ledger:
                 self.leases[number] = LiveLease(state.job, incarnation, self.tick, state.lease.started_at is not None)
                 self.orphans[incarnation] = self.orphans.get(incarnation, frozenset()) | {number}
                 self.note_suspect(state)
-        for stage, breaker in rebuilt(self.jobs.values()).items():
+        for stage, breaker in rebuilt(chain(self.jobs.values(), self.recent)).items():
             self.breakers[stage] = breaker
+        self.recent = RecentlyEnded()
         self.commit()
 
     def put(self, state: JobState, now: float, **changes: Any) -> JobState:
         """Record a new state of a job, one version on, with the last of its changes."""
-        before = self.jobs.get(state.job)
+        before = self.known(state.job)
         state = state.changed(version=before.version + 1 if before else 1, updated_at=now, **changes)
         self.jobs[state.job] = state
-        old, new = before.lease if before else None, state.lease
+        old, new = before.lease if isinstance(before, JobState) else None, state.lease
         if new is not old:
             self.track_lease(state.job, old, new)
         if new is None:
@@ -250,7 +293,7 @@ class Ledger:
     def enqueue(self, state: JobState) -> None:
         status, stage = state.status, state.stage
         if status.ended:
-            heapq.heappush(self.stubs, (stub_time(state), state.job))
+            self.retain(state)
         elif status is JobStatus.WAITING and stage is not None:
             due = state.stages[stage].not_before
             if due > state.updated_at:
@@ -290,20 +333,24 @@ class Ledger:
         """Place nothing for so many ticks from now."""
         self.numbers["hold_until"] = self.tick + ticks
 
-    def forget_stubs(self, before: float) -> None:
+    def retain(self, job: JobState | EndedJob) -> None:
+        heapq.heappush(self.retained, (retention_start(job), job.job))
+
+    def forget_ended(self, before: float) -> None:
         """Let go of jobs that ended before a time, unix seconds: no replayed prompt can name them any more.
 
         The one with the newest lease stays: from it the next life learns where the numbers go on. So does one that has
         ended again since: a job whose cancel had overtaken its prompt.
         """
-        newest = self.numbers.get("lease")
-        while self.stubs and self.stubs[0][0] < before:
-            _, job = heapq.heappop(self.stubs)
-            state = self.jobs.get(job)
-            if state is None or not state.status.ended or stub_time(state) >= before:
+        newest, forgotten = self.numbers.get("lease"), 0
+        while self.retained and self.retained[0][0] < before and forgotten < TOMBSTONES_A_TICK:
+            _, job = heapq.heappop(self.retained)
+            known = self.known(job)
+            if known is None or not known.status.ended or retention_start(known) >= before:
                 continue
-            if all(past.lease != newest for past in state.attempts):
+            if newest_lease(known) != newest:
                 self.jobs.remove(job)
+                forgotten += 1
 
     def next_lease(self) -> int:
         number = (self.numbers.get("lease") or 0) + 1
@@ -314,8 +361,3 @@ class Ledger:
         """Lease numbers rise a cell, also past what a live inbox has already read (protocol rule 8)."""
         if seen > (self.numbers.get("lease") or 0):
             self.numbers["lease"] = seen
-
-
-def stub_time(state: JobState) -> float:
-    """From when on an ended job is remembered, unix seconds."""
-    return state.ended_at or state.updated_at

@@ -21,7 +21,9 @@ def resolve(ledger: Ledger, policy: Policy, outcome: Outcome, now: float) -> lis
         ledger.note_outcome(outcome)
     state = ledger.jobs.get(outcome.job)
     if state is None:
-        return [Count("duplicate", ("outcome",))]
+        reason = "unwanted" if isinstance(outcome, Done) else "void_lease"
+        spent = wasted(reason, outcome) if outcome.job in ledger.ended else []
+        return [Count("duplicate", ("outcome",)), *spent]
     if isinstance(outcome, Done):
         return done(ledger, policy, state, outcome, now)
     if state.lease is None or state.lease.number != outcome.lease:

@@ -7,7 +7,7 @@ from confluent_kafka.admin import NewPartitions
 
 from infra.local import topics
 from schemas.bundle import read_bundles
-from schemas.events import JobCompleted
+from schemas.events import DeleteRequested, JobCompleted
 from schemas.job import FORMAT, JobState, JobStatus
 from schemas.stage import Stage
 from streams import clients
@@ -16,13 +16,13 @@ from streams.coordinator.service.changelog import ChangelogUnreadable
 from streams.coordinator.service.main import Coordinator
 from streams.partitions import WrongPartitions
 from streams.settings import Settings
-from streams.topics import COMPLETIONS, PROMPTS, TASKS_MUX, Topic
+from streams.topics import COMPLETIONS, JOBS, PROMPTS, TASKS_MUX, Topic
 from streams.worker.inbox import Inboxes
 from tests.broker.coordinating import coordinating, finish, write_state
 from tests.broker.workers import PlayedWorker
 from tests.contract import golden
 from tests.contract.examples import JOB
-from tests.processes import Service, Upstream, tail
+from tests.processes import Service, Upstream, states_of, tail
 from tests.support import eventually
 
 pytestmark = pytest.mark.broker
@@ -52,10 +52,13 @@ def golden_state() -> JobState:
 def test_states_of_the_last_release_are_taken_over(quick: Settings) -> None:
     write_state(quick, golden_state())
     upstream, worker = Upstream(quick), PlayedWorker(quick)
-    with tail(quick, COMPLETIONS) as completions, coordinating(quick) as coordinator:
+    with tail(quick, COMPLETIONS) as completions, tail(quick, JOBS) as jobs, coordinating(quick) as coordinator:
         [cell] = coordinator.cells.values()
-        assert cell.ledger.jobs[JOB].format == FORMAT
+        assert cell.ledger.ended[JOB].status is JobStatus.FAILED
+        upstream.send(DeleteRequested(job=JOB, tenant="acme"))
         assert isinstance(finish(worker, completions, upstream.submit()), JobCompleted)
+        deleted = states_of(jobs.events())[JOB]
+        assert (deleted.status, deleted.format) == (JobStatus.DELETED, FORMAT)
     worker.close()
 
 

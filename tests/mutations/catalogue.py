@@ -94,13 +94,24 @@ MUTATIONS = (
     ),
     Mutation(
         "a repeated prompt runs again", f"{CORE}/intake.py",
-        "    known = ledger.jobs.get(job)\n", "    known = None\n",
+        "    known = ledger.known(job)\n", "    known = None\n",
         "tests/sim/test_core.py::test_a_replayed_prompt_is_a_no_op_and_another_body_a_conflict",
     ),
     Mutation(
         "a stub is dropped early", f"{CORE}/ledger.py",
-        " or stub_time(state) >= before:", ":",
+        " or retention_start(known) >= before:", ":",
         "tests/sim/test_operators.py::test_a_job_whose_cancel_has_overtaken_it_is_remembered_from_its_own_end",
+    ),
+    Mutation(
+        "an ended job stays whole in memory", f"{CORE}/ledger.py",
+        "            if state is not None and state.status.ended:\n",
+        "            if state is not None and state.version < 0:\n",
+        "tests/sim/test_ended.py::test_of_an_ended_job_the_coordinator_keeps_no_state[finished]",
+    ),
+    Mutation(
+        "a takeover begins lease numbers anew where all jobs have ended", f"{CORE}/ledger.py",
+        "        self.raise_lease(job.newest_lease)\n", "",
+        "tests/sim/test_ended.py::test_lease_numbers_go_on_after_a_takeover_where_all_jobs_have_ended",
     ),
     Mutation(
         "a cancel is forgotten", f"{CORE}/intake.py",

@@ -10,6 +10,7 @@ from schemas.events import Completion, JobCancelled, JobCompleted, JobFailed, Ta
 from schemas.job import JobState, JobStatus, StageState
 from schemas.stage import Stage
 from streams.coordinator.effects import Count, Effect, Send
+from streams.coordinator.ended import ended_job
 from streams.coordinator.ledger import Ledger
 from streams.coordinator.policy import Policy
 from tests.sim.driver import Driver, rebuilt
@@ -148,7 +149,8 @@ class Checker:
 
     def check_end(self, driver: Driver) -> None:
         check_ledger(driver.ledger, self.states)
-        assert driver.ledger.jobs.base == rebuilt(self.logs).jobs.base
+        fresh = rebuilt(self.logs)
+        assert (driver.ledger.jobs.base, driver.ledger.ended) == (fresh.jobs.base, fresh.ended)
         assert not driver.ledger.leases.base, "a lease outlived its job"
         assert self.completed == self.states.keys() | self.past.keys(), "a job without its one completion"
 
@@ -184,7 +186,8 @@ def check_artifacts(state: JobState) -> None:
 def check_ledger(ledger: Ledger, states: dict[str, JobState]) -> None:
     """Jobs, leases and workers tell one story, and it is the log's."""
     assert not any(overlay.changes for overlay in ledger.overlays)
-    assert ledger.jobs.base == states
+    assert ledger.jobs.base == {job: state for job, state in states.items() if not state.status.ended}
+    assert ledger.ended == {job: ended_job(state) for job, state in states.items() if state.status.ended}
     in_force = {state.lease.number: state for state in states.values() if state.lease is not None}
     assert {number: live.job for number, live in ledger.leases.base.items()} == {
         number: state.job for number, state in in_force.items()

@@ -10,6 +10,7 @@ from schemas.job import JobState
 from streams.coordinator import core
 from streams.coordinator.core import Record
 from streams.coordinator.effects import Effect
+from streams.coordinator.ended import read_record
 from streams.coordinator.ledger import Ledger
 from streams.coordinator.policy import Policy
 from streams.coordinator.service.ticker import Ticker
@@ -166,6 +167,15 @@ def rebuilt(logs: Logs) -> Ledger:
     """The ledger that the changelog gives, through its bytes."""
     ledger = Ledger()
     for job, state in logs.latest_states().items():
-        ledger.load(job, JobState.read(state.to_bytes()))
+        load_record(ledger, job, state.to_bytes())
     ledger.rebuild_queues()
     return ledger
+
+
+def load_record(ledger: Ledger, job: str, value: bytes) -> None:
+    """As the service replays a record of the changelog."""
+    record = read_record(value)
+    if record.status.ended:
+        ledger.load_ended(record)
+    else:
+        ledger.load(job, JobState.read(value))

@@ -41,6 +41,15 @@ class Line:
     ledger: Ledger = field(default_factory=Ledger)
     policy: Policy = field(default_factory=lambda: Policy(bundles=read_bundles([Path("bundles/tiny")])))
     now: float = 1000.0
+    changelog: dict[str, bytes] = field(default_factory=dict)
+    """What is durable of jobs, by their ids."""
+
+    def commit(self) -> None:
+        for job, state in self.ledger.jobs.changes.items():
+            self.changelog.pop(job, None)
+            if state is not None:
+                self.changelog[job] = state.to_bytes()
+        self.ledger.commit()
 
     def submit(self, asked: PromptSubmitted = PROMPT, source: str = "test", id: str = "id") -> list[Effect]:
         return intake.submit(self.ledger, self.policy, asked, identity_of(asked, source, id), Raw(b"raw"), self.now)

@@ -38,6 +38,7 @@ from streams.coordinator.ledger import Ledger
 from streams.coordinator.records import Writer
 from streams.topics import PROMPTS, REPORTS
 from streams.worker.held import fields_of
+from tests.sim.driver import load_record
 from tests.sim.simulator import POLICY
 
 BATCH = 500
@@ -57,6 +58,7 @@ class Cell:
     reading: float = 0.0
     deciding: float = 0.0
     writing: float = 0.0
+    ended: list[JobState] = field(default_factory=list)
 
     def turn(self, events: Iterable[Frozen]) -> list[Task]:
         """One batch; the tasks that it hands out."""
@@ -73,6 +75,7 @@ class Cell:
         for _ in (*writer.effects(effects), *writer.states(self.ledger.jobs.changes.items())):
             pass
         written = time.process_time()
+        self.ended += [state for state in self.ledger.jobs.changes.values() if state is not None and state.status.ended]
         self.ledger.commit()
         self.reading += read - start
         self.deciding += time.process_time() - written + decided - read
@@ -130,8 +133,8 @@ def measure_jobs(workers: int, jobs: int) -> dict[str, float]:
     while pending:
         batch, pending = pending[:BATCH], pending[BATCH:]
         pending += [answer for task in cell.turn(batch) for answer in answers(task)]
-    states = list(cell.ledger.jobs.values())
-    assert all(state.status.ended for state in states)
+    states = cell.ended
+    assert len(states) == jobs == len(cell.ledger.ended)
     transitions = sum(state.version for state in states)
     return {
         "transitions_per_s": transitions / cell.deciding,
@@ -147,7 +150,7 @@ def replay_seconds(states: list[JobState]) -> float:
     def replay() -> None:
         ledger = Ledger()
         for state, value in zip(states, values, strict=True):
-            ledger.load(state.job, JobState.read(value))
+            load_record(ledger, state.job, value)
         ledger.take_over()
 
     return seconds_of(replay)

@@ -17,12 +17,13 @@ from schemas.events import (
     Started,
     Task,
 )
-from schemas.job import JobState, JobStatus
+from schemas.job import JobStatus
 from schemas.stage import STAGES, Stage
 from streams.coordinator import core, membership, placement
 from streams.coordinator.core import Record
 from streams.coordinator.effects import Effect, Send
 from streams.coordinator.ending import guarded
+from tests.sim.driver import load_record
 from tests.sim.logs import Logs
 from tests.sim.played_line import PROMPT, Line, done, ends, failed, held, names
 
@@ -57,10 +58,10 @@ def missing(task: Task, etag: str) -> InputMissing:
 
 def next_life(line: Line) -> Line:
     """What the changelog tells a new coordinator, past its grace period."""
-    line.ledger.commit()
-    after = Line(now=line.now)
-    for job, state in line.ledger.jobs.base.items():
-        after.ledger.load(job, JobState.read(state.to_bytes()))
+    line.commit()
+    after = Line(now=line.now, changelog=dict(line.changelog))
+    for job, value in line.changelog.items():
+        load_record(after.ledger, job, value)
     after.ledger.take_over()
     after.tick(1, after_gap=True)
     for number in range(after.policy.hold_after_gap):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 import structlog
@@ -17,6 +17,7 @@ from streams.coordinator.effects import Effect
 from streams.coordinator.ledger import Ledger
 from streams.coordinator.policy import Policy
 from streams.coordinator.records import Writer
+from streams.coordinator.service.archive import Archive
 from streams.coordinator.service.changelog import Changelog
 from streams.coordinator.service.observe import Observer
 from streams.coordinator.service.source import Source
@@ -27,6 +28,8 @@ from streams.topics import REPORTS, TOPICS
 from streams.transactions import Aborted, Lost, Transactions
 
 REPORTS_A_TURN = 500
+DELETES_A_BATCH = 20
+"""Each may have to read a state from the log: between so many of them, reports are read and work is dispatched."""
 ABORTS_IN_A_ROW = 5
 
 log = structlog.get_logger(__name__)
@@ -70,6 +73,7 @@ class Cell:
         self.transactions.begin_life()
         turned()
         standby.changelog.replay(self.ledger, turned)
+        self.archive = Archive(settings, policy.cell, watch, standby.changelog.end)
         standby.close()
         self.ledger.take_over()
         self.reports = clients.consumer(clients.READER, settings, watch)
@@ -80,7 +84,8 @@ class Cell:
         self.observer.load(self.ledger.jobs.values())
         self._positions: dict[tuple[str, int], int] = {}
         """Next offsets of what was taken in and not yet committed."""
-        log.info("the cell is ours", cell=policy.cell, jobs=len(self.ledger.jobs.base), alive=len(self.observer.alive))
+        alive, ended = len(self.ledger.jobs.base), len(self.ledger.ended)
+        log.info("the cell is ours", cell=policy.cell, jobs=alive + ended, alive=alive)
 
     def _committed_reports(self) -> TopicPartition:
         asked = TopicPartition(REPORTS.named(self.prefix), self.policy.cell)
@@ -92,9 +97,10 @@ class Cell:
 
         Waits up to `seconds` for a first report when there is nothing else. Raises `Lost`.
         """
-        batch = [*self._read_reports(0.0 if prompts else seconds), *prompts]
-        if batch or self.ticker.due() or self._is_retry_due():
-            self._process(batch)
+        for portion in portions(prompts):
+            batch = [*self._read_reports(0.0 if prompts else seconds), *portion]
+            if batch or self.ticker.due() or self._is_retry_due():
+                self._process(batch)
 
     def _is_retry_due(self) -> bool:
         return bool(self.ledger.delayed) and self.ledger.delayed[0][0] <= time.time()
@@ -148,13 +154,14 @@ class Cell:
             writer.effects(effects), writer.states(changes), [writer.tick(tick)] if tick else []
         )
         positions = self._positions | {(r.topic, r.partition): r.next_offset for r in batch}
+        offsets: dict[str, int] = {}
         if effects or changes or tick:
             with metrics.TRANSACTION_SECONDS.time():
                 self.transactions.commit(outgoing, self._offsets(positions), self.group.consumer_group_metadata())
-            positions = {}
+            offsets, positions = self.archive.offsets(self.transactions.written), {}
         self._positions = positions
         states = [state for _, state in changes if state is not None]
-        self.ledger.commit()
+        self.ledger.commit(offsets)
         self.observer.committed(effects, states)
         if tick:
             self.ticker.sent(tick)
@@ -162,6 +169,9 @@ class Cell:
 
     def _decide(self, record: Record, poison: Exception | None, now: float) -> list[Effect]:
         if poison is None:
+            ended = core.asks_for(self.ledger, record)
+            if ended is not None:
+                record = record._replace(state=self.archive.state(ended))
             return core.take(self.ledger, self.policy, record, now)
         reason = "too_large" if "large" in str(poison).lower() else "poison_event"
         return core.bury(self.ledger, self.policy, record, reason, repr(poison)[:1000], now)
@@ -173,3 +183,17 @@ class Cell:
     def close(self) -> None:
         self.reports.close()
         metrics.clear(metrics.CELL_GAUGES)
+        self.archive.close()
+
+
+def portions(prompts: list[Record]) -> Iterator[list[Record]]:
+    """In order, `DELETES_A_BATCH` in each; an empty one where there is nothing."""
+    portion, deletes = list[Record](), 0
+    for record in prompts:
+        if core.is_delete(record):
+            if deletes == DELETES_A_BATCH:
+                yield portion
+                portion, deletes = [], 0
+            deletes += 1
+        portion.append(record)
+    yield portion

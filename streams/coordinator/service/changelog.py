@@ -13,6 +13,7 @@ from schemas.envelope import UnreadableEvent
 from schemas.job import JobState, StateTooNew
 from streams import clients
 from streams.clients import ErrorWatch
+from streams.coordinator.ended import JobRecord, UnreadableState, read_record
 from streams.coordinator.ledger import Ledger
 from streams.settings import Settings
 from streams.topics import JOBS
@@ -25,13 +26,24 @@ log = structlog.get_logger(__name__)
 
 
 class Changelog:
-    """Loads job states into a ledger. `close` it once the cell is ours: from then on we write what there is to know."""
+    """Loads jobs into a ledger. `close` it once the cell is ours: from then on we write what there is to know.
+
+    Of a job that has ended its tombstone is kept. Of one that has not, only what is its newest record at the end of the
+    log is read whole: a log that was not compacted yet has a dozen of each.
+    """
 
     def __init__(self, settings: Settings, cell: int, watch: ErrorWatch) -> None:
         self._topic, self._cell = JOBS.named(settings.topic_prefix), cell
         self._reader: Consumer = clients.consumer(clients.READER, settings, watch)
         self._next = OFFSET_BEGINNING
+        self._unread: dict[str, Message] = {}
+        """Newest records of jobs that have not ended."""
         self._assign()
+
+    @property
+    def end(self) -> int:
+        """The offset after the last record that was read."""
+        return max(self._next, 0)
 
     def _assign(self) -> None:
         self._reader.assign([TopicPartition(self._topic, self._cell, self._next)])
@@ -44,6 +56,10 @@ class Changelog:
         first = self._reader.poll(seconds)
         messages = [] if first is None else [first, *self._reader.consume(BATCH, 0)]
         ends = [self._take(ledger, message) for message in messages]
+        if any(ends):
+            for job, message in self._unread.items():
+                ledger.load(job, state_of(message, message.value() or b""))
+            self._unread.clear()
         return any(ends)
 
     def _take(self, ledger: Ledger, message: Message) -> bool:
@@ -56,7 +72,13 @@ class Changelog:
             raise KafkaException(error)
         self._next = (message.offset() or 0) + 1
         job, value = (message.key() or b"").decode(), message.value()
-        ledger.load(job, None if value is None else state_of(message, value))
+        self._unread.pop(job, None)
+        if value is None:
+            ledger.load(job, None)
+        elif (record := record_of(message, value)).status.ended:
+            ledger.load_ended(record, message.offset() or 0)
+        else:
+            self._unread[job] = message
         return False
 
     def replay(self, ledger: Ledger, turned: Callable[[], None] = lambda: None) -> None:
@@ -77,13 +99,30 @@ class ChangelogUnreadable(Exception):
     """A changelog that we cannot read is no ground to stand on: this process must not coordinate."""
 
 
+STATE = ("ce_type", envelope.type_of(JobState).encode())
+
+
+def record_of(message: Message, value: bytes) -> JobRecord:
+    """What replay reads of a record. Raises `ChangelogUnreadable`."""
+    try:
+        if STATE in clients.headers_of(message):
+            return read_record(value)
+    except (UnreadableState, StateTooNew) as error:
+        raise unreadable(message, str(error)) from None
+    raise unreadable(message, f"it has not the header {STATE}")
+
+
 def state_of(message: Message, value: bytes) -> JobState:
     """The state as this release carries it on. Raises `ChangelogUnreadable`."""
-    place = f"{message.topic()} of cell {message.partition()}, offset {message.offset()}"
     try:
         event, _ = envelope.read(value, clients.headers_of(message))
         if isinstance(event, JobState):
             return event.migrated
     except (UnreadableEvent, StateTooNew) as error:
-        raise ChangelogUnreadable(f"{place}: {error}") from None
-    raise ChangelogUnreadable(f"{place}: it holds a {type(event).__name__}")
+        raise unreadable(message, str(error)) from None
+    raise unreadable(message, f"it holds a {type(event).__name__}")
+
+
+def unreadable(message: Message, why: str) -> ChangelogUnreadable:
+    place = f"{message.topic()} of cell {message.partition()}, offset {message.offset()}"
+    return ChangelogUnreadable(f"{place}: {why}")
