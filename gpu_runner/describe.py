@@ -50,6 +50,7 @@ def describe(folder: Path, family: type[Family], arguments: argparse.Namespace) 
         geometry=geometry,
         limits=limits_of(family, geometry, read_config(folder, "transformer"), arguments),
         defaults=defaults_of(family, arguments),
+        vocabulary=vocabulary_of(folder),
         vae_tiling=tiling_of(family, arguments),
     )
     check_defaults(manifest)
@@ -82,6 +83,16 @@ def limits_of(
     if asked not in (None, length):
         raise InvalidJob("max_sequence_length", asked, "the transformer's positions fit one length of texts", length)
     return bounded
+
+
+def vocabulary_of(folder: Path) -> tuple[str, ...] | None:
+    """The words of a tokenizer that knows whole words alone, in order of the alphabet; None for any other one."""
+    file = folder / "tokenizer" / "tokenizer.json"
+    tokenizer = orjson.loads(file.read_bytes()) if file.exists() else {}
+    if tokenizer.get("model", {}).get("type") != "WordLevel":
+        return None
+    special = {token["content"] for token in tokenizer["added_tokens"]}
+    return tuple(sorted(tokenizer["model"]["vocab"].keys() - special))
 
 
 def check_defaults(manifest: BundleManifest) -> None:

@@ -97,6 +97,7 @@ class BundleManifest(Frozen):
     geometry: Geometry
     limits: Limits
     defaults: Defaults
+    vocabulary: tuple[str, ...] | None = Field(None, description="every word it knows; unset: it reads any text")
     vae_tiling: VaeTiling | None = Field(None, description="how decode is tiled when a device has too little memory")
     latent_colours: LatentColours | None = Field(None, description="for previews; unset: there are none")
 

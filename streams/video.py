@@ -5,6 +5,7 @@ The gateway answers with it, and the notifier sends it to who asks for full payl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -54,6 +55,7 @@ class Extension(BaseModel):
     metadata: dict[str, str] = {}
     preview_step: int | None = Field(None, description="the denoise step that the variant `preview` shows")
     variants: list[str] = Field([], description="what `content` has")
+    warnings: list[str] = Field([], description="what may not come out as asked, such as words the model does not know")
 
 
 class Video(BaseModel):
@@ -100,7 +102,7 @@ class Live:
     preview_step: int | None = None
 
 
-def video_of(state: JobState, live: Live) -> Video:
+def video_of(state: JobState, live: Live, warnings: Sequence[str] = ()) -> Video:
     recipe = state.recipe
     return Video(
         id=state.job,
@@ -114,7 +116,7 @@ def video_of(state: JobState, live: Live) -> Video:
         completed_at=None if state.ended_at is None else int(state.ended_at),
         remixed_from_video_id=state.metadata.get(REMIXED_FROM),
         error=error_of(state),
-        x_latentline=extension_of(state, live),
+        x_latentline=extension_of(state, live, warnings),
     )
 
 
@@ -128,7 +130,7 @@ def error_of(state: JobState) -> VideoError | None:
     return VideoError(code=CODES.get(state.error.code, "internal_error"), message=state.error.message)
 
 
-def extension_of(state: JobState, live: Live) -> Extension:
+def extension_of(state: JobState, live: Live, warnings: Sequence[str]) -> Extension:
     recipe = state.recipe
     waiting = state.status is JobStatus.WAITING
     present = state.stages.get(state.stage) if state.stage and not state.status.ended else None
@@ -148,6 +150,7 @@ def extension_of(state: JobState, live: Live) -> Extension:
         metadata=state.metadata,
         preview_step=live.preview_step,
         variants=variants_of(state, live),
+        warnings=list(warnings),
     )
 
 

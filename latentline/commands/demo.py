@@ -18,6 +18,7 @@ from latentline.commands.stack import AnyPorts, progress_lines
 from latentline.failures import CommandFailed
 from latentline.prompts import read_prompts
 from latentline.terminal import echo
+from latentline.vocabulary import warn
 
 if TYPE_CHECKING:
     from infra.local.stack import Stack
@@ -47,6 +48,7 @@ def demo(
     asked = read_prompts(prompts)
     with running_stack(any_ports) as stack:
         settings = line.settings_of(stack)
+        warn(settings, asked)
         try:
             summaries = run(settings, asked, out)
         except Exception:

@@ -13,6 +13,7 @@ from latentline import line
 from latentline.failures import CommandFailed
 from latentline.prompts import cache_of, metadata_of, prompt_of, read_prompts
 from latentline.terminal import echo
+from latentline.vocabulary import warn
 
 if TYPE_CHECKING:
     from schemas.events import PromptSubmitted
@@ -75,6 +76,7 @@ def submit(
         raise typer.BadParameter("give a PROMPT or --file, one of the two")
     prompts = read_prompts(file, given) if file else [prompt_of({"prompt": prompt, **given})]
     settings = line.settings()
+    warn(settings, prompts)
     if watch:
         submit_and_watch(settings, prompts, as_json)
     else:

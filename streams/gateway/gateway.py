@@ -133,7 +133,7 @@ class Gateway:
     async def _look(self, tenant: str, job: str) -> Seen | None:
         def look() -> Seen | None:
             row = self.model.get(tenant, job)
-            return None if row is None else Seen(row, video_of(row, self.model, self.pace))
+            return None if row is None else Seen(row, video_of(row, self.model, self.pace, self.bundles))
 
         return await run_in_threadpool(look)
 
@@ -144,11 +144,11 @@ class Gateway:
     async def video(self, row: Row) -> Video:
         if row.ahead is not None:
             # Nothing is looked up, so no thread is needed.
-            return video_of(row, self.model, self.pace)
-        return await run_in_threadpool(video_of, row, self.model, self.pace)
+            return video_of(row, self.model, self.pace, self.bundles)
+        return await run_in_threadpool(video_of, row, self.model, self.pace, self.bundles)
 
     async def videos(self, rows: list[Row]) -> list[Video]:
-        return await run_in_threadpool(lambda: [video_of(row, self.model, self.pace) for row in rows])
+        return await run_in_threadpool(lambda: [video_of(row, self.model, self.pace, self.bundles) for row in rows])
 
 
 async def gateway_of(request: Request) -> Gateway:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import BaseModel
 
+from schemas.bundle import BundleManifest
 from schemas.job import JobStatus
+from schemas.recipe import Recipe
+from schemas.vocabulary import warnings_of
 from streams import video
 from streams.gateway.pace import Pace
 from streams.gateway.read_model import ReadModel
@@ -30,8 +34,9 @@ class DeletedVideo(BaseModel):
     deleted: bool = True
 
 
-def video_of(row: Row, model: ReadModel, pace: Pace) -> Video:
-    """What a client is told of a job. Asks the read model for its place in the queue."""
+def video_of(row: Row, model: ReadModel, pace: Pace, bundles: Mapping[str, BundleManifest] = {}) -> Video:
+    """What a client is told of a job. Asks the read model for its place in the queue, and `bundles` for the words that
+    its model does not know."""
     state = row.state
     waiting = state.status is JobStatus.WAITING
     untimed = state.status.ended or status_of(state) == "queued"
@@ -40,7 +45,14 @@ def video_of(row: Row, model: ReadModel, pace: Pace) -> Video:
         queue_position=(model.ahead_of(state) if row.ahead is None else row.ahead) if waiting else None,
         eta_s=None if untimed else pace.left(row),
     )  # fmt: skip
-    return video.video_of(state, live)
+    return video.video_of(state, live, warnings(state.recipe, bundles))
+
+
+def warnings(recipe: Recipe | None, bundles: Mapping[str, BundleManifest]) -> tuple[str, ...]:
+    bundle = bundles.get(recipe.model) if recipe else None
+    if recipe is None or bundle is None or bundle.revision != recipe.revision:
+        return ()
+    return warnings_of(bundle, recipe.prompt, recipe.negative_prompt)
 
 
 def poll_after_ms(video: Video) -> int:

@@ -55,6 +55,13 @@ def step_of(card: Locator) -> int:
     return int(found[1]) if found else 0
 
 
+def test_a_word_that_the_model_does_not_know_is_named_at_its_card(browser: Browser, url: str) -> None:
+    with person(browser, url) as somebody:
+        card = somebody.ask("a orange circle moving up on a white background", seed=7002, steps=1000)
+        expect(card.locator(".warning")).to_contain_text('tiny does not know "orange"')
+        cancelled(url, card)
+
+
 def test_a_prompt_becomes_a_film_that_plays_and_seeks(browser: Browser, url: str) -> None:
     with person(browser, url) as somebody:
         card = somebody.ask(PROMPT, seed=7001)

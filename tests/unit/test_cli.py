@@ -11,6 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from infra.local.plan import PROJECT
 from latentline.commands import services
 from latentline.commands.demo import slug
 from latentline.commands.drain import no_such
@@ -19,11 +20,13 @@ from latentline.failures import CommandFailed, line_of
 from latentline.finding import find_job
 from latentline.main import app
 from latentline.prompts import cache_of, metadata_of, prompt_of, read_prompts
+from latentline.vocabulary import warn
 from schemas.errors import StoreUnavailable
 from schemas.events import PromptSubmitted
 from schemas.job import JobState
 from schemas.recipe import FeatureCache
 from schemas.stage import Stage
+from streams.settings import Settings
 from tests.unit.test_reducers import waiting
 
 COMMANDS = (
@@ -253,3 +256,14 @@ def test_the_coordinator_loads_no_torch_and_no_faust() -> None:
 def test_the_views_load_no_torch_and_the_worker_no_faust() -> None:
     assert not loaded_by("import latentline.main, streams.views.main") & TORCH
     assert not loaded_by("import latentline.main, streams.worker.main") & (FAUST | {"torch"})
+
+
+def test_words_that_the_model_does_not_know_are_named_once_and_nothing_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    orange = PromptSubmitted(prompt="a orange circle")
+    warn(Settings(bundles=str(PROJECT / "bundles" / "tiny")), [orange, orange, PromptSubmitted(prompt="a red circle")])
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith('warning: prompt: tiny does not know "orange"')
+    warn(Settings(bundles="no/such/folder"), [orange])
+    assert capsys.readouterr().err == ""

@@ -51,6 +51,8 @@ function show(video, first = false) {
   card.querySelector(".state").textContent = wordsOf(video);
   card.querySelector(".retry").textContent = retryOf(video);
   card.querySelector(".retry").hidden = !retryOf(video);
+  card.querySelector(".warning").textContent = video.x_latentline.warnings.join(" ");
+  card.querySelector(".warning").hidden = !video.x_latentline.warnings.length;
   card.querySelector(".stages").replaceChildren(...video.x_latentline.stages.map(chip));
   const progress = card.querySelector("progress");
   progress.value = video.progress;

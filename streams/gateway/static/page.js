@@ -18,7 +18,7 @@ async function submit(event) {
     const headers = { "content-type": "application/json", "idempotency-key": newKey() };
     const video = await json("/videos", { method: "POST", headers, body: JSON.stringify(body) });
     follow(video, true);
-    find("said").textContent = `Accepted: ${video.prompt}`;
+    find("said").textContent = [`Accepted: ${video.prompt}`, ...video.x_latentline.warnings].join(". ");
     cardOf(video.id).scrollIntoView({ block: "nearest" });
   } catch (error) {
     complain(error);

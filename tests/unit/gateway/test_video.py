@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import ErrorKind, ErrorReport
-from schemas.job import Attempt, JobStatus
+from schemas.job import Attempt, JobState, JobStatus
 from schemas.stage import STAGES, Stage
 from streams.gateway.gateway import Gateway
 from streams.gateway.pace import Pace
@@ -86,3 +86,19 @@ def test_the_time_left_is_also_told_by_the_steps_of_the_job_itself() -> None:
     stages = {stage: record.model_copy(update={"seconds": 2.0}) for stage, record in state.stages.items()}
     pace.learn(state.model_copy(update={"status": JobStatus.COMPLETED, "stages": stages}))
     assert pace.left(Row(state, 1, step=4, steps=10, step_seconds=0.5)) == (5.2, 7.0)
+
+
+def test_words_that_the_model_does_not_know_are_named(gateway: Gateway) -> None:
+    bundle = gateway.bundles["tiny"]
+    recipe = job().recipe
+    assert recipe is not None
+    orange = recipe.changed(prompt="a orange circle", revision=bundle.revision)
+    state = job().changed(recipe=orange)
+
+    def warned(state: JobState) -> list[str]:
+        return video_of(Row(state, 0), gateway.model, Pace(), gateway.bundles).x_latentline.warnings
+
+    [warning] = warned(state)
+    assert warning.startswith('prompt: tiny does not know "orange"')
+    assert warned(state.changed(recipe=orange.changed(prompt="a red circle"))) == []
+    assert warned(state.changed(recipe=orange.changed(revision="of other weights"))) == []
