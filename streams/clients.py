@@ -103,6 +103,8 @@ TOOL: dict[str, Setting] = CONSUMER | {
 
 
 UNUSED_GROUP = "latentline.unused"
+COORDINATORS_GROUP = "latentline.coordinator"
+"""Elects the coordinator of each cell, and holds the offsets of what it has taken in."""
 SASL_MECHANISM = "SCRAM-SHA-512"
 
 MENDED = (

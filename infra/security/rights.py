@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from infra.local.services import Service
 from schemas import places
 from schemas.stage import STAGES, Stage
-from streams.clients import UNUSED_GROUP
+from streams.clients import COORDINATORS_GROUP, UNUSED_GROUP
 from streams.topics import (
     COMPLETIONS,
     DLQ,
@@ -34,7 +34,7 @@ NOTIFIER, NOTIFIERS = "notifier", "latentline.notifier"
 """The service, and its group and transactional id."""
 WEBHOOK_SECRET, KEY_SECRET = "webhook_secret", "gateway_key_secret"
 """From which webhooks are signed; under which API keys are hashed."""
-COORDINATORS_GROUP, CELLS, VIEWS_GROUPS = "latentline.coordinator", "latentline.cell-*", "latentline-views-*"
+CELLS, VIEWS_GROUPS = "latentline.cell-*", "latentline-views-*"
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,12 @@ SERVICES = {
         transactions=(CELLS,),
     ),
     VIEWS: Rights(reads=(JOBS, COMPLETIONS), writes=(USAGE,), joins=(VIEWS_GROUPS,)),
-    # It checks the keys of every tenant, and removes the files of what its tenants delete.
+    # It checks the keys of every tenant, removes the files of what its tenants delete, and sees how far the
+    # coordinator has read, so that it can tell a create that waits from one that is missing.
     GATEWAY: Rights(
         reads=(JOBS, PROGRESS, TENANTS, ENDPOINTS, WEBHOOKS),
         writes=(PROMPTS, ENDPOINTS, WEBHOOKS),
+        watches=(UNUSED_GROUP, COORDINATORS_GROUP),
         gets=("videos/*", PREVIEWS),
         deletes=("videos/*", PREVIEWS),
         speaks_for=None,

@@ -21,6 +21,8 @@ class Batch:
     steps: dict[str, StepProgress] = field(default_factory=dict)
     percents: dict[str, int] = field(default_factory=dict)
     offsets: dict[Position, int] = field(default_factory=dict)
+    written_at: float = 0.0
+    """When the last record of `jobs` in it was written, unix seconds."""
 
     @property
     def deletes(self) -> bool:

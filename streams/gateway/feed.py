@@ -43,6 +43,8 @@ class Feed:
         self._settings, self._model, self._keys, self._tell, self._see = settings, model, keys, tell, see
         self._hooks = hooks or Hooks()
         self.is_caught_up = False
+        self.read_until = 0.0
+        """All of `jobs` that was written before this time, unix seconds, is in the read model."""
         self.turns = Turns("feed")
         self.on_failed: Callable[[], object] = lambda: None
         self._reader = Reader(settings)
@@ -89,7 +91,9 @@ class Feed:
 
     def _turn(self) -> None:
         messages = self._reader.read(TURN_S)
-        if messages:
+        if not messages:
+            self.read_until = time.time()
+        else:
             batch = self._batch(messages)
             self._model.take(batch, time.time())
             self._tell(
@@ -98,6 +102,7 @@ class Feed:
             for state, _ in batch.states.values():
                 self._see(state)
             self._next |= batch.offsets
+            self.read_until = max(self.read_until, batch.written_at)
         self._model.erase(time.monotonic())
 
     def _batch(self, messages: Iterable[Message]) -> Batch:
@@ -114,6 +119,8 @@ class Feed:
             self._keys.take(event)
             return
         batch.offsets[topic, message.partition() or 0] = (message.offset() or 0) + 1
+        if topic == JOBS.named(self._settings.topic_prefix):
+            batch.written_at = message.timestamp()[1] / 1000
         if isinstance(event, StepProgress):
             batch.step(event)
         elif isinstance(event, JobState) and event.is_submitted:

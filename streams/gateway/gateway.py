@@ -24,6 +24,7 @@ from streams.gateway.hub import Hub
 from streams.gateway.intake import Intake
 from streams.gateway.keys import Caller, Keys
 from streams.gateway.looks import Looks, Seen
+from streams.gateway.missing_jobs import MissingJobs
 from streams.gateway.pace import KEPT, Pace
 from streams.gateway.problems import Problem, not_found
 from streams.gateway.rates import Rates
@@ -50,6 +51,7 @@ class Gateway:
     intake: Intake
     delivery: Delivery
     sweeper: Sweeper
+    missing: MissingJobs
     pace: Pace
     rates: Rates
     retries: Retries = field(default_factory=Retries)
@@ -83,9 +85,10 @@ class Gateway:
             pace.learn(state)
         feed.start()
         intake = Intake(settings, model.expect)
+        missing = MissingJobs(settings, model, lambda: feed.read_until, hub.tell)
         bundles = read_bundles(settings.bundles)
         return cls(
-            settings, bundles, model, keys, hub, feed, intake, delivery, sweeper, pace, rates,
+            settings, bundles, model, keys, hub, feed, intake, delivery, sweeper, missing, pace, rates,
             hooks=hooks, gate=Gate.of(settings.webhook_allow),
         )  # fmt: skip
 
@@ -93,6 +96,7 @@ class Gateway:
         self.intake.close()
         self.feed.close()
         self.sweeper.close()
+        self.missing.close()
         self.model.close()
 
     def reason(self) -> str | None:

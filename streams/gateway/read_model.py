@@ -17,12 +17,13 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, tuple_, update
 
+from schemas.errors import ErrorReport
 from schemas.job import JobState, JobStatus
 from streams.gateway.batch import Batch, Position
 from streams.gateway.database import Erasure, alone, opened
 from streams.gateway.queues import Queues
 from streams.gateway.rows import Row, row_of, values_of_job, values_of_step
-from streams.gateway.statements import AHEAD, FARTHEST, FIND, ROWS, VISIBLE, put_jobs, put_offsets, put_steps
+from streams.gateway.statements import AHEAD, EXPECTED, FARTHEST, FIND, ROWS, VISIBLE, put_jobs, put_offsets, put_steps
 from streams.gateway.tables import JOBS, OFFSETS, SOURCE, STEPS, metadata
 
 
@@ -91,6 +92,24 @@ class ReadModel:
             _put(connection, put_jobs, [values_of_job(state, state.to_bytes()) | {"version": 0} for state in states])
             return [min(self._queues.ahead_of(state, partial(_ahead_of, connection)), FARTHEST) for state in states]
 
+    def give_up(self, job: str, error: ErrorReport, now: float) -> bool:
+        """A job of which `jobs` never told has failed; whether it was still expected. What `jobs` tells wins."""
+        with self._engine.begin() as connection:
+            found = connection.execute(select(JOBS.c.state).where(JOBS.c.job == job, EXPECTED)).scalar()
+            if found is None:
+                return False
+            state = JobState.read(found).changed(status=JobStatus.FAILED, ended_at=now, updated_at=now, error=error)
+            values = {"status": str(state.status), "state": state.to_bytes()}
+            connection.execute(update(JOBS).where(JOBS.c.job == job, EXPECTED).values(values))
+        return True
+
+    def forget_expected(self, before: float) -> None:
+        """Let go of jobs that were accepted before a time, unix seconds, and of which `jobs` never told."""
+        old = [JOBS.c.version == 0, JOBS.c.accepted_at < before]
+        with self._engine.begin() as connection:
+            if connection.execute(delete(JOBS).where(*old)).rowcount:
+                self._erasure.ask()
+
     def hide(self, job: str) -> None:
         """Show it to nobody any more: its deletion has been accepted."""
         with self._engine.begin() as connection:
@@ -130,6 +149,12 @@ class ReadModel:
     def expected(self, tenant: str, since: float) -> list[str]:
         """Jobs that were accepted after `since` and of which `jobs` has not told yet."""
         wanted = select(JOBS.c.job).where(JOBS.c.tenant == tenant, JOBS.c.version == 0, JOBS.c.accepted_at > since)
+        with self._engine.connect() as connection:
+            return list(connection.execute(wanted).scalars())
+
+    def all_expected(self, before: float) -> list[str]:
+        """Jobs of any tenant that were accepted before a time, and of which `jobs` has not told yet."""
+        wanted = select(JOBS.c.job).where(EXPECTED, JOBS.c.accepted_at < before)
         with self._engine.connect() as connection:
             return list(connection.execute(wanted).scalars())
 

@@ -25,6 +25,8 @@ ROWS = select(JOBS, *[column for column in STEPS.c if column is not STEPS.c.job]
     JOBS.outerjoin(STEPS, JOBS.c.job == STEPS.c.job)
 )
 FIND = ROWS.where(JOBS.c.job == bindparam("job"))
+EXPECTED = and_(JOBS.c.status == str(JobStatus.WAITING), JOBS.c.version == 0)
+"""`jobs` has not told of it. The status comes first in an index: of those that wait there are few."""
 VISIBLE = and_(JOBS.c.hidden.is_(False), JOBS.c.status != str(JobStatus.DELETED))
 # Two ranges of the index, where an `or` would read all of it.
 AHEAD = select(

@@ -58,7 +58,7 @@ class Coordinator:
         self.cells: dict[int, Cell] = {}
         self.owned: set[int] = set()
         self.group: Consumer = clients.consumer(
-            clients.ELECTION, settings, self.watch, group_id=f"{settings.topic_prefix}latentline.coordinator"
+            clients.ELECTION, settings, self.watch, group_id=f"{settings.topic_prefix}{clients.COORDINATORS_GROUP}"
         )
         self.source = Source(self.group, settings, self.watch)
         self._stopping = False
