@@ -19,7 +19,7 @@ from streams.gateway.cors import shared
 from streams.gateway.gateway import Gateway
 from streams.gateway.keys import UnsafeSettings, check_mode
 from streams.gateway.outer import Outer
-from streams.gateway.patience import LARGEST_HEAD, Patient
+from streams.gateway.patience import Patient
 from streams.settings import Settings
 from streams.watchdog import Turns, Watchdog
 
@@ -70,7 +70,7 @@ def server_of(settings: Settings, gateway: Gateway) -> Server:
     return Server(
         uvicorn.Config(
             served, settings.gateway_host, settings.gateway_port, http=Patient, log_config=None, access_log=False,
-            h11_max_incomplete_event_size=LARGEST_HEAD, lifespan="off", server_header=False,
+            lifespan="off", server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=GOODBYE_S,
         )
     )  # fmt: skip

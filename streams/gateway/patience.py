@@ -13,6 +13,8 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from streams.gateway.chunks import Connection
+
 HEAD_WITHIN_S = 15.0
 READ_WITHIN_S = 60.0
 LARGEST_HEAD = 32 * 1024
@@ -23,6 +25,7 @@ class Patient(H11Protocol):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self.conn = Connection(LARGEST_HEAD)
         self._head: TimerHandle | None = None
         self._reading: TimerHandle | None = None
 
@@ -37,6 +40,13 @@ class Patient(H11Protocol):
             self._await_head()
         else:
             self._head_is_here()
+
+    def send_400_response(self, msg: str) -> None:
+        # One who goes on with a broken body after the answer is told no second time.
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -7,7 +7,6 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from threading import Event
 from typing import Any
 
 import httpx
@@ -183,41 +182,33 @@ def test_hostile_forms(http: httpx.Client) -> None:
 
 
 CODECS = ("punycode", "unicode_escape", "utf-7", "idna", "undefined")
-MARKS = "a" + "\u0301\u0327" * 8000
+MARKS = "\u0301\u0327"
+NAMES = b",".join(b'"%d":1' % number for number in range(600_000))
 SLOW: dict[str, tuple[str, bytes]] = {
-    "keys": ("application/json", b"{" + b",".join(b'"%d":1' % number for number in range(900_000)) + b"}"),
-    "nested": ("application/json", b'{"prompt":"a","metadata":' + b"[" * 4_000_000),
+    "names": ("application/json", b'{"prompt":"a","metadata":{' + NAMES + b"}}"),
     "percents": ("application/x-www-form-urlencoded", b"prompt=" + b"%41" * 2_600_000),
-    "many percents": ("application/x-www-form-urlencoded", b"prompt=" + b"%41" * 21_000),
-    "marks": ("application/json", orjson.dumps({"prompt": MARKS, "negative_prompt": MARKS[:16_000]})),
-    "parts": (FORM, b"--x\r\n" * 1_000_000),
-    "line ends": (FORM, PART.format(name="prompt", value="\r\n-" * 2_600_000).encode()),
-    "charset": (f"{FORM}; charset=punycode", PART.format(name="prompt", value="b" * 60_000).encode() + b"--x--\r\n"),
+    "few percents": ("application/x-www-form-urlencoded", b"prompt=" + b"%41" * 21_000),
+    "marks": ("application/json", orjson.dumps({"prompt": "a" + MARKS * 50_000})),
+    "few marks": ("application/json", orjson.dumps({"prompt": "a" + MARKS * 15_000})),
+    "charset": (f"{FORM}; charset=punycode", PART.format(name="prompt", value="b" * 200_000).encode() + b"--x--\r\n"),
 }
-ANSWERED_WITHIN_S = 3.0
-"""By a gateway that has other work, on a machine that has, too. What is here held its loop for 1.5 to 22 s."""
+ANSWERED_WITHIN_S = 2.0
+"""By a gateway that has other work, on a machine that has, too. What is here held its loop for up to 22 s."""
 
 
 @pytest.mark.parametrize("name", SLOW)
 def test_no_body_holds_up_others(entrance: Service, http: httpx.Client, name: str) -> None:
     kind, body = SLOW[name]
-    stop = Event()
 
-    def attack() -> set[int]:
-        with httpx.Client(base_url=http.base_url, headers=http.headers, timeout=30) as client:
-            answers = set[int]()
-            while not answers or not stop.is_set():
-                sent = client.post("/videos", content=body, headers={"content-type": kind})
-                answers.add(sent.status_code)
-            return answers
+    def attack() -> int:
+        with httpx.Client(base_url=http.base_url, headers=http.headers, timeout=60) as client:
+            return client.post("/videos", content=body, headers={"content-type": kind}).status_code
 
     with ThreadPoolExecutor(2) as attackers:
         attacks = [attackers.submit(attack) for _ in range(2)]
-        for _ in range(10):
+        while not all(each.done() for each in attacks):
             assert http.get("/models", timeout=ANSWERED_WITHIN_S).status_code == 200
-        stop.set()
-        for each in attacks:
-            assert each.result() <= {400, 413, 415}
+    assert {each.result() for each in attacks} <= {400, 413, 415}
 
 
 @pytest.mark.parametrize("codec", CODECS)

@@ -174,6 +174,18 @@ def test_what_standard_producers_write_becomes_a_video(line_of_all: Line) -> Non
     assert (end.recipe.width, end.recipe.height, end.recipe.num_frames) == (64, 64, 17)
 
 
+@pytest.mark.parametrize("broken", [b"half \\ud83d", b"half \xed\xa0\xbd", b"caf\xe9"])
+def test_broken_text_fails_the_job_and_names_its_field(line_of_all: Line, broken: bytes) -> None:
+    key = uuid.uuid4().hex
+    body = b'{"prompt":"%s","tenant":"acme","idempotency_key":"%s"}' % (broken, key.encode())
+    line_of_all.upstream.send_raw(body, headers(uuid.uuid4().hex))
+    job = job_id("acme", key)
+    end = line_of_all.wait_for(job)[job]
+    assert isinstance(end, JobFailed)
+    assert (end.error.kind, end.error.field) == (ErrorKind.INVALID_JOB, "prompt")
+    assert letter(line_of_all, body)["dlq_reason"] == b"invalid_field"
+
+
 def test_the_largest_seed_makes_a_video(line_of_all: Line) -> None:
     job = line_of_all.upstream.submit(GOOD, seed=2**64 - 1)
     end = line_of_all.wait_for(job)[job]

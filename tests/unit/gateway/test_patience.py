@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
+import h11
 import pytest
 import uvicorn
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from streams.gateway import patience
+from streams.gateway import chunks, patience
+from streams.gateway.chunks import Connection
 from streams.gateway.patience import Patient
 
 REQUEST = b"GET /%s HTTP/1.1\r\nhost: gateway\r\n\r\n"
@@ -122,3 +124,28 @@ def test_a_client_between_two_requests_is_not_cut(monkeypatch: pytest.MonkeyPatc
             assert b"200 OK" in await answer(client)
 
     asyncio.run(visit())
+
+
+HEAD = b"POST / HTTP/1.1\r\nhost: gateway\r\ntransfer-encoding: chunked\r\n\r\n"
+CHUNK = b"1\r\nx\r\n"
+
+
+def test_a_body_of_too_many_chunks_is_not_taken_apart() -> None:
+    connection = Connection(patience.LARGEST_HEAD)
+    connection.receive_data(HEAD + CHUNK * (chunks.MOST_CHUNKS + 1000))
+    assert isinstance(connection.next_event(), h11.Request)
+    assert all(isinstance(connection.next_event(), h11.Data) for _ in range(chunks.MOST_CHUNKS))
+    with pytest.raises(h11.RemoteProtocolError, match="chunks"):
+        connection.next_event()
+
+
+@pytest.mark.parametrize("path", ["", "endless"])
+def test_who_sends_too_many_chunks_is_let_go(path: str) -> None:
+    async def attack() -> None:
+        async with serving() as connect:
+            hostile = await connect()
+            hostile[1].write(HEAD.replace(b" / ", b" /%s " % path.encode()) + CHUNK * 100_000)
+            assert await is_let_go(hostile)
+            assert b"200 OK" in await answer(await connect())
+
+    asyncio.run(attack())
