@@ -104,7 +104,8 @@ class Settings(BaseSettings):
         SecretStr(""), description="SQLAlchemy URL of its read model; empty = SQLite in data_dir"
     )
     gateway_delivery: Literal["proxy", "redirect"] = Field(
-        "proxy", description="videos come through the gateway, or by a signed link to the store"
+        "proxy",
+        description="videos come through the gateway, or by a signed link to the store, unless a client asks for proxy",
     )
     gateway_mode: Literal["development", "production"] = Field(
         "development",

@@ -43,7 +43,8 @@ async def video_content(
     caller: TheCaller,
     variant: Annotated[str, Query(description="video, thumbnail, spritesheet, preview or manifest")] = "video",
     delivery: Annotated[
-        Literal["proxy", "redirect"] | None, Query(description="instead of what this server is set to")
+        Literal["proxy", "redirect"] | None,
+        Query(description="`proxy`: where this server is set to redirect, through it all the same"),
     ] = None,
 ) -> Response:
     """Through the gateway, with ranges, or as a redirect to a signed link to the store.
@@ -55,7 +56,7 @@ async def video_content(
     if variant in LIVE:
         return await live(gateway, row, variant)
     ref, filename = ref_of(row.state, variant), row.state.job + FILES.get(variant, "")
-    if request.method == "GET" and (delivery or gateway.settings.gateway_delivery) == "redirect":
+    if request.method == "GET" and chosen(delivery, gateway.settings.gateway_delivery) == "redirect":
         link = await run_in_threadpool(gateway.delivery.link, ref, filename)
         return RedirectResponse(link, 302, headers={"cache-control": "no-store"})
     headers = headers_of(ref, filename)
@@ -81,6 +82,14 @@ def while_valid(keys: Keys, caller: Caller, pieces: Iterable[bytes]) -> Iterator
         if not keys.is_valid(caller):
             raise KeyRevoked(f"the API key of a download of tenant {caller.tenant} was revoked")
         yield piece
+
+
+def chosen(asked: str | None, offered: str) -> str:
+    """How a file goes out. Raises `Problem` for a link to the store where the operator keeps it from clients."""
+    if asked == "redirect" != offered:
+        message = "delivery = redirect: this server hands out no links to its store; leave it out, or say proxy"
+        raise Problem("invalid_value", message, "delivery")
+    return asked or offered
 
 
 def ref_of(state: JobState, variant: str) -> ObjectRef:

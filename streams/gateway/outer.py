@@ -8,9 +8,11 @@ import uuid
 from collections.abc import Iterable
 
 from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streams import metrics
+from streams.gateway.framing import ambiguity
 from streams.gateway.problems import Problem
 
 BODY_WITHIN_S = 30.0
@@ -45,6 +47,8 @@ class Outer:
                 measure(scope, message["status"], time.monotonic() - began)
             await send(message)
 
+        if problem := ambiguity(scope):
+            return await JSONResponse(problem.body, problem.status, problem.headers)(scope, receive, dressed)
         await self._app(scope, Body(receive, Headers(scope=scope), self._largest), dressed)
 
 

@@ -187,11 +187,23 @@ def test_a_player_can_seek(http: httpx.Client, finished: str) -> None:
     assert http.get(path, headers={"if-none-match": tag}).status_code == 304
     assert http.get(path, headers={"range": "bytes=0-1", "if-range": '"other"'}).status_code == 200
     assert http.get(path, headers={"range": "bytes=0-1", "if-range": tag}).status_code == 206
-    link = http.get(path, params={"delivery": "redirect"})
-    assert link.status_code == 302
-    stored = httpx.get(link.headers["location"], headers={"range": "bytes=0-1"})
-    assert (stored.status_code, stored.content) == (206, whole.content[:2])
-    assert stored.headers["content-disposition"] == f'inline; filename="{finished}.mp4"'
+    assert http.get(path, params={"delivery": "proxy"}).content == whole.content
+    refused = http.get(path, params={"delivery": "redirect"})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "delivery")
+
+
+def test_a_link_to_the_store_is_handed_out_where_the_server_is_set_to(line_of_all: Line, finished: str) -> None:
+    [port] = ports.choose([0])
+    settings = line_of_all.settings.model_copy(update={"gateway_port": port, "gateway_delivery": "redirect"})
+    with services(settings, linking="gateway") as running, http_of(running["linking"]) as http:
+        path = f"/videos/{finished}/content"
+        link = http.get(path)
+        assert link.status_code == 302
+        stored = httpx.get(link.headers["location"], headers={"range": "bytes=0-1"})
+        assert stored.status_code == 206
+        assert stored.headers["content-disposition"] == f'inline; filename="{finished}.mp4"'
+        passed = http.get(path, params={"delivery": "proxy"}, headers={"range": "bytes=0-1"})
+        assert (passed.status_code, passed.content) == (206, stored.content)
 
 
 def test_beside_the_film_there_are_frames_of_it_and_what_was_promised(http: httpx.Client, finished: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from schemas.events import ObjectRef
 from schemas.job import JobStatus
 from schemas.stage import Stage
+from streams.gateway.content import chosen
 from streams.gateway.gateway import Gateway
 from streams.gateway.ranges import Span, Unsatisfiable, span_of
 from tests.unit.gateway.samples import NOW, SOME, asked, job, running, step_of, taken, with_done
@@ -52,6 +53,16 @@ def test_a_video_of_before_there_were_spritesheets(gateway: Gateway) -> None:
     answer = asked(gateway, "GET", f"{SOME}/content?variant=spritesheet")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "variant_not_available")
     assert asked(gateway, "GET", SOME).json()["x_latentline"]["variants"] == ["video", "thumbnail", "manifest"]
+
+
+def test_a_client_may_not_have_a_link_where_the_server_gives_none(gateway: Gateway) -> None:
+    taken(gateway.model, job(status=JobStatus.COMPLETED, ended_at=NOW, version=3, video=VIDEO))
+    refused = asked(gateway, "GET", f"{SOME}/content?delivery=redirect")
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "delivery")
+    assert [chosen(*each) for each in ((None, "proxy"), ("proxy", "proxy"), (None, "redirect"))] == [
+        "proxy", "proxy", "redirect"
+    ]  # fmt: skip
+    assert [chosen(asked, "redirect") for asked in ("proxy", "redirect")] == ["proxy", "redirect"]
 
 
 def test_a_preview_is_offered_once_a_step_tells_of_it(gateway: Gateway) -> None:
