@@ -21,7 +21,7 @@ setup: .build/ready ## environment, Kafka's jars, MinIO's binary; done once
 
 $(UV):
 	@$(STEP) "small environment for uv" $(PYTHON) -m venv .build/uv
-	@$(STEP) "uv" .build/uv/bin/pip install --quiet --disable-pip-version-check uv
+	@$(STEP) "uv" .build/uv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r infra/bootstrap.lock
 
 # MinIO may have to be built from source (minutes): it builds while the rest installs.
 .build/ready: requirements.lock pyproject.toml | $(UV)
@@ -100,6 +100,7 @@ format: setup ## format and fix what can be fixed
 
 lock: $(UV) ## resolve the dependencies anew
 	@$(UV) pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --all-extras --upgrade pyproject.toml -o requirements.lock
+	@echo uv | $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 - -o infra/bootstrap.lock
 
 train-tiny: setup ## train the tiny model again (about an hour and a half on 2 cores)
 	@OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=5000 $(BIN)/python -m gpu_runner.tiny.train --out bundles/tiny

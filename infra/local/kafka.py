@@ -14,6 +14,7 @@ from pathlib import Path
 
 from infra.local.access import BrokerAccess
 from infra.local.cache import FetchError, cache_folder, filling
+from infra.local.jars import verify
 from infra.local.ports import HOST, answers, wait_until
 from infra.local.private import write_private
 from infra.local.process import Process, tail
@@ -24,11 +25,13 @@ HEAP = ["-Xmx512m", "-Xms256m"]
 
 
 def jars() -> Path:
-    """Folder with every jar of the broker; fetched once, then cached. Raises `FetchError`."""
+    """Folder with every jar of the broker, each as pinned; fetched once, then cached. Raises `FetchError`."""
     target = cache_folder() / "kafka" / VERSION
     with filling(target) as folder:
         if folder is not None:
             _fetch(folder)
+            verify(folder)
+    verify(target)
     return target
 
 
