@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from schemas import events, job, webhooks
+from schemas import catalogue, events, job, webhooks
 from schemas.base import Frozen
 from schemas.bounds import LONGEST_HEADER_BYTES, MOST_JSON_MARKS
 from schemas.errors import legible
@@ -36,9 +36,10 @@ EVENTS: tuple[type[Frozen], ...] = (
     events.PromptSubmitted, events.CancelRequested, events.DeleteRequested,
     events.Task, events.CancelTask, events.Drain,
     events.Started, events.Done, events.Failed, events.Preempted, events.TaskCancelled, events.InputMissing,
-    events.Heartbeat, events.Tick, events.DrainRequested, events.StepProgress,
+    events.Heartbeat, events.Tick, events.DrainRequested, events.ExpiryDue, events.StepProgress,
     events.JobCompleted, events.JobFailed, events.JobCancelled, events.UsageWindow, events.ApiKey,
-    job.JobState,
+    events.TenantSettings,
+    job.JobState, catalogue.VideoRecord, catalogue.CatalogueFilled,
     webhooks.WebhookEndpoint, webhooks.EndpointDisabled, webhooks.WebhookDelivery, webhooks.DeliveryRequested,
     webhooks.TenantSecret,
 )  # fmt: skip

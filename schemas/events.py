@@ -3,7 +3,7 @@
 Public: PromptSubmitted, CancelRequested, DeleteRequested; JobCompleted, JobFailed, JobCancelled; UsageWindow.
 Internal: Task, CancelTask, Drain (coordinator to worker); Started, Done, Failed, Preempted, TaskCancelled,
 InputMissing, Heartbeat (worker to coordinator); Tick (coordinator to itself); DrainRequested (operator to coordinator);
-StepProgress; ApiKey; JobState (schemas.job).
+ExpiryDue (janitor to coordinator); StepProgress; ApiKey, TenantSettings; JobState (schemas.job).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from schemas.errors import ErrorReport
 from schemas.places import Etag, ObjectKey, Segment
 from schemas.printable import one_plain_line, plain_lines
 from schemas.recipe import FeatureCache, Recipe
+from schemas.retention import Retention
 from schemas.stage import STAGES, Stage
 from schemas.written import Seed, Text, few, without_nulls
 
@@ -76,6 +77,11 @@ class PromptSubmitted(Asked):
     webhook_url: str | None = Field(
         None, max_length=2048, pattern=r"^https?://[\x21-\x7e]+$", description="hears of the end of this job"
     )
+    retention: str | None = Field(
+        None,
+        max_length=32,
+        description="ephemeral (1 day), standard (30 days), keep; unset: the tenant's, or standard",
+    )
 
     @property
     def body_digest(self) -> str:
@@ -125,6 +131,17 @@ class ApiKey(Frozen):
     name: str = Field("", max_length=128, description="what it is for, in its maker's words")
     created_at: float
     revoked_at: float | None = None
+
+
+class TenantSettings(Frozen):
+    """What an operator has set for a tenant."""
+
+    tenant: Name
+    retention: Retention | None = Field(None, description="of jobs that name none; unset: the line's, `standard`")
+    retention_of_earlier: Retention | None = Field(
+        None, description="of videos from before there were classes, counted from `set_at`; unset: they are kept"
+    )
+    set_at: float
 
 
 # -- what travels inside events --------------------------------------------------------------------------------
@@ -337,6 +354,12 @@ class DrainRequested(Frozen):
     reason: Reason = "asked by an operator"
 
 
+class ExpiryDue(Frozen):
+    """The janitor's index says that a video has expired; the coordinator looks whether it has, and deletes its job."""
+
+    job: Segment
+
+
 # -- progress --------------------------------------------------------------------------------------------------
 
 
@@ -386,10 +409,11 @@ class Completion(Frozen):
 
 
 class JobCompleted(Completion):
-    """The video is in the store."""
+    """The video is in the store, until `expires_at`."""
 
     video: ObjectRef
     poster: ObjectRef | None = None
+    expires_at: float | None = Field(None, description="unset: it is kept until somebody deletes it")
     spritesheet: ObjectRef | None = Field(None, description="jpeg: small frames of the video, 5 a row")
     seconds: float = Field(description="duration of the video")
     bucket: str

@@ -8,9 +8,10 @@ from schemas.base import Frozen, OpenEnum, plain_members
 from schemas.errors import ErrorReport
 from schemas.events import ArtifactRef, ObjectRef, Runs
 from schemas.recipe import Recipe
+from schemas.retention import Retention
 from schemas.stage import Stage
 
-FORMAT = 3
+FORMAT = 4
 """Raised when a field comes that a job may not lose: a release that does not know it must not carry the job on."""
 
 
@@ -126,6 +127,9 @@ class JobState(Frozen):
     metadata: dict[str, str] = {}
     traceparent: str | None = None
     webhook_url: str | None = Field(None, description="of the prompt; its completion carries it to the notifier")
+    retention: Retention | None = Field(None, description="unset: accepted before there were classes; kept")
+    expires_at: float | None = Field(None, description="of its video; unset: kept until somebody deletes it")
+    deleted_at: float | None = None
     format: int = Field(1, ge=1, description="a coordinator that knows only lower ones must not carry the job on")
 
     @property

@@ -11,6 +11,7 @@ from schemas.bundle import BundleManifest, Limits
 from schemas.errors import InvalidJob
 from schemas.events import PromptSubmitted
 from schemas.recipe import FIRST_BLOCK_CACHE, LARGEST_SEED, FeatureCache, Recipe, derived_seed
+from schemas.retention import CLASSES, Retention
 from schemas.text import clean_text
 
 Number = TypeVar("Number", int, float)
@@ -48,6 +49,13 @@ def recipe_of(asked: PromptSubmitted, job: str, bundles: dict[str, BundleManifes
         max_sequence_length=limits.max_sequence_length,
         cache=asked.cache and checked_cache(asked.cache, limits),
     )
+
+
+def retention_of(asked: PromptSubmitted) -> Retention | None:
+    """The class that it names. Raises `InvalidJob`."""
+    if asked.retention is None:
+        return None
+    return Retention(checked_choice("retention", asked.retention, tuple(each.value for each in CLASSES)))
 
 
 def find_bundle(model: str, bundles: dict[str, BundleManifest]) -> BundleManifest:

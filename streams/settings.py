@@ -95,6 +95,20 @@ class Settings(BaseSettings):
         gt=0,
         description="seconds without a turn of its loop after which a service ends itself, to be started anew",
     )
+    retention_ephemeral_s: float = Field(
+        24 * 3600.0, gt=0, description="seconds from its end that a video of the class `ephemeral` is kept"
+    )
+    retention_standard_s: float = Field(
+        30 * 24 * 3600.0, gt=0, description="seconds from its end that a video of the class `standard` is kept"
+    )
+    erase_again_after_s: float = Field(
+        600.0, ge=0, description="seconds after a deletion at which the store is searched again for what came late"
+    )
+    gc_interval_s: float = Field(3600.0, ge=0, description="seconds between two runs of gc by the janitor; 0 = none")
+    gc_grace_s: float = Field(
+        24 * 3600.0, ge=0, description="seconds that gc leaves an object alone which nobody refers to"
+    )
+
     metrics_host: str = Field("127.0.0.1", description="address of /metrics and /healthz")
     metrics_port: int = Field(0, ge=0, le=65535, description="port of /metrics and /healthz; 0 = any")
     views_port: int = Field(8084, ge=0, le=65535, description="port of the views' read-only JSON")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from schemas import events, webhooks
+from schemas import catalogue, events, webhooks
 from schemas.base import Frozen
 from schemas.job import JobState
 
@@ -77,7 +77,7 @@ class Topic:
 ADDRESSED = (events.Task, events.CancelTask, events.Drain)
 REPORTED = (
     events.Started, events.Done, events.Failed, events.Preempted, events.TaskCancelled, events.InputMissing,
-    events.Heartbeat, events.Tick, events.DrainRequested,
+    events.Heartbeat, events.Tick, events.DrainRequested, events.ExpiryDue,
 )  # fmt: skip
 ENDS = (events.JobCompleted, events.JobFailed, events.JobCancelled)
 
@@ -104,12 +104,20 @@ JOBS = Topic(
     "jobs", "job", (JobState,), "the truth, written only by the coordinator", per_cell=True, cleanup="compact",
     holds_prompts=True,
 )  # fmt: skip
+VIDEOS = Topic(
+    "videos", "job; of a delete its origin", (catalogue.VideoRecord, catalogue.CatalogueFilled, events.DeleteRequested),
+    "finished videos, each for as long as it lives; deletes of those whose job is forgotten, until they are done",
+    per_cell=True, cleanup="compact",
+)  # fmt: skip
 POLICY = Topic("policy", "kind/key", (), "the coordinator's other state", per_cell=True, cleanup="compact")
 COMPLETIONS = Topic(
     "completions", "tenant", ENDS, "exactly one a job, for `read_committed` readers",
     partitions=4, retention_ms=7 * DAY_MS, public="send", holds_prompts=True,
 )  # fmt: skip
-TENANTS = Topic("tenants", "API key", (events.ApiKey,), "whose the gateway's API keys are", cleanup="compact")
+TENANTS = Topic(
+    "tenants", "API key or tenant", (events.ApiKey, events.TenantSettings),
+    "whose the gateway's API keys are, and what is set for a tenant", cleanup="compact",
+)  # fmt: skip
 ENDPOINTS = Topic(
     "endpoints", "endpoint or tenant", (webhooks.WebhookEndpoint, webhooks.TenantSecret),
     "where tenants want to hear of their jobs", cleanup="compact",
@@ -129,5 +137,6 @@ DLQ = Topic(
 
 TASKS = {"encode": TASKS_ENCODE, "denoise": TASKS_DENOISE, "decode": TASKS_DECODE, "mux": TASKS_MUX}
 TOPICS = (
-    PROMPTS, *TASKS.values(), REPORTS, PROGRESS, JOBS, POLICY, COMPLETIONS, TENANTS, ENDPOINTS, WEBHOOKS, USAGE, DLQ,
+    PROMPTS, *TASKS.values(), REPORTS, PROGRESS, JOBS, VIDEOS, POLICY, COMPLETIONS, TENANTS, ENDPOINTS, WEBHOOKS,
+    USAGE, DLQ,
 )  # fmt: skip

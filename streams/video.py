@@ -114,6 +114,7 @@ def video_of(state: JobState, live: Live, warnings: Sequence[str] = ()) -> Video
         seconds=f"{recipe.seconds:g}" if recipe else "0",
         size=f"{recipe.width}x{recipe.height}" if recipe else "",
         completed_at=None if state.ended_at is None else int(state.ended_at),
+        expires_at=None if state.expires_at is None else int(state.expires_at),
         remixed_from_video_id=state.metadata.get(REMIXED_FROM),
         error=error_of(state),
         x_latentline=extension_of(state, live, warnings),

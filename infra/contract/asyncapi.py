@@ -103,9 +103,8 @@ def message(model: type[Frozen]) -> Node:
 
 
 def key_of(model: type[Frozen]) -> str:
-    """Raises `ValueError` unless one kind of key is used wherever the event goes."""
-    (key,) = {topic.key for topic in TOPICS if model in topic.carries}
-    return key
+    """What it is keyed by, wherever it goes."""
+    return "; or ".join(dict.fromkeys(topic.key for topic in TOPICS if model in topic.carries))
 
 
 def headers() -> Node:

@@ -56,6 +56,9 @@ def submit(
     runs: Annotated[list[str], typer.Option(metavar="STAGE=NUMBER", help="Compute a stage anew, as this run.")] = [],  # noqa: B006
     metadata: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="Comes back in the completion.")] = [],  # noqa: B006
     webhook_url: Annotated[str | None, typer.Option(metavar="URL", help="Hears of the end of the job.")] = None,
+    retention: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="How long its video is kept: ephemeral, standard, keep.")
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Stay until the jobs have ended.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
@@ -70,7 +73,7 @@ def submit(
         "num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale, "scheduler": scheduler,
         "cache": cache_of(cache), "seed": seed, "priority": priority, "metadata": metadata_of(metadata),
         "exact": exact or None, "runs": metadata_of(runs, "runs", "STAGE=NUMBER"),
-        "webhook_url": webhook_url,
+        "webhook_url": webhook_url, "retention": retention,
     }  # fmt: skip
     if (prompt is None) == (file is None):
         raise typer.BadParameter("give a PROMPT or --file, one of the two")

@@ -1,4 +1,4 @@
-"""What belongs to a tenant as a whole: the secret that signs what goes to the `webhook_url` of its prompts."""
+"""What belongs to a tenant as a whole: the secret that signs its webhooks, and how long its videos are kept."""
 
 from __future__ import annotations
 
@@ -11,11 +11,6 @@ from latentline import line
 from latentline.terminal import echo
 
 tenants = typer.Typer(no_args_is_help=True, help="What belongs to a tenant as a whole.")
-
-
-@tenants.callback()
-def options() -> None:
-    """Named although there is one command: others will stand beside it."""
 
 
 @tenants.command("rotate-secret")
@@ -43,3 +38,36 @@ def rotate_secret(
 
 def moment(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.gmtime(at))
+
+
+@tenants.command("set-retention")
+def set_retention(
+    tenant: Annotated[str, typer.Argument(help="Whose videos it is about.")],
+    retention: Annotated[str, typer.Argument(
+        metavar="CLASS", help="ephemeral (1 day), standard (30 days), keep; default: as the line has it."
+    )],
+    earlier: Annotated[bool, typer.Option(
+        "--earlier", help="Of videos from before there were classes, counted from now; else of new jobs."
+    )] = False,
+) -> None:  # fmt: skip
+    """Set how long a tenant's videos are kept.
+
+    It holds for jobs that are accepted from now on and name no class themselves; what was accepted before stays as it
+    is. Videos from before there were classes are kept until --earlier sets one for them.
+    """
+    from pydantic import ValidationError
+
+    from schemas.retention import CLASSES, Retention
+    from streams.client.tenants import set_retention as put
+
+    names = [*CLASSES, "default"]
+    if retention not in names:
+        raise typer.BadParameter(f"{retention!r} is no class: {', '.join(names)}")
+    chosen = None if retention == "default" else Retention(retention)
+    try:
+        put(line.settings(), tenant, chosen, earlier, time.time())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise typer.BadParameter(f"{first['loc'][0]}: {first['msg']}") from None
+    whose = "videos from before there were classes" if earlier else "new jobs that name no class"
+    echo(f"{whose} of tenant {tenant}: {retention}")

@@ -1,4 +1,4 @@
-"""What is kept of tenants: API keys in the compacted topic `tenants`, signing secrets of webhooks in `endpoints`."""
+"""What is kept of tenants: keys and settings in the compacted topic `tenants`, webhook secrets in `endpoints`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from confluent_kafka import KafkaError, KafkaException
 
 from schemas import envelope
 from schemas.base import Frozen
-from schemas.events import ApiKey
+from schemas.events import ApiKey, TenantSettings
+from schemas.retention import Retention
 from schemas.webhooks import TenantSecret, tenant_key
 from streams import clients
 from streams.client.errors import NotDelivered
@@ -38,6 +39,21 @@ def rotate_webhook_secret(settings: Settings, tenant: str, now: float, keep_old:
     rotated = (known if isinstance(known, TenantSecret) else first).rotated(now, keep_old)
     put(settings, ENDPOINTS, tenant_key(tenant), rotated)
     return rotated
+
+
+def set_retention(settings: Settings, tenant: str, retention: Retention | None, earlier: bool, now: float) -> None:
+    """`earlier`: of videos from before there were classes, else of jobs to come. None: as the line has it.
+
+    Raises `ClientError`, and `ValidationError` for a tenant that cannot be named so.
+    """
+    first, key = TenantSettings(tenant=tenant, set_at=now), tenant_key(tenant)
+    known = read(settings, TENANTS).get(key)
+    before = known if isinstance(known, TenantSettings) else first
+    if earlier:
+        changed = before.changed(retention_of_earlier=retention, set_at=now)
+    else:
+        changed = before.changed(retention=retention)
+    put(settings, TENANTS, key, changed)
 
 
 def read(settings: Settings, topic: Topic) -> dict[str, Frozen]:

@@ -16,6 +16,7 @@ from schemas.events import (
     CancelRequested,
     DeleteRequested,
     DrainRequested,
+    ExpiryDue,
     Heartbeat,
     Outcome,
     PromptSubmitted,
@@ -37,7 +38,7 @@ from streams.topics import PROMPTS
 
 __all__ = ["Record", "asks_for", "bury", "decide", "is_delete", "place", "take"]
 
-DELETE = envelope.type_of(DeleteRequested).encode()
+DELETE, EXPIRY = envelope.type_of(DeleteRequested).encode(), ("ce_type", envelope.type_of(ExpiryDue).encode())
 
 
 class Record(NamedTuple):
@@ -78,13 +79,13 @@ def texts_of(record: Record) -> Iterator[bytes]:
 
 def asks_for(ledger: Ledger, record: Record) -> EndedJob | None:
     """The ended job whose whole state `take` needs with this record: the ledger has its tombstone alone."""
-    if not is_delete(record):
+    if not is_delete(record) and EXPIRY not in record.headers:
         return None
     try:
         event, _ = envelope.read(record.value, record.headers)
     except UnreadableEvent:
         return None
-    return intake.asks_for(ledger, event) if isinstance(event, DeleteRequested) else None
+    return intake.asks_for(ledger, event) if isinstance(event, DeleteRequested | ExpiryDue) else None
 
 
 def take(ledger: Ledger, policy: Policy, record: Record, now: float) -> list[Effect]:
@@ -133,6 +134,8 @@ def take_report(ledger: Ledger, policy: Policy, event: Frozen, record: Record, n
         return membership.tick(ledger, policy, event, now)
     if isinstance(event, DrainRequested):
         return drains.ask(ledger, event, record.raw)
+    if isinstance(event, ExpiryDue):
+        return intake.expire(ledger, event, now, record.state)
     return [record.raw.dead_letter("unexpected_event", f"{type(event).__name__} does not belong into {record.topic}")]
 
 

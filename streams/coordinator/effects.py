@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from schemas.catalogue import VideoRecord
 from schemas.envelope import Headers
 from schemas.events import CancelTask, Drain, JobCancelled, JobCompleted, JobFailed, Task
 from schemas.stage import Stage
@@ -36,6 +37,21 @@ class DeadLetter(NamedTuple):
     key: str | None = None
 
 
+class Catalogue(NamedTuple):
+    """What the catalogue says of a video from now on; None: it is deleted."""
+
+    job: str
+    record: VideoRecord | None
+
+
+class Forward(NamedTuple):
+    """A delete of a job that nobody here remembers, as it came: who reads the catalogue knows whether there is one."""
+
+    value: bytes
+    headers: Headers
+    origin: str
+
+
 class Count(NamedTuple):
     """Something worth a metric that no other effect shows."""
 
@@ -44,4 +60,4 @@ class Count(NamedTuple):
     amount: float = 1.0
 
 
-Effect = Send | Complete | DeadLetter | Count
+Effect = Send | Complete | DeadLetter | Catalogue | Forward | Count

@@ -33,6 +33,7 @@ class Common(msgspec.Struct, gc=False):
     body_digest: str
     updated_at: float
     ended_at: float | None = None
+    deleted_at: float | None = None
 
     @property
     def is_submitted(self) -> bool:
@@ -99,8 +100,8 @@ def ended_job(job: JobState | JobRecord, offset: int = NO_OFFSET) -> EndedJob:
 
 
 def retention_start(job: JobState | Common) -> float:
-    """From when on an ended job is remembered: Unix time, in seconds."""
-    return job.ended_at or job.updated_at
+    """From when on an ended job is remembered: Unix time, in seconds. A deleted one must be until it is erased."""
+    return job.deleted_at or job.ended_at or job.updated_at
 
 
 def newest_lease(job: JobState | JobRecord | EndedJob) -> int:

@@ -6,24 +6,34 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from schemas.base import made
+from schemas.catalogue import record_of
 from schemas.errors import ChildDied, ErrorKind, ErrorReport, report_of
 from schemas.events import JobCancelled, JobCompleted, JobFailed, ObjectRef, StageSummary
 from schemas.job import JobState, JobStatus
 from schemas.stage import Stage
 from streams.coordinator import job as transitions
-from streams.coordinator.effects import Complete, DeadLetter, Effect
+from streams.coordinator.effects import Catalogue, Complete, DeadLetter, Effect
 from streams.coordinator.ledger import Ledger
+from streams.coordinator.policy import Policy
 
 
 def complete(
-    ledger: Ledger, state: JobState, objects: Mapping[str, ObjectRef], bucket: str, now: float
+    ledger: Ledger, policy: Policy, state: JobState, objects: Mapping[str, ObjectRef], now: float
 ) -> list[Effect]:
-    """`objects`: those of the last stage by name, a `video` among them."""
+    """`objects`: those of the last stage by name, a `video` among them.
+
+    The catalogue has the video from its completion on, unless the job was to be deleted meanwhile.
+    """
     files = {name: objects.get(name) for name in ("video", "poster", "spritesheet")}
-    state = end(ledger, state, JobStatus.COMPLETED, now, **files)
+    expires_at = policy.expiry(state.retention, now)
+    state = end(ledger, state, JobStatus.COMPLETED, now, expires_at=expires_at, **files)
     assert state.recipe is not None
-    event = made(JobCompleted, **shared(state), **files, seconds=state.recipe.seconds, bucket=bucket)
-    return [Complete(event, state.traceparent)]
+    event = made(
+        JobCompleted, **shared(state), **files, seconds=state.recipe.seconds, bucket=policy.bucket,
+        expires_at=expires_at,
+    )  # fmt: skip
+    record = None if state.deleting else record_of(state)
+    return [Complete(event, state.traceparent), *([Catalogue(state.job, record)] if record else [])]
 
 
 def fail(
@@ -49,7 +59,7 @@ def end(ledger: Ledger, state: JobState, status: JobStatus, now: float, **change
     """The state that the completion tells of. A job that was to be deleted is remembered as that alone."""
     state = ledger.put(transitions.ended(state, status, now, **changes), now)
     if state.deleting:
-        ledger.put(transitions.deleted(state), now)
+        ledger.put(transitions.deleted(state, now), now)
     return state
 
 

@@ -6,17 +6,20 @@ from typing import NamedTuple
 
 from schemas.envelope import Headers
 from schemas.errors import InvalidJob
-from schemas.events import CancelRequested, CancelTask, DeleteRequested, PromptSubmitted
+from schemas.events import CancelRequested, CancelTask, DeleteRequested, ExpiryDue, PromptSubmitted
 from schemas.job import JobState, JobStatus
 from schemas.keys import Identity, stage_keys
-from schemas.limits import recipe_of
+from schemas.limits import recipe_of, retention_of
 from schemas.rejected import RejectedPrompt
 from streams.coordinator import ending
 from streams.coordinator import job as transitions
-from streams.coordinator.effects import Count, DeadLetter, Effect, Send
+from streams.coordinator.effects import Catalogue, Count, DeadLetter, Effect, Forward, Send
 from streams.coordinator.ended import EndedJob
 from streams.coordinator.ledger import Ledger
 from streams.coordinator.policy import Policy
+
+LARGEST_FORWARDED_BYTES = 4096
+"""A delete has an id and a tenant."""
 
 
 class Raw(NamedTuple):
@@ -61,8 +64,10 @@ def submit(
         runs=asked.runs or {},
         traceparent=traceparent,
         webhook_url=asked.webhook_url,
+        retention=policy.retention_of(asked.tenant),
     )
     try:
+        state = state.changed(retention=retention_of(asked) or state.retention)
         recipe = recipe_of(asked, job, policy.bundles, policy.default_model)
     except InvalidJob as error:
         return [Count("submitted", ("none",)), *ending.fail(ledger, state, error.report(), now)]
@@ -126,10 +131,14 @@ def overtaking(asked: CancelRequested, now: float) -> JobState:
 def delete(ledger: Ledger, asked: DeleteRequested, raw: Raw, now: float, whole: JobState | None = None) -> list[Effect]:
     """Forget an ended job now; one that has not ended is cancelled, and forgotten when its end has been told.
 
-    `whole`: the state of one whose end is committed (`asks_for` says whose it is), None where it cannot be read.
+    A video may outlive what is remembered of its job: a delete of one that nobody here knows goes to the janitor, who
+    knows the catalogue. `whole`: the state of a job whose end is committed (`asks_for` says whose it is), None where it
+    cannot be read.
     """
     known = ledger.known(asked.job)
-    if known is None or not known.is_submitted or known.tenant != asked.tenant:
+    if known is None or not known.is_submitted:
+        return [forwarded(asked, raw)]
+    if known.tenant != asked.tenant:
         return [raw.dead_letter("unknown_job", f"no job {asked.job} of tenant {asked.tenant}", asked.job)]
     state = whole if isinstance(known, EndedJob) else known
     if known.status is JobStatus.DELETED or (state is not None and state.deleting):
@@ -137,18 +146,43 @@ def delete(ledger: Ledger, asked: DeleteRequested, raw: Raw, now: float, whole: 
     if state is None:
         return [raw.dead_letter("state_missing", f"the state of {asked.job} cannot be read from `jobs`", asked.job)]
     if state.status.ended:
-        ledger.put(transitions.deleted(state), now)
-        return []
+        return forget(ledger, state, now)
     ledger.put(state, now, deleting=True)
     return cancel(ledger, CancelRequested(job=asked.job, tenant=asked.tenant, reason="deleted by the user"), raw, now)
 
 
-def asks_for(ledger: Ledger, asked: DeleteRequested) -> EndedJob | None:
-    """The ended job whose whole state `delete` needs."""
+def asks_for(ledger: Ledger, asked: DeleteRequested | ExpiryDue) -> EndedJob | None:
+    """The ended job whose whole state `delete` or `expire` needs."""
     known = ledger.known(asked.job)
-    if not isinstance(known, EndedJob) or not known.is_submitted or known.tenant != asked.tenant:
+    if not isinstance(known, EndedJob) or not known.is_submitted or known.status is JobStatus.DELETED:
         return None
-    return None if known.status is JobStatus.DELETED else known
+    return None if isinstance(asked, DeleteRequested) and known.tenant != asked.tenant else known
+
+
+def forwarded(asked: DeleteRequested, raw: Raw) -> Effect:
+    if len(raw.value or b"") > LARGEST_FORWARDED_BYTES:
+        message = f"a delete of {len(raw.value or b'')} bytes: at most {LARGEST_FORWARDED_BYTES}"
+        return raw.dead_letter("too_large", message, asked.job)
+    return Forward(raw.value or b"", raw.headers, raw.origin)
+
+
+def expire(ledger: Ledger, due: ExpiryDue, now: float, whole: JobState | None = None) -> list[Effect]:
+    """Forget a job whose video has expired by its own state; what the janitor says does not make it so."""
+    known = ledger.known(due.job)
+    state = whole if isinstance(known, EndedJob) else known
+    if known is None or known.status is not JobStatus.COMPLETED or state is None or not is_expired(state, now):
+        return [Count("duplicate", ("expiry",))]
+    return forget(ledger, state, now)
+
+
+def is_expired(state: JobState, now: float) -> bool:
+    return state.expires_at is not None and state.expires_at <= now
+
+
+def forget(ledger: Ledger, state: JobState, now: float) -> list[Effect]:
+    """Forget an ended job, and take its video out of the catalogue."""
+    ledger.put(transitions.deleted(state, now), now)
+    return [Catalogue(state.job, None)] if state.video is not None else []
 
 
 def cancel_lease(state: JobState, reason: str) -> Send:

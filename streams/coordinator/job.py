@@ -157,18 +157,19 @@ def ended(state: JobState, status: JobStatus, now: float, **changes: Any) -> Job
     return state.changed(status=status, ended_at=now, lease=None, **changes)
 
 
-def deleted(state: JobState) -> JobState:
+def deleted(state: JobState, now: float) -> JobState:
     """What stays of a deleted job: that there was one, so that a replay of its prompt is no new job.
 
     Its leases stay too, since from them the next life of the coordinator learns where the numbers go on, and the keys
-    of its stages, by which what it left in the store can be found.
+    of its stages, by which what it left in the store can be found and removed.
     """
     attempts = tuple(past.changed(error=None, seconds=0.0) for past in state.attempts)
     keys = {stage: made(StageState, key=record.key) for stage, record in state.stages.items()}
     return state.changed(
-        status=JobStatus.DELETED, deleting=False, attempts=attempts, stage=None, stages=keys,
-        recipe=None, asked=None, exact=None, runs={},
+        status=JobStatus.DELETED, deleting=False, deleted_at=now, attempts=attempts, stage=None, stages=keys,
+        recipe=None, asked=None, exact=None, runs={}, priority=0, lease=None, retention=None, expires_at=None,
         cancel_reason=None, error=None, video=None, poster=None, spritesheet=None, metadata={}, traceparent=None,
+        webhook_url=None,
     )  # fmt: skip
 
 

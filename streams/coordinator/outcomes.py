@@ -82,7 +82,7 @@ def finish(ledger: Ledger, policy: Policy, state: JobState, outcome: Done, now: 
     objects = {ref.name: ref for ref in outcome.objects}
     if "video" not in objects:
         return ending.fail(ledger, state, NoVideo("the last stage gave no video").report(), now)
-    return ending.complete(ledger, state, objects, policy.bucket, now)
+    return ending.complete(ledger, policy, state, objects, now)
 
 
 def failed(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from schemas.bundle import BundleManifest
+from schemas.retention import DEFAULT, Retention
 from schemas.signature import Signers, read_signers
 from streams.settings import Settings
 
@@ -30,6 +32,18 @@ class Policy:
     max_attempts: int = 3
     suspicion_limit: int = 3
     stub_seconds: float = STUB_DAYS * 24 * 3600.0
+    kept_seconds: Mapping[Retention, float] = field(default_factory=dict)
+    """From the end of a job, by class; a class that is not there keeps its videos until somebody deletes them."""
+    tenants: Mapping[str, Retention] = field(default_factory=dict)
+    """The class of jobs that name none, of tenants for whom an operator has set one."""
+
+    def retention_of(self, tenant: str) -> Retention:
+        return self.tenants.get(tenant, DEFAULT)
+
+    def expiry(self, retention: Retention | None, ended_at: float) -> float | None:
+        """When the video of a job that has ended expires, unix seconds; None: never."""
+        kept = None if retention is None else self.kept_seconds.get(retention)
+        return None if kept is None else ended_at + kept
 
     def of_cell(self, cell: int) -> Policy:
         return replace(self, cell=cell)
@@ -49,4 +63,8 @@ class Policy:
             parked_after=math.ceil(settings.parked_lease_after_s),
             max_attempts=settings.max_attempts,
             suspicion_limit=settings.suspicion_limit,
+            kept_seconds={
+                Retention.EPHEMERAL: settings.retention_ephemeral_s,
+                Retention.STANDARD: settings.retention_standard_s,
+            },
         )

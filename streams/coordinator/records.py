@@ -12,7 +12,7 @@ from schemas.events import Tick
 from schemas.job import JobState
 from streams import topics
 from streams.addressing import extensions_of
-from streams.coordinator.effects import Complete, DeadLetter, Effect, Send
+from streams.coordinator.effects import Catalogue, Complete, DeadLetter, Effect, Forward, Send
 from streams.outgoing import Outgoing
 
 LARGEST_STATE_BYTES = 256 * 1024
@@ -20,6 +20,11 @@ LARGEST_STATE_BYTES = 256 * 1024
 
 class StateTooLarge(ValueError):
     """A job state over the cap: the event that made it is dead-lettered."""
+
+
+def kept_headers(headers: Headers) -> Headers:
+    """What is kept of the headers of somebody else's record."""
+    return [(name, (text or b"")[:500]) for name, text in headers[:40]]
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,17 @@ class Writer:
                 yield self._complete(effect)
             elif isinstance(effect, DeadLetter):
                 yield self._dead_letter(effect)
+            elif isinstance(effect, Catalogue):
+                yield self._catalogue(effect)
+            elif isinstance(effect, Forward):
+                headers = kept_headers(effect.headers)
+                yield Outgoing(topics.VIDEOS, effect.origin, effect.value, headers, self.cell)
+
+    def _catalogue(self, effect: Catalogue) -> Outgoing:
+        if effect.record is None:
+            return Outgoing(topics.VIDEOS, effect.job, None, partition=self.cell)
+        value, headers = self._write(effect.record, f"{effect.job}-video", effect.job, None)
+        return Outgoing(topics.VIDEOS, effect.job, value, headers, self.cell)
 
     def _send(self, effect: Send, number: int) -> Outgoing:
         event = effect.event
@@ -67,7 +83,7 @@ class Writer:
         }
         if letter.value is not None and len(letter.value) > largest:
             about["dlq_truncated_from"] = str(len(letter.value))
-        headers = [(name, (text or b"")[:500]) for name, text in letter.headers[:40]]
+        headers = kept_headers(letter.headers)
         return Outgoing(
             topics.DLQ, letter.key, value, headers + [(name, text.encode()) for name, text in about.items()]
         )

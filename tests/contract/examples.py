@@ -5,12 +5,13 @@ The name of an example is its golden file: the event type, then `.2`, `.3`, ... 
 
 from __future__ import annotations
 
-from schemas import events, webhooks
+from schemas import catalogue, events, webhooks
 from schemas.base import Frozen
 from schemas.envelope import type_of
 from schemas.errors import ErrorKind, ErrorReport
 from schemas.job import Attempt, JobState, JobStatus, Lease, StageState
 from schemas.recipe import Encoding, FeatureCache, Recipe, VaeTiling
+from schemas.retention import Retention
 from schemas.stage import Stage
 
 NOW = 1767225600.5
@@ -132,6 +133,16 @@ FIRST: tuple[Frozen, ...] = (
         type="video.failed",
     ),
     webhooks.TenantSecret(tenant="acme", generation=2, former_secret_until=NOW + 86400),
+    events.ExpiryDue(job=JOB),
+    events.TenantSettings(
+        tenant="acme", retention=Retention.EPHEMERAL, retention_of_earlier=Retention.STANDARD, set_at=NOW
+    ),
+    catalogue.VideoRecord(
+        job=JOB, tenant="acme", body_digest="12" * 32, accepted_at=NOW, completed_at=NOW + 9,
+        retention=Retention.STANDARD, expires_at=NOW + 9 + 30 * 86400, model="tiny", size="64x48", duration_s=2.125,
+        video=VIDEO, poster=POSTER, spritesheet=SPRITESHEET,
+    ),
+    catalogue.CatalogueFilled(at=NOW),
 )  # fmt: skip
 
 STATE = next(example for example in FIRST if isinstance(example, JobState))
@@ -225,4 +236,16 @@ LATER["latentline.prompt_submitted.v1.5"] = LATER["latentline.prompt_submitted.v
 LATER["latentline.webhook_endpoint.v1.2"] = first("webhook_endpoint").model_copy(
     update={"event_types": ("video.completed", "video.progress"), "payload": "full"}
 )
+KEPT = {"retention": Retention.STANDARD, "expires_at": NOW + 9 + 30 * 86400}
+LATER |= {
+    "latentline.job_state.v1.9": LATER["latentline.job_state.v1.8"].model_copy(
+        update=KEPT | {"deleted_at": NOW + 10, "format": 4}
+    ),
+    "latentline.job_completed.v1.7": LATER["latentline.job_completed.v1.6"].model_copy(
+        update={"expires_at": KEPT["expires_at"]}
+    ),
+    "latentline.prompt_submitted.v1.6": LATER["latentline.prompt_submitted.v1.5"].model_copy(
+        update={"retention": "standard"}
+    ),
+}
 """Examples with fields that an event type got later, by the name of their golden file."""

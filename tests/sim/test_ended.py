@@ -11,7 +11,7 @@ from schemas.events import CancelRequested, DeleteRequested
 from schemas.job import JobState, JobStatus
 from schemas.stage import STAGES, Stage
 from streams.coordinator import intake, ledger
-from streams.coordinator.effects import Count, DeadLetter
+from streams.coordinator.effects import Catalogue, Count, DeadLetter
 from streams.coordinator.ended import Common, EndedJob, JobRecord, ended_job, read_record
 from streams.coordinator.intake import Raw
 from streams.coordinator.ledger import Ledger
@@ -60,7 +60,7 @@ def cancelled_early(line: Line) -> str:
 def deleted(line: Line) -> str:
     job = finished(line)
     whole = JobState.read(line.changelog[job])
-    assert intake.delete(line.ledger, DeleteRequested(job=job), Raw(), line.now, whole) == []
+    assert intake.delete(line.ledger, DeleteRequested(job=job), Raw(), line.now, whole) == [Catalogue(job, None)]
     line.commit()
     return job
 
@@ -108,7 +108,8 @@ def test_a_delete_of_an_ended_job_is_carried_out_on_its_state_from_the_log() -> 
     wanted = intake.asks_for(line.ledger, asked)
     assert wanted is not None
     assert wanted.job == job
-    assert intake.delete(line.ledger, asked, Raw(), line.now, JobState.read(line.changelog[job])) == []
+    whole = JobState.read(line.changelog[job])
+    assert intake.delete(line.ledger, asked, Raw(), line.now, whole) == [Catalogue(job, None)]
     assert (line.ledger.jobs[job].status, line.ledger.jobs[job].version) == (JobStatus.DELETED, version + 1)
     assert intake.asks_for(line.ledger, asked) is None
     assert intake.delete(line.ledger, asked, Raw(), line.now) == [Count("duplicate", ("delete",))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import uuid
 from collections.abc import Iterable
+from dataclasses import replace
 from types import FrameType
 
 import structlog
@@ -19,14 +20,15 @@ from streams.coordinator.service.caution import Caution
 from streams.coordinator.service.cell import Cell, Standby
 from streams.coordinator.service.changelog import ChangelogUnreadable
 from streams.coordinator.service.source import Source
+from streams.coordinator.service.tenants import Tenants
 from streams.partitions import WrongPartitions, check_count, check_partitions
 from streams.serving import serve
 from streams.settings import Settings
-from streams.topics import JOBS, PROMPTS, REPORTS, TASKS
+from streams.topics import JOBS, PROMPTS, REPORTS, TASKS, VIDEOS
 from streams.watchdog import Turns, report_of
 
 PROMPTS_A_TURN = 200
-SERVED = (PROMPTS, REPORTS, JOBS, *TASKS.values())
+SERVED = (PROMPTS, REPORTS, JOBS, VIDEOS, *TASKS.values())
 """Topics in which a number names a cell, or an inbox."""
 WAIT_S = 0.01
 """How long a turn with nothing to do waits for a report; prompts wait no longer than this either."""
@@ -57,6 +59,7 @@ class Coordinator:
         self.standbys: dict[int, Standby] = {}
         self.cells: dict[int, Cell] = {}
         self.owned: set[int] = set()
+        self.tenants: Tenants | None = None
         self.group: Consumer = clients.consumer(
             clients.ELECTION, settings, self.watch, group_id=f"{settings.topic_prefix}{clients.COORDINATORS_GROUP}"
         )
@@ -81,6 +84,8 @@ class Coordinator:
         """Until `stop`. A standby reads its changelog before it joins: a takeover is short (protocol rule 16)."""
         self._show("replaying")
         check_partitions(self.group, self.settings, SERVED)
+        self.tenants = Tenants(self.settings, self.watch)
+        self._follow_tenants(self.tenants, changed=True)
         self.standbys = {cell: self._standby(cell) for cell in range(self.settings.cells)}
         while not self._stopping and not all(standby.caught_up for standby in self.standbys.values()):
             self._turn_standbys(0.2)
@@ -94,6 +99,8 @@ class Coordinator:
 
     def turn(self) -> None:
         self.watch.check()
+        if self.tenants is not None:
+            self._follow_tenants(self.tenants, self.tenants.follow())
         prompts = self._read_prompts()
         self._take_over()
         self._turn_standbys(0.0 if self.cells else STANDBY_WAIT_S)
@@ -108,6 +115,13 @@ class Coordinator:
             self.caution.taken_in()
             self.turns.turned()
         cell.turn(prompts, WAIT_S)
+
+    def _follow_tenants(self, tenants: Tenants, changed: bool) -> None:
+        """A prompt is taken in by what was set for its tenant when it was read."""
+        if changed:
+            self.policy = replace(self.policy, tenants=dict(tenants.retentions))
+            for number, cell in self.cells.items():
+                cell.policy = self.policy.of_cell(number)
 
     def _read_prompts(self) -> list[Record]:
         return self.source.read(PROMPTS_A_TURN)
@@ -157,3 +171,5 @@ class Coordinator:
             cell.close()
         for standby in self.standbys.values():
             standby.close()
+        if self.tenants is not None:
+            self.tenants.close()

@@ -18,7 +18,7 @@ from tests.unit.strategies import bundle_of
 BUNDLES = {"tiny": bundle_of()}
 UNSET = ("tenant", "idempotency_key", "model", "negative_prompt", "size", "width", "height", "seconds", "num_frames",
          "fps", "num_inference_steps", "guidance_scale", "scheduler", "cache", "seed", "priority", "metadata", "exact",
-         "runs", "webhook_url")  # fmt: skip
+         "runs", "webhook_url", "retention")  # fmt: skip
 
 
 def over_kafka(fields: dict[str, Any]) -> PromptSubmitted:
