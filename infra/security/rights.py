@@ -25,11 +25,13 @@ from streams.topics import (
     TENANTS,
     TOPICS,
     USAGE,
+    VIDEOS,
     WEBHOOKS,
     Topic,
 )
 
 OPERATOR, DOWNSTREAM, COORDINATOR, VIEWS, GATEWAY = "operator", "downstream", "coordinator", "views", "gateway"
+JANITOR = "janitor"
 NOTIFIER, NOTIFIERS = "notifier", "latentline.notifier"
 """The service, and its group and transactional id."""
 WEBHOOK_SECRET, KEY_SECRET = "webhook_secret", "gateway_key_secret"
@@ -73,6 +75,7 @@ def checkpoints(stage: Stage) -> str:
 
 
 PREVIEWS = places.preview("*", "*")
+MANIFESTS = (f"artifacts/*/{places.MANIFEST}", f"videos/*/{places.MANIFEST}")
 
 
 def worker(stages: Sequence[Stage]) -> Rights:
@@ -93,20 +96,19 @@ def upstream(tenant: str) -> Rights:
 
 SERVICES = {
     COORDINATOR: Rights(
-        reads=(PROMPTS, REPORTS, JOBS, POLICY),
-        writes=(*TASKS.values(), REPORTS, JOBS, POLICY, COMPLETIONS, DLQ),
+        reads=(PROMPTS, REPORTS, JOBS, POLICY, TENANTS),
+        writes=(*TASKS.values(), REPORTS, JOBS, VIDEOS, POLICY, COMPLETIONS, DLQ),
         joins=(COORDINATORS_GROUP,),
         transactions=(CELLS,),
     ),
     VIEWS: Rights(reads=(JOBS, COMPLETIONS), writes=(USAGE,), joins=(VIEWS_GROUPS,)),
-    # It checks the keys of every tenant, removes the files of what its tenants delete, and sees how far the
-    # coordinator has read, so that it can tell a create that waits from one that is missing.
+    # It checks the keys of every tenant, and sees how far the coordinator has read, so that it can tell a create that
+    # waits from one that is missing.
     GATEWAY: Rights(
-        reads=(JOBS, PROGRESS, TENANTS, ENDPOINTS, WEBHOOKS),
+        reads=(JOBS, VIDEOS, PROGRESS, TENANTS, ENDPOINTS, WEBHOOKS),
         writes=(PROMPTS, ENDPOINTS, WEBHOOKS),
         watches=(UNUSED_GROUP, COORDINATORS_GROUP),
         gets=("videos/*", PREVIEWS),
-        deletes=("videos/*", PREVIEWS),
         speaks_for=None,
         shares=(WEBHOOK_SECRET, KEY_SECRET),
     ),
@@ -116,6 +118,15 @@ SERVICES = {
         joins=(NOTIFIERS,),
         transactions=(NOTIFIERS,),
         shares=(WEBHOOK_SECRET,),
+    ),
+    # It puts back the manifest of what a job has taken hold of meanwhile, and tells the coordinator what has expired.
+    JANITOR: Rights(
+        reads=(JOBS, VIDEOS, TENANTS),
+        writes=(VIDEOS, REPORTS, DLQ),
+        watches=(UNUSED_GROUP, COORDINATORS_GROUP),
+        gets=("artifacts/*", "videos/*"),
+        puts=MANIFESTS,
+        deletes=("artifacts/*", "videos/*", PREVIEWS),
     ),
 }
 
@@ -127,7 +138,7 @@ PEOPLE = {
         manages=TOPICS,
         watches=(UNUSED_GROUP, COORDINATORS_GROUP),
         gets=("artifacts/*", "videos/*"),
-        puts=(f"artifacts/*/{places.MANIFEST}",),  # `latentline gc` puts one back that a job has taken hold of
+        puts=MANIFESTS,  # `latentline gc` puts one back that a job has taken hold of
         deletes=("artifacts/*", "videos/*"),
         speaks_for=None,
         shares=(KEY_SECRET,),  # `latentline keys create` hashes as the gateways do

@@ -47,6 +47,9 @@ class CreateVideo(Frozen):
     priority: int = Field(0, ge=-100, le=100, description="higher runs first")
     metadata: Metadata = Field({}, description="comes back with the video")
     webhook_url: Url | None = Field(None, description="hears of the end, signed with the secret of your tenant")
+    retention: str | None = Field(
+        None, max_length=32, description="ephemeral (1 day), standard (30 days) or keep; unset: as set for your tenant"
+    )
     user: MetadataValue | None = Field(None, description="your user; kept as metadata")
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from schemas.catalogue import VideoRecord
 from schemas.events import StepProgress
 from schemas.job import JobState, JobStatus
 from streams.percent import percent_of_step
@@ -18,6 +19,8 @@ class Batch:
 
     states: dict[str, tuple[JobState, bytes]] = field(default_factory=dict)
     forgotten: set[str] = field(default_factory=set)
+    videos: dict[str, VideoRecord | None] = field(default_factory=dict)
+    """None: deleted or expired."""
     steps: dict[str, StepProgress] = field(default_factory=dict)
     percents: dict[str, int] = field(default_factory=dict)
     offsets: dict[Position, int] = field(default_factory=dict)
@@ -28,6 +31,11 @@ class Batch:
     def deletes(self) -> bool:
         """Whether anything goes with this batch that may be nowhere afterwards."""
         return bool(self.forgotten) or any(s.status is JobStatus.DELETED for s, _ in self.states.values())
+
+    @property
+    def jobs(self) -> set[str]:
+        """Of which there is something new."""
+        return self.forgotten.union(self.states, self.steps, self.videos)
 
     def state(self, job: str, state: JobState | None, data: bytes = b"") -> None:
         """The next record of `jobs`; None is a tombstone."""

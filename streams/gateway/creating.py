@@ -14,7 +14,7 @@ from schemas.errors import InvalidJob, shorten
 from schemas.events import PromptSubmitted
 from schemas.job import JobState, JobStatus, StageState
 from schemas.keys import job_id, stage_keys
-from schemas.limits import recipe_of
+from schemas.limits import recipe_of, retention_of
 from schemas.recipe import Recipe, derived_seed
 from schemas.stage import STAGES
 from streams.gateway.asking import CreateVideo
@@ -93,6 +93,7 @@ async def accept(
     """
     job = job_id(prompt.tenant, prompt.idempotency_key or "")
     try:
+        retention_of(prompt)
         recipe = recipe_of(prompt, job, gateway.bundles, gateway.settings.default_model)
     except InvalidJob as error:
         raise impossible(error) from None

@@ -1,4 +1,4 @@
-"""Reads `jobs`, `progress`, keys and webhooks into the gateway, from a thread of its own, for as long as it lives."""
+"""Reads jobs, videos, progress, keys and webhooks into the gateway, from a thread of its own, as long as it lives."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from threading import Event, Thread
 import structlog
 from confluent_kafka import Message, TopicPartition
 
-from schemas.events import ApiKey, StepProgress
+from schemas.catalogue import VideoRecord
+from schemas.events import ApiKey, StepProgress, TenantSettings
 from schemas.job import JobState
 from streams.client.reader import Reader, event_of
 from streams.gateway.batch import Batch
@@ -17,7 +18,7 @@ from streams.gateway.hooks import Hooks
 from streams.gateway.keys import Keys
 from streams.gateway.read_model import ReadModel
 from streams.settings import Settings
-from streams.topics import ENDPOINTS, JOBS, PROGRESS, TENANTS, WEBHOOKS
+from streams.topics import ENDPOINTS, JOBS, PROGRESS, TENANTS, VIDEOS, WEBHOOKS
 from streams.watchdog import Turns
 
 TURN_S = 0.1
@@ -50,7 +51,7 @@ class Feed:
         self._reader = Reader(settings)
         oldest = time.time() - FORGETFUL_AFTER_S
         self._next = model.open_source(f"{self._reader.cluster()}/{settings.topic_prefix}", oldest)
-        self._jobs, self._steps = self._reader.from_start(JOBS), self._reader.from_start(PROGRESS)
+        self._read = [place for topic in (JOBS, VIDEOS, PROGRESS) for place in self._reader.from_start(topic)]
         self._all_keys = [place for topic in SET_UP for place in self._reader.from_start(topic)]
         self._stop = Event()
         self._thread = Thread(target=self._run, name="feed", daemon=True)
@@ -78,7 +79,7 @@ class Feed:
 
     def _run(self) -> None:
         try:
-            self._reader.assign([*self._left_off([*self._jobs, *self._steps]), *self._all_keys])
+            self._reader.assign([*self._left_off(self._read), *self._all_keys])
             while not self._stop.is_set():
                 self.turns.turned()
                 self._turn()
@@ -96,9 +97,7 @@ class Feed:
         else:
             batch = self._batch(messages)
             self._model.take(batch, time.time())
-            self._tell(
-                batch.states.keys() | batch.steps.keys() | batch.forgotten | self._hooks.news() | self._keys.news()
-            )
+            self._tell(batch.jobs | self._hooks.news() | self._keys.news())
             for state, _ in batch.states.values():
                 self._see(state)
             self._next |= batch.offsets
@@ -112,11 +111,12 @@ class Feed:
         return batch
 
     def _take(self, batch: Batch, message: Message) -> None:
-        event, topic = event_of(message), message.topic() or ""
-        if self._hooks.take(topic.removeprefix(self._settings.topic_prefix), message, event):
+        event, topic, prefix = event_of(message), message.topic() or "", self._settings.topic_prefix
+        if self._hooks.take(topic.removeprefix(prefix), message, event):
             return
-        if isinstance(event, ApiKey):
-            self._keys.take(event)
+        if isinstance(event, ApiKey | TenantSettings):
+            if isinstance(event, ApiKey):
+                self._keys.take(event)
             return
         batch.offsets[topic, message.partition() or 0] = (message.offset() or 0) + 1
         if topic == JOBS.named(self._settings.topic_prefix):
@@ -125,5 +125,7 @@ class Feed:
             batch.step(event)
         elif isinstance(event, JobState) and event.is_submitted:
             batch.state(event.job, event, message.value() or b"")
-        elif message.value() is None and topic == JOBS.named(self._settings.topic_prefix):
+        elif message.value() is None and topic == JOBS.named(prefix):
             batch.state((message.key() or b"").decode(), None)
+        elif isinstance(event, VideoRecord) or (message.value() is None and topic == VIDEOS.named(prefix)):
+            batch.videos[(message.key() or b"").decode()] = event if isinstance(event, VideoRecord) else None

@@ -15,7 +15,7 @@ from fastapi.security.base import SecurityBase
 from starlette.concurrency import run_in_threadpool
 
 from schemas.bundle import BundleManifest, read_bundles
-from schemas.job import JobState, JobStatus
+from schemas.job import JobStatus
 from streams.gateway.delivery import Delivery
 from streams.gateway.development import foreign_because
 from streams.gateway.feed import Feed
@@ -31,7 +31,6 @@ from streams.gateway.rates import Rates
 from streams.gateway.read_model import ReadModel
 from streams.gateway.retries import Retries
 from streams.gateway.rows import Row
-from streams.gateway.sweeper import Sweeper
 from streams.gateway.video import video_of
 from streams.notifier.addresses import Gate
 from streams.settings import DEFAULT_KEY, Settings
@@ -50,7 +49,6 @@ class Gateway:
     feed: Feed
     intake: Intake
     delivery: Delivery
-    sweeper: Sweeper
     missing: MissingJobs
     pace: Pace
     rates: Rates
@@ -74,13 +72,7 @@ class Gateway:
         model = ReadModel(url) if url else ReadModel.in_folder(settings.data_dir / "gateway" / settings.worker_name)
         keys, hub, pace, delivery = Keys(settings), Hub(), Pace(), Delivery.of(settings)
         hooks = Hooks()
-        sweeper = Sweeper(delivery.store)
-
-        def see(state: JobState) -> None:
-            pace.learn(state)
-            sweeper.see(state)
-
-        feed = Feed(settings, model, keys, hub.tell, see, hooks)
+        feed = Feed(settings, model, keys, hub.tell, pace.learn, hooks)
         for state in model.latest(JobStatus.COMPLETED, KEPT):
             pace.learn(state)
         feed.start()
@@ -88,14 +80,13 @@ class Gateway:
         missing = MissingJobs(settings, model, lambda: feed.read_until, hub.tell)
         bundles = read_bundles(settings.bundles)
         return cls(
-            settings, bundles, model, keys, hub, feed, intake, delivery, sweeper, missing, pace, rates,
+            settings, bundles, model, keys, hub, feed, intake, delivery, missing, pace, rates,
             hooks=hooks, gate=Gate.of(settings.webhook_allow),
         )  # fmt: skip
 
     def close(self) -> None:
         self.intake.close()
         self.feed.close()
-        self.sweeper.close()
         self.missing.close()
         self.model.close()
 

@@ -1,15 +1,19 @@
-"""What the gateway knows of jobs: a view of `jobs` and `progress` in a database, which may be wiped at any time.
+"""What the gateway knows of jobs: a view of `jobs`, `videos` and `progress` in a database.
+
+It may be wiped at any time.
 
 Each batch goes in together with the offsets after it, in one transaction, so a restart goes on where it was. An older
 state never replaces a newer one, so several readers may feed one database. A prompt that was just accepted stands in
 it as a row of version 0 until `jobs` tells of it: its creator can ask for it at once.
 
 `jobs` and `progress` come in no order between them, and `progress` is forgotten within the hour. So a job that has
-ended is told of by its state alone, and of one that lives the farthest step and the latest are kept apart from it.
+ended is told of by its state alone, and of one that lives the farthest step and the latest are kept apart from it. Of a
+job that `jobs` has let go of there is left what the catalogue says of its video, as long as that lives.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,14 +21,27 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, tuple_, update
 
+from schemas.catalogue import VideoRecord
 from schemas.errors import ErrorReport
 from schemas.job import JobState, JobStatus
 from streams.gateway.batch import Batch, Position
 from streams.gateway.database import Erasure, alone, opened
 from streams.gateway.queues import Queues
-from streams.gateway.rows import Row, row_of, values_of_job, values_of_step
-from streams.gateway.statements import AHEAD, EXPECTED, FARTHEST, FIND, ROWS, VISIBLE, put_jobs, put_offsets, put_steps
-from streams.gateway.tables import JOBS, OFFSETS, SOURCE, STEPS, metadata
+from streams.gateway.rows import Row, row_of, values_of_job, values_of_record, values_of_step
+from streams.gateway.statements import (
+    AHEAD,
+    EXPECTED,
+    FARTHEST,
+    FIND,
+    ROWS,
+    VISIBLE,
+    put_catalogued,
+    put_jobs,
+    put_offsets,
+    put_steps,
+    put_videos,
+)
+from streams.gateway.tables import JOBS, OFFSETS, SOURCE, STEPS, VIDEOS, metadata
 
 
 class ReadModel:
@@ -62,6 +79,7 @@ class ReadModel:
             # First, so that it holds back every other feed of this database: two that update the same jobs in another
             # order would wait for each other.
             connection.execute(update(SOURCE).values(read_at=now))
+            _take_videos(connection, batch)
             if batch.forgotten:
                 for table in (JOBS, STEPS):
                     connection.execute(delete(table).where(table.c.job.in_(batch.forgotten)))
@@ -71,6 +89,7 @@ class ReadModel:
                 for (topic, partition), next_ in batch.offsets.items()
             ]
             _put(connection, put_jobs, [values_of_job(state, data) for state, data in batch.states.values()])
+            _show_catalogued(connection, batch)
             _put(connection, put_steps, steps)
             _put(connection, put_offsets, offsets)
         if batch.deletes:
@@ -143,7 +162,7 @@ class ReadModel:
             mark = tuple_(after.state.accepted_at, after.state.job)
             wanted = wanted.where(place < mark if newest_first else place > mark)
         with self._engine.connect() as connection:
-            found = connection.execute(wanted.limit(limit + 1)).all()
+            found = connection.execute(wanted.limit(limit + 1), {"now": time.time()}).all()
         return [row_of(each) for each in found[:limit]], len(found) > limit
 
     def expected(self, tenant: str, since: float) -> list[str]:
@@ -162,7 +181,8 @@ class ReadModel:
         """Jobs that were accepted after `moment`, the latest first."""
         wanted = ROWS.where(JOBS.c.tenant == tenant, JOBS.c.accepted_at > moment, VISIBLE)
         with self._engine.connect() as connection:
-            return [row_of(found) for found in connection.execute(wanted.order_by(JOBS.c.accepted_at.desc()))]
+            found = connection.execute(wanted.order_by(JOBS.c.accepted_at.desc()), {"now": time.time()})
+            return [row_of(each) for each in found]
 
     def ahead_of(self, state: JobState) -> int:
         """How many jobs wait for the same stage and come first; `FARTHEST` where there are more."""
@@ -171,9 +191,29 @@ class ReadModel:
 
     def latest(self, status: JobStatus, limit: int) -> list[JobState]:
         """The last accepted of those that ended like this."""
-        wanted = select(JOBS.c.state).where(JOBS.c.status == str(status)).order_by(JOBS.c.accepted_at.desc())
+        known = JOBS.c.status == str(status), JOBS.c.catalogued.is_(False)
+        wanted = select(JOBS.c.state).where(*known).order_by(JOBS.c.accepted_at.desc())
         with self._engine.connect() as connection:
             return [JobState.read(data) for data in connection.execute(wanted.limit(limit)).scalars()]
+
+
+def _take_videos(connection: Connection, batch: Batch) -> None:
+    gone = [job for job, record in batch.videos.items() if record is None]
+    if gone:
+        connection.execute(delete(VIDEOS).where(VIDEOS.c.job.in_(gone)))
+        connection.execute(delete(JOBS).where(JOBS.c.job.in_(gone), JOBS.c.catalogued))
+    records = [record for record in batch.videos.values() if record is not None]
+    _put(connection, put_videos, [{"job": record.job, "record": record.to_bytes()} for record in records])
+
+
+def _show_catalogued(connection: Connection, batch: Batch) -> None:
+    """A job that is forgotten, or that `jobs` has not told of, is what the catalogue says of it."""
+    jobs = [job for job, record in batch.videos.items() if record is not None] + [*batch.forgotten]
+    if not jobs:
+        return
+    wanted = select(VIDEOS.c.record).where(VIDEOS.c.job.in_(jobs))
+    records = [VideoRecord.read(data) for data in connection.execute(wanted).scalars()]
+    _put(connection, put_catalogued, [values_of_record(record) for record in records])
 
 
 def _put(connection: Connection, statement: Callable[[str], Any], rows: Sequence[dict[str, Any]]) -> None:

@@ -160,7 +160,8 @@ def remixed(parent: JobState, asked: CreateVideo, key: str) -> PromptSubmitted:
     """Raises `Problem` for a parent that never became a recipe."""
     recipe = parent.recipe
     if recipe is None:
-        raise Problem("invalid_value", "that video was never valid: there is nothing to remix", "video_id")
+        why = "was made too long ago: what was asked for is forgotten" if parent.video else "was never valid"
+        raise Problem("invalid_value", f"that video {why}, and there is nothing to remix", "video_id")
     return PromptSubmitted(
         prompt=asked.prompt, tenant=parent.tenant, idempotency_key=key, model=recipe.model,
         negative_prompt=recipe.negative_prompt, size=f"{recipe.width}x{recipe.height}", num_frames=recipe.num_frames,

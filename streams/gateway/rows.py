@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
+from schemas.catalogue import VideoRecord
 from schemas.events import StepProgress
 from schemas.job import JobState, JobStatus
 from streams.percent import percent_of_state
@@ -26,13 +28,21 @@ class Row:
     ahead: int | None = None
     """Jobs that come first, where they were counted when the row was made."""
 
+    record: VideoRecord | None = None
+    """All that there is of a job which the line has forgotten: its video lives on."""
+
     @property
     def is_visible(self) -> bool:
-        return not (self.hidden or self.state.deleting or self.state.status is JobStatus.DELETED)
+        state = self.state
+        is_expired = state.expires_at is not None and state.expires_at <= time.time()
+        return not (self.hidden or state.deleting or is_expired or state.status is JobStatus.DELETED)
 
 
 def row_of(found: Any) -> Row:
     """`found`: a row of `statements.ROWS`."""
+    if found.catalogued:
+        record = VideoRecord.read(found.state)
+        return Row(record.state, found.version, 100, found.hidden, record=record)
     state = JobState.read(found.state)
     percent = percent_of_state(state)
     if state.status.ended or found.lease is None:
@@ -49,8 +59,12 @@ def values_of_job(state: JobState, data: bytes) -> dict[str, Any]:
     return {
         "job": state.job, "tenant": state.tenant, "version": state.version, "status": str(state.status),
         "stage": state.stage and str(state.stage), "priority": state.priority, "accepted_at": state.accepted_at,
-        "hidden": state.deleting, "state": data,
+        "hidden": state.deleting, "state": data, "expires_at": state.expires_at, "catalogued": False,
     }  # fmt: skip
+
+
+def values_of_record(record: VideoRecord) -> dict[str, Any]:
+    return values_of_job(record.state, record.to_bytes()) | {"catalogued": True}
 
 
 def values_of_step(step: StepProgress, percent: int) -> dict[str, Any]:

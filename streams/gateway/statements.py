@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, ScalarSelect, and_, bindparam, case, func,
 from sqlalchemy.dialects import postgresql, sqlite
 
 from schemas.job import JobStatus
-from streams.gateway.tables import JOBS, OFFSETS, STEPS
+from streams.gateway.tables import JOBS, OFFSETS, STEPS, VIDEOS
 
 FARTHEST = 1000
 """Nobody asks how far beyond; and counting a long queue for each job of a page would take long."""
@@ -27,12 +27,18 @@ ROWS = select(JOBS, *[column for column in STEPS.c if column is not STEPS.c.job]
 FIND = ROWS.where(JOBS.c.job == bindparam("job"))
 EXPECTED = and_(JOBS.c.status == str(JobStatus.WAITING), JOBS.c.version == 0)
 """`jobs` has not told of it. The status comes first in an index: of those that wait there are few."""
-VISIBLE = and_(JOBS.c.hidden.is_(False), JOBS.c.status != str(JobStatus.DELETED))
+VISIBLE = and_(
+    JOBS.c.hidden.is_(False), JOBS.c.status != str(JobStatus.DELETED),
+    or_(JOBS.c.expires_at.is_(None), JOBS.c.expires_at > bindparam("now")),
+)  # fmt: skip
 # Two ranges of the index, where an `or` would read all of it.
 AHEAD = select(
     _first(JOBS.c.priority > bindparam("priority"))
     + _first(JOBS.c.priority == bindparam("priority"), JOBS.c.accepted_at < bindparam("accepted_at"))
 )
+
+
+STATED = ("version", "status", "stage", "priority", "accepted_at", "state", "expires_at", "catalogued")
 
 
 def _insert(dialect: str) -> Any:
@@ -41,14 +47,29 @@ def _insert(dialect: str) -> Any:
 
 @cache
 def put_jobs(dialect: str) -> Any:
-    """Newer states replace older ones, and what is hidden stays hidden."""
+    """Newer states replace older ones, and any of them a record of the catalogue; what is hidden stays hidden."""
     statement = _insert(dialect)(JOBS)
     new = statement.excluded
-    changed = {name: new[name] for name in ("version", "status", "stage", "priority", "accepted_at", "state")}
+    changed = {name: new[name] for name in STATED}
     kept = {"hidden": or_(JOBS.c.hidden, new.hidden)}
+    newer = or_(new.version > JOBS.c.version, JOBS.c.catalogued)
+    return statement.on_conflict_do_update(index_elements=[JOBS.c.job], set_=changed | kept, where=newer)
+
+
+@cache
+def put_catalogued(dialect: str) -> Any:
+    """What the catalogue says of a job shows where nothing else is known of it."""
+    statement = _insert(dialect)(JOBS)
+    changed = {name: statement.excluded[name] for name in STATED}
+    return statement.on_conflict_do_update(index_elements=[JOBS.c.job], set_=changed, where=JOBS.c.catalogued)
+
+
+@cache
+def put_videos(dialect: str) -> Any:
+    statement = _insert(dialect)(VIDEOS)
     return statement.on_conflict_do_update(
-        index_elements=[JOBS.c.job], set_=changed | kept, where=new.version > JOBS.c.version
-    )
+        index_elements=[VIDEOS.c.job], set_={"record": statement.excluded.record}
+    )  # fmt: skip
 
 
 @cache

@@ -16,11 +16,21 @@ JOBS = Table(
     Column("priority", Integer, nullable=False),
     Column("accepted_at", Float(53), nullable=False),
     Column("hidden", Boolean, nullable=False),
+    Column("expires_at", Float(53)),
+    Column("catalogued", Boolean, nullable=False),
     Column("state", LargeBinary, nullable=False),
     Index("jobs_of_a_tenant", "tenant", "accepted_at", "job"),
     # All that the place in a queue asks, so that it is counted without looking at jobs.
     Index("jobs_in_queues", "status", "stage", "hidden", "priority", "accepted_at"),
 )
+"""Of a job that the line has forgotten, `catalogued`, the state is the record of its video."""
+VIDEOS = Table(
+    "videos",
+    metadata,
+    Column("job", String, primary_key=True),
+    Column("record", LargeBinary, nullable=False),
+)
+"""The catalogue: what is left to show once a job is forgotten."""
 STEPS = Table(
     "steps",
     metadata,

@@ -45,7 +45,11 @@ def video_of(row: Row, model: ReadModel, pace: Pace, bundles: Mapping[str, Bundl
         queue_position=(model.ahead_of(state) if row.ahead is None else row.ahead) if waiting else None,
         eta_s=None if untimed else pace.left(row),
     )  # fmt: skip
-    return video.video_of(state, live, warnings(state.recipe, bundles))
+    shown = video.video_of(state, live, warnings(state.recipe, bundles))
+    if (record := row.record) is not None:
+        more = {"model": record.model, "size": record.size, "seconds": f"{record.duration_s:g}"}
+        return shown.model_copy(update=more)
+    return shown
 
 
 def warnings(recipe: Recipe | None, bundles: Mapping[str, BundleManifest]) -> tuple[str, ...]:

@@ -26,8 +26,14 @@ def test_only_the_coordinator_writes_what_others_believe(topic: str) -> None:
     assert [name for name in TABLE if topic in topics_of(name, "writes")] == ["coordinator"]
 
 
-def test_dead_letters_come_from_the_coordinator_and_the_operator_drops_them() -> None:
-    assert [name for name in TABLE if "dlq" in topics_of(name, "writes")] == ["coordinator", "operator"]
+def test_dead_letters_come_from_coordinator_and_janitor_and_the_operator_drops_them() -> None:
+    assert [name for name in TABLE if "dlq" in topics_of(name, "writes")] == ["coordinator", "janitor", "operator"]
+
+
+def test_coordinator_and_janitor_keep_the_catalogue_and_the_janitor_alone_removes_what_is_deleted() -> None:
+    assert [name for name in TABLE if "videos" in topics_of(name, "writes")] == ["coordinator", "janitor"]
+    assert [name for name, rights in TABLE.items() if "videos/*" in rights.deletes] == ["janitor", "operator"]
+    assert "prompts" not in topics_of("janitor", "writes") | topics_of("janitor", "reads")
 
 
 def test_prompts_come_from_upstream_the_gateway_and_the_operator_and_only_the_line_reads_them() -> None:

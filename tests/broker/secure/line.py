@@ -20,7 +20,7 @@ from schemas.keys import identity_of
 from streams.settings import Settings
 
 NAMES = (
-    "coordinator", "worker-encode", "worker-denoise", "worker-decode", "worker-mux", "views", "notifier",
+    "coordinator", "worker-encode", "worker-denoise", "worker-decode", "worker-mux", "views", "notifier", "janitor",
     "upstream-acme", "downstream", "operator",
 )  # fmt: skip
 

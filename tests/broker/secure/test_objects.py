@@ -28,13 +28,18 @@ PLACES = {
 MAY_PUT = {
     "worker-encode": {"encode"}, "worker-denoise": {"denoise", "checkpoint", "preview"}, "worker-decode": {"decode"},
     "worker-mux": {"video"}, "downstream": set(), "operator": set(),
+    "janitor": set(), "gateway": set(),
 }  # fmt: skip
 MAY_GET = {
     "worker-encode": {"encode"}, "worker-denoise": {"encode", "denoise", "checkpoint"},
     "worker-decode": {"denoise", "checkpoint", "decode"}, "worker-mux": {"decode", "video"}, "downstream": {"video"},
-    "operator": PLACES.keys() - {"model", "preview"},
+    "operator": PLACES.keys() - {"model", "preview"}, "janitor": PLACES.keys() - {"model", "preview"},
+    "gateway": {"video", "preview"},
 }  # fmt: skip
-MAY_DELETE = {"worker-denoise": {"checkpoint"}, "operator": PLACES.keys() - {"model", "preview"}}
+MAY_DELETE = {
+    "worker-denoise": {"checkpoint"}, "operator": PLACES.keys() - {"model", "preview"},
+    "janitor": PLACES.keys() - {"model"},
+}  # fmt: skip
 
 
 def allowed(settings: Settings, act: str) -> set[str]:

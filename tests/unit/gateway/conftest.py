@@ -32,6 +32,4 @@ def gateway(model: ReadModel) -> Gateway:
     """One that has caught up and can reach neither broker nor store."""
     settings, away = Settings(), cast(Any, None)
     feed = cast(Any, SimpleNamespace(is_caught_up=True))
-    return Gateway(
-        settings, BUNDLES, model, Keys(settings), Hub(), feed, away, away, away, away, Pace(), Rates(settings)
-    )
+    return Gateway(settings, BUNDLES, model, Keys(settings), Hub(), feed, away, away, away, Pace(), Rates(settings))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine
 
+from schemas.catalogue import VideoRecord, record_of
+from schemas.events import ObjectRef
 from schemas.job import JobState, JobStatus
 from schemas.stage import Stage
 from streams.coordinator.job import deleted
@@ -204,6 +208,68 @@ def test_tables_of_an_earlier_release_are_made_anew(tmp_path: Path) -> None:
     model.close()
 
 
+def finished(number: int, **changes: Any) -> JobState:
+    state = job(number)
+    video = ObjectRef(name="video", key=f"videos/default/{state.job}/v.mp4", size=1, sha256="0")
+    done = {"status": JobStatus.COMPLETED, "ended_at": NOW + 9, "version": 5, "video": video}
+    return state.model_copy(update=done | changes)
+
+
+def told(model: ReadModel, *events: JobState | VideoRecord | str | tuple[str]) -> None:
+    """Each in a batch of its own: states, records of the catalogue, tombstones of `jobs` and, in a tuple, of those."""
+    for event in events:
+        batch = Batch()
+        if isinstance(event, JobState):
+            batch.state(event.job, event, event.to_bytes())
+        elif isinstance(event, VideoRecord):
+            batch.videos[event.job] = event
+        elif isinstance(event, str):
+            batch.state(event, None)
+        else:
+            batch.videos[event[0]] = None
+        model.take(batch, NOW)
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_a_job_that_is_forgotten_is_what_the_catalogue_says_whatever_was_read_first(
+    model: ReadModel, before: int
+) -> None:
+    """The two topics come in no order between them: so many records of `jobs` come first."""
+    state = finished(1)
+    record = record_of(state)
+    assert record is not None
+    events: list[JobState | VideoRecord | str] = [state, state.job]
+    told(model, *events[:before], record, *events[before:])
+    row = model.get("default", state.job)
+    assert row is not None
+    assert (row.record, row.state.recipe, row.percent, row.state.video) == (record, None, 100, state.video)
+    assert [each.state.job for each in model.page("default", None, 5, True)[0]] == [state.job]
+    assert model.get("mallory", state.job) is None
+    told(model, (state.job,))
+    assert model.get("default", state.job) is None
+
+
+def test_a_job_that_is_remembered_says_more_than_its_record(model: ReadModel) -> None:
+    state = finished(1)
+    record = record_of(state)
+    assert record is not None
+    told(model, record, state, record)
+    row = model.get("default", state.job)
+    assert row is not None
+    assert (row.record, row.state.recipe) == (None, state.recipe)
+    told(model, (state.job,))
+    assert model.get("default", state.job) is not None, "its job has not been told of as deleted"
+    told(model, deleted(state, NOW).changed(version=6))
+    assert model.get("default", state.job) is None
+
+
+def test_an_expired_video_is_nobodys_from_that_second_on(model: ReadModel) -> None:
+    states = [finished(1, expires_at=time.time() - 1), finished(2, expires_at=time.time() + 100)]
+    told(model, *states)
+    assert model.get("default", states[0].job) is None
+    assert [row.state.job for row in model.page("default", None, 5, True)[0]] == [states[1].job]
+
+
 def test_what_is_deleted_is_gone_from_the_files_of_the_database(tmp_path: Path) -> None:
     """SQLite leaves what a row said in the free space of its page and in its log, unless it is told otherwise."""
     words = "a prompt that nobody may find again"
@@ -213,7 +279,7 @@ def test_what_is_deleted_is_gone_from_the_files_of_the_database(tmp_path: Path) 
     model.expect(states)
     taken(model, *states)
     assert found_in(tmp_path, words)
-    taken(model, *(deleted(state).changed(version=9) for state in states[:25]))
+    taken(model, *(deleted(state, NOW).changed(version=9) for state in states[:25]))
     batch = Batch()
     for state in states[25:]:
         batch.state(state.job, None)
@@ -230,7 +296,7 @@ def test_a_reader_at_work_puts_the_erasure_off(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM jobs").fetchone()
-        taken(model, deleted(job()).changed(version=9))
+        taken(model, deleted(job(), NOW).changed(version=9))
         model.erase(now=100.0)
         assert found_in(tmp_path, "read just now")
     model.erase(now=101.0)
