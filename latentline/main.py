@@ -48,7 +48,7 @@ def options(
 for command in (
     stack.up, stack.down, stack.doctor, submit.submit, watch.watch, jobs.jobs, jobs.show, jobs.cancel, jobs.download,
     replay.replay, audit.audit, store.gc, drain.drain, demo.demo, services.worker, services.coordinator, services.views,
-    services.gateway, services.notifier,
+    services.gateway, services.notifier, services.janitor,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(stack.topics, name="topics")

@@ -178,6 +178,13 @@ class ObjectStore:
             if each.object_name and each.last_modified
         }
 
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """What lies one step below a prefix that ends in a slash: prefixes, each ending in one."""
+        found = self._call(
+            "list", lambda: list(self.client.list_objects(bucket_name=self.bucket, prefix=prefix, recursive=False))
+        )
+        return tuple(each.object_name for each in found if each.is_dir and each.object_name)
+
     def _listed(self, prefix: str) -> Iterable[Object]:
         return self._call(
             "list", lambda: list(self.client.list_objects(bucket_name=self.bucket, prefix=prefix, recursive=True))

@@ -22,7 +22,7 @@ from schemas.errors import DEAD_LETTER_REASONS, ErrorKind, ErrorReport
 from schemas.stage import STAGES, Stage
 
 Kind = Literal["counter", "gauge", "histogram"]
-Process = Literal["coordinator", "worker", "views", "gateway", "notifier"]
+Process = Literal["coordinator", "worker", "views", "gateway", "notifier", "janitor"]
 EVERY: Literal["every process"] = "every process"
 MeasuredBy = Process | Literal["every process"]
 Made = TypeVar("Made", Counter, Gauge, Histogram)
@@ -210,7 +210,7 @@ DEAD_LETTER_REASON = Label("reason", (
     *DEAD_LETTER_REASONS, "poison_job", "compute_child_died", "internal_error", "unreadable_task", "unreadable_outcome",
     "unwanted_output", "no_video", "foreign_object", "invalid_tensors", OTHER,
 ))  # fmt: skip
-DUPLICATE = Label("where", ("prompt", "cancel", "delete", "outcome", OTHER))
+DUPLICATE = Label("where", ("prompt", "cancel", "delete", "expiry", "outcome", OTHER))
 OPERATION = Label("operation", ("get", "put", "put_if_absent", "put_if_match", "stat", "delete", "list"))
 STORE_OUTCOME = Label("outcome", ("ok", "not_found", "lost_race", "unavailable"))
 ARTIFACT = Label("kind", ("object", "manifest", "checkpoint", "preview", "video", "model"))
@@ -224,7 +224,8 @@ ROUTE = Label("route", (
     "create", "retrieve", "list", "delete", "cancel", "remix", "content", "events", "timeline", "models", "page",
     "webhooks", OTHER,
 ))  # fmt: skip
-LOOP = Label("loop", ("coordinator", "worker", "event loop", "feed", "notifier", "probe", OTHER))
+LOOP = Label("loop", ("coordinator", "worker", "event loop", "feed", "notifier", "janitor", "probe", OTHER))
+REMOVAL = Label("why", ("deleted", "orphan"))
 ANSWER = Label("answer", ("2xx", "3xx", "4xx", "5xx"))
 
 WEBHOOK_OUTCOME = Label("outcome", ("delivered", "failed", "dropped"))
@@ -333,6 +334,14 @@ WEBHOOK_DISABLED = counter(
     "webhook_endpoints_disabled_total", "endpoints", "notifier", "Endpoints to which nothing more goes: all attempts "
     "failed, or they answered 410.",
 )  # fmt: skip
+JANITOR_REMOVED = counter(
+    "janitor_removed_total", "objects", "janitor", "Objects removed from the store, by why.", REMOVAL
+)
+JANITOR_OLDEST = gauge(
+    "janitor_oldest_search_seconds", "seconds", "janitor", "For how long the first search for what a deleted job left "
+    "is overdue.",
+)  # fmt: skip
+CATALOGUED_VIDEOS = gauge("catalogued_videos", "videos", "janitor", "Finished videos that are kept.")
 TURN_AGE = gauge(
     "turn_age_seconds", "seconds", EVERY,
     "Since the last turn of a loop of this process; at `LATENTLINE_STUCK_AFTER_S` the process ends itself.", LOOP,

@@ -12,7 +12,7 @@ from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
 from streams.settings import Settings
 
 ARTIFACT_DAYS = 14
-"""Longer than any job's deadline: a live job never loses an intermediate to this rule."""
+"""Only the net below the janitor. Longer than any job's deadline: a live job never loses an intermediate to it."""
 PREVIEW_DAYS = 1
 
 

@@ -26,7 +26,7 @@ class Service:
 
 
 def services(workers: Mapping[str, int] | None = None) -> tuple[Service, ...]:
-    """Coordinator, workers, views, gateway and notifier, in the order in which they start.
+    """Coordinator, workers, views, gateway, notifier and janitor, in the order in which they start.
 
     `workers`: how many by what they serve, one stage or several (`{"denoise": 2, "decode,mux": 1}`). A stage
     that it does not name has one worker.
@@ -36,7 +36,7 @@ def services(workers: Mapping[str, int] | None = None) -> tuple[Service, ...]:
     for served, count in counts.items():
         name = served.replace(",", "-")
         commands |= {_numbered(name, number): ("worker", str(served)) for number in range(1, count + 1)}
-    commands |= {"views": ("views",), "gateway": ("gateway",), "notifier": ("notifier",)}
+    commands |= {"views": ("views",), "gateway": ("gateway",), "notifier": ("notifier",), "janitor": ("janitor",)}
     return tuple(Service(name, command, FIRST_PORT + place) for place, (name, command) in enumerate(commands.items()))
 
 

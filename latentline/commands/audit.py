@@ -15,7 +15,7 @@ from latentline.terminal import echo
 if TYPE_CHECKING:
     from streams.audit.report import Report
 
-DEFAULT_GRACE_DAYS = 15.0
+DEFAULT_GRACE_DAYS = 2.0
 
 
 def audit(

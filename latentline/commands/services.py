@@ -62,6 +62,16 @@ def notifier() -> None:
     raise typer.Exit(run_notifier(line.settings()))
 
 
+def janitor() -> None:
+    """Run the janitor, which removes what is deleted or expired.
+
+    A second one beside it does no harm.
+    """
+    from streams.janitor.main import run_janitor
+
+    raise typer.Exit(run_janitor(line.settings()))
+
+
 def stages_of(text: str) -> tuple[Stage, ...]:
     """Raises `typer.BadParameter` for a stage that is none, or named twice."""
     names = [name.strip() for name in text.split(",")]

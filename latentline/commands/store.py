@@ -35,7 +35,7 @@ def usage(keep: Keep = None, as_json: AsJson = False) -> None:
 
     settings, now = line.settings(), time.time()
     seen = see(settings, line.store(settings), ended_before=moment(keep, now) or 0.0, now=now)
-    rows = sums(seen.shelves, seen.holds)
+    rows = sums(seen.shelves, seen.references)
     if as_json:
         for (tenant, stage, kind), used in rows.items():
             echo(to_json({
@@ -58,11 +58,12 @@ def gc(
     grace: Annotated[str, typer.Option(metavar="AGE", help="What was written since stays.")] = "1d",
     as_json: AsJson = False,
 ) -> None:
-    """Free what no job holds and no manifest names.
+    """Free what nobody refers to, and no manifest names.
 
-    That is: intermediates, checkpoints, what uploads left behind; finished videos stay. A job holds its intermediates
-    while it is under way and, after its end, for as long as the line knows it (8 days) or --keep says. Without --apply
-    nothing is touched.
+    That is: intermediates, checkpoints, what uploads left behind, what deleted jobs and expired videos left. The
+    janitor does the same each hour. A job
+    refers to its intermediates while it is under way and, after its end, for as long as the line knows it (8 days) or
+    --keep says; the catalogue to every video that is kept. Without --apply nothing is touched.
     """
     from latentline.output import to_json
     from streams.upkeep.gc import collect

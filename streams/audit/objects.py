@@ -78,7 +78,7 @@ def check_manifests(shelves: Shelves) -> Iterator[Breach]:
 def check_orphans(shelves: Shelves, states: Iterable[JobState], oldest: float) -> Iterator[Breach]:
     """Nothing that no manifest names, and no manifest under `artifacts/` that no job names, is older than `oldest`.
 
-    Videos outlive what is remembered of their jobs.
+    Videos outlive what is remembered of their jobs: see `videos`.
     """
     known = {record.key for state in states for record in state.stages.values()}
     named = {ref.key for manifest in shelves.manifests.values() if manifest for ref in manifest.objects}

@@ -13,6 +13,7 @@ from schemas.keys import identity_of
 from schemas.rejected import rejected_prompt
 from streams.audit.jobs import JobsLog
 from streams.audit.report import Breach
+from streams.audit.videos import Videos
 from streams.topics import PROMPTS
 
 DEAD_LETTER_PREFIX = "dlq_"
@@ -58,23 +59,27 @@ class Letters:
         self.by_origin[texts.get("dlq_origin", "")] = None if is_cut else fingerprint(value, headers)
 
 
-def check_prompt(prompt: Prompt, jobs: JobsLog, letters: Letters) -> Iterator[Breach]:
+def check_prompt(
+    prompt: Prompt, jobs: JobsLog, letters: Letters, videos: Videos | None = None
+) -> Iterator[Breach]:  # fmt: skip
     """`prompt` is one that the coordinator has answered for."""
     if prompt.origin in letters.by_origin:
         kept = letters.by_origin[prompt.origin]
         if kept is not None and kept != prompt.fingerprint:
             yield Breach("no prompt is lost", prompt.origin, "its dead letter does not hold the original bytes")
-    elif reason := why_lost(prompt, jobs):
+    elif reason := why_lost(prompt, jobs, videos or Videos()):
         yield Breach("no prompt is lost", prompt.origin, f"it is no dead letter, and {reason}")
 
 
-def why_lost(prompt: Prompt, jobs: JobsLog) -> str | None:
+def why_lost(prompt: Prompt, jobs: JobsLog, videos: Videos) -> str | None:
     """Why a record that is no dead letter is not accounted for."""
     try:
         event, attributes = envelope.read(prompt.value, prompt.headers)
     except UnreadableEvent as error:
         return None if is_told(prompt, jobs) else f"it cannot be read: {error}"
-    if isinstance(event, CancelRequested | DeleteRequested):
+    if isinstance(event, DeleteRequested):
+        return f"the video of {event.job} is still there" if videos.must_have(event, prompt.origin) else None
+    if isinstance(event, CancelRequested):
         return None if jobs.knows(event.job) else f"nobody knows the job {event.job} that it ends"
     if not isinstance(event, PromptSubmitted):
         return f"{attributes.type} is no prompt"

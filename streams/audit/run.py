@@ -2,7 +2,8 @@
 
 First the offsets of the prompts that have been answered for, then `jobs`: it holds every decision on them. Then
 `completions` and `dlq`: they hold the end of every job that `jobs` said had ended. Then what `jobs` has gained, which
-holds the end of every completion. The store comes last: what is referenced was put there before.
+holds the end of every completion, and `videos`. The store comes last: what is referenced was put there before. What
+was deleted while it was read is found in `jobs` and `videos`, read on once more.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from dataclasses import dataclass, field
 from confluent_kafka import Message
 
 from schemas.events import Completion
-from schemas.job import JobState
+from schemas.job import JobState, JobStatus
 from stages.store import ArtifactStore
 from streams import clients
-from streams.audit import objects
+from streams.audit import objects, videos
 from streams.audit.completions import check_completions
 from streams.audit.jobs import JobsLog, check_state, compute_of
 from streams.audit.log import Log
@@ -25,14 +26,15 @@ from streams.audit.objects import Shelves
 from streams.audit.prompts import Letters, Prompt, check_prompt
 from streams.audit.report import Breach, Report
 from streams.audit.shelves import read_shelves
+from streams.audit.videos import Videos
 from streams.client.errors import ClientError
 from streams.client.reader import event_of
 from streams.settings import Settings
-from streams.topics import COMPLETIONS, DLQ, JOBS, PROMPTS
+from streams.topics import COMPLETIONS, DLQ, JOBS, PROMPTS, VIDEOS
 
 DAY_S = 24 * 3600.0
-GRACE_S = 15 * DAY_S
-"""A day longer than the bucket's own rule lets artifacts lie."""
+GRACE_S = 2 * DAY_S
+"""A day longer than gc, which the janitor runs each hour, leaves alone what nobody refers to."""
 
 Say = Callable[[str], None]
 
@@ -46,6 +48,7 @@ class Told:
     """Jobs that had ended before `ends` was read."""
     ends: dict[str, list[Completion]] = field(default_factory=dict)
     letters: Letters = field(default_factory=Letters)
+    videos: Videos = field(default_factory=Videos)
     prompts: int = 0
     breaches: list[Breach] = field(default_factory=list)
 
@@ -61,37 +64,51 @@ def audit(
     Raises `ClientError` and `StoreUnavailable`.
     """
     now = time.time()
-    told = read_log(settings, say)
-    say("reading the store" + (" and digesting every object" if digests else ""))
-    shelves = read_shelves(store, now, digests)
-    states = told.jobs.latest.values()
+    with Log(settings) as log:
+        told = read_log(log, say)
+        say("reading the store" + (" and digesting every object" if digests else ""))
+        shelves = read_shelves(store, now, digests)
+        states, deleted = [*told.jobs.latest.values()], deleted_since(log, told)
+    kept = [state for state in states if state.job not in deleted]
     breaches = {
         *told.breaches, *told.jobs.breaches, *check_completions(told.settled, told.jobs, told.ends, now),
-        *check_states(states, shelves, ended_after), *objects.check_manifests(shelves),
-        *objects.check_orphans(shelves, states, now - grace),
+        *check_states(kept, shelves, ended_after), *objects.check_manifests(shelves),
+        *objects.check_orphans(shelves, states, now - grace), *videos.check_gone(states, shelves, now),
+        *videos.check_catalogue(kept, told.videos, shelves, deleted),
+        *videos.check_owners(states, told.videos, shelves, now - grace),
     }  # fmt: skip
     still_open = sum(not state.status.ended for state in states)
     return Report(counts(told, shelves), still_open, compute_of(states), tuple(sorted(breaches)))
 
 
-def read_log(settings: Settings, say: Say) -> Told:
+def read_log(log: Log, say: Say) -> Told:
     told = Told()
-    with Log(settings) as log:
-        handled = log.handled_prompts()
-        say("reading jobs")
-        take_jobs(told.jobs, log.read(JOBS))
-        told.settled = told.jobs.ended()
-        say("reading completions and dead letters")
-        for end in completions_of(log.read(COMPLETIONS)):
-            told.ends.setdefault(end.job, []).append(end)
-        for message in log.read(DLQ):
-            told.letters.take(message.value(), clients.headers_of(message))
-        take_jobs(told.jobs, log.read(JOBS))
-        say("reading prompts")
-        for prompt in prompts_of(log.read(PROMPTS), handled):
-            told.prompts += 1
-            told.breaches += check_prompt(prompt, told.jobs, told.letters)
+    handled = log.handled_prompts()
+    say("reading jobs")
+    take_jobs(told.jobs, log.read(JOBS))
+    told.settled = told.jobs.ended()
+    say("reading completions and dead letters")
+    for end in completions_of(log.read(COMPLETIONS)):
+        told.ends.setdefault(end.job, []).append(end)
+    for message in log.read(DLQ):
+        told.letters.take(message.value(), clients.headers_of(message))
+    take_jobs(told.jobs, log.read(JOBS))
+    take_videos(told.videos, log.read(VIDEOS))
+    say("reading prompts")
+    for prompt in prompts_of(log.read(PROMPTS), handled):
+        told.prompts += 1
+        told.breaches += check_prompt(prompt, told.jobs, told.letters, told.videos)
     return told
+
+
+def deleted_since(log: Log, told: Told) -> set[str]:
+    """Jobs and videos that were there when the log was read and are deleted by now."""
+    jobs, records = told.jobs.latest.copy(), told.videos.records.copy()
+    later, now = JobsLog(latest=jobs.copy()), Videos(records.copy())
+    take_jobs(later, log.read(JOBS))
+    take_videos(now, log.read(VIDEOS))
+    gone = {job for job in jobs if job not in later.latest or later.latest[job].status is JobStatus.DELETED}
+    return gone | (records.keys() - now.records.keys())
 
 
 def counts(told: Told, shelves: Shelves) -> dict[str, int]:
@@ -114,6 +131,11 @@ def take_jobs(jobs: JobsLog, messages: Iterable[Message]) -> None:
         if message.value() is not None and not isinstance(state, JobState):
             raise ClientError(f"`jobs` holds what is no job state at offset {message.offset()}")
         jobs.take((message.key() or b"").decode(), state if isinstance(state, JobState) else None)
+
+
+def take_videos(taken: Videos, messages: Iterable[Message]) -> None:
+    for message in messages:
+        taken.take((message.key() or b"").decode(), None if message.value() is None else event_of(message))
 
 
 def completions_of(messages: Iterable[Message]) -> Iterator[Completion]:

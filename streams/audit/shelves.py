@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from schemas.events import Manifest
@@ -17,7 +17,7 @@ READERS = 4
 def read_shelves(store: ArtifactStore, now: float, digests: bool = True) -> Shelves:
     """Raises `StoreUnavailable`. `digests`: read every object that a manifest names and digest it."""
     objects = {key: stored for prefix in PREFIXES for key, stored in store.stored(prefix).items()}
-    manifests = dict(found for key in objects if key.endswith(MANIFEST) for found in read_manifest(store, key))
+    manifests = manifests_of(store, objects)
     named = {ref.key: ref for manifest in manifests.values() if manifest for ref in manifest.objects}
     # A listing takes its time: what it passed before it was put is asked for by name.
     objects |= {
@@ -25,6 +25,10 @@ def read_shelves(store: ArtifactStore, now: float, digests: bool = True) -> Shel
     }  # fmt: skip
     wanted = sorted(named.keys() & objects.keys()) if digests else []
     return Shelves(objects, manifests, digests_of(store, wanted))
+
+
+def manifests_of(store: ArtifactStore, keys: Iterable[str]) -> dict[str, Manifest | None]:
+    return dict(found for key in keys if key.endswith(MANIFEST) for found in read_manifest(store, key))
 
 
 def read_manifest(store: ArtifactStore, key: str) -> list[tuple[str, Manifest | None]]:

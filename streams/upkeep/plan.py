@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from schemas.events import Manifest
+from stages.object_store import Stored
 from streams.audit.objects import Shelves
-from streams.upkeep.holds import Holds
 from streams.upkeep.places import Kind, Place, place_of
+from streams.upkeep.references import References
 
 Folders = dict[Place, list[str]]
 
 
 @dataclass(frozen=True)
 class Loose:
-    """Objects of one folder that nobody needs. `whole`: no job holds the folder; else no manifest names them.
+    """Objects of one folder that nobody needs, as they were listed. `whole`: nobody refers to the folder; else no
+    manifest names them.
 
     `manifest`: the one that goes with the whole folder, if it could be read.
     """
 
     place: Place
     whole: bool
-    keys: tuple[str, ...]
-    size: int
+    stored: Mapping[str, Stored]
     manifest: Manifest | None = None
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(sorted(self.stored))
+
+    @property
+    def size(self) -> int:
+        return sum(each.size for each in self.stored.values())
+
+    @property
     def why(self) -> str:
-        return "no job holds it" if self.whole else "no manifest names it"
+        return "nobody refers to it" if self.whole else "no manifest names it"
 
 
 @dataclass(frozen=True)
@@ -38,12 +47,13 @@ class Usage:
     size: int = 0
 
 
-def loose(shelves: Shelves, holds: Holds, oldest: float) -> list[Loose]:
-    """`oldest`: unix seconds; what was written since is left alone, with the whole folder where no job holds that.
+def loose(shelves: Shelves, references: References, oldest: float) -> list[Loose]:
+    """`oldest`: unix seconds; what was written since is left alone, with the whole folder where nobody refers to that.
 
-    A finished video is never loose: it outlives what is remembered of its job.
+    What a deleted job has left is loose however young it is. A finished video is, once neither its job nor the
+    catalogue knows it; never before the catalogue is filled.
     """
-    found = (loose_of(place, keys, shelves, holds, oldest) for place, keys in folders(shelves.objects).items())
+    found = (loose_of(place, keys, shelves, references, oldest) for place, keys in folders(shelves.objects).items())
     return sorted((each for each in found if each), key=lambda each: each.place.folder)
 
 
@@ -61,29 +71,34 @@ def folders(keys: Iterable[str]) -> Folders:
     return {places[folder]: keys for folder, keys in found.items()}
 
 
-def loose_of(place: Place, keys: list[str], shelves: Shelves, holds: Holds, oldest: float) -> Loose | None:
-    manifest = shelves.manifests.get(place.manifest)
-    is_held = place in holds or (place.kind is Kind.VIDEO and manifest is not None)
-    old = [key for key in keys if shelves.objects[key].modified < oldest]
-    if not is_held:
-        return made(place, True, keys, shelves, manifest) if len(old) == len(keys) else None
-    if manifest is None:
-        return None
-    kept = {place.manifest, *(ref.key for ref in manifest.objects)}
-    return made(place, False, [key for key in old if key not in kept], shelves)
+def loose_of(
+    place: Place, keys: list[str], shelves: Shelves, references: References, oldest: float
+) -> Loose | None:  # fmt: skip
+    manifest, objects = shelves.manifests.get(place.manifest), shelves.objects
+    if is_needed(place, manifest, references):
+        if manifest is None:
+            return None
+        kept = {place.manifest, *(ref.key for ref in manifest.objects)}
+        left = [key for key in keys if key not in kept and objects[key].modified < oldest]
+        return made(place, False, {key: objects[key] for key in left})
+    is_old = references.is_deleted(place) or all(objects[key].modified < oldest for key in keys)
+    return made(place, True, {key: objects[key] for key in keys}, manifest) if is_old else None
 
 
-def made(
-    place: Place, whole: bool, keys: list[str], shelves: Shelves, manifest: Manifest | None = None
-) -> Loose | None:
-    if not keys:
-        return None
-    return Loose(place, whole, tuple(sorted(keys)), sum(shelves.objects[key].size for key in keys), manifest)
+def is_needed(place: Place, manifest: Manifest | None, references: References) -> bool:
+    if place in references:
+        return True
+    is_video = place.kind is Kind.VIDEO and manifest is not None
+    return is_video and not references.catalogue.is_filled and not references.is_deleted(place)
 
 
-def usage(shelves: Shelves, holds: Holds) -> dict[tuple[str, str, Kind], Usage]:
+def made(place: Place, whole: bool, stored: Mapping[str, Stored], manifest: Manifest | None = None) -> Loose | None:
+    return Loose(place, whole, stored, manifest) if stored else None
+
+
+def usage(shelves: Shelves, references: References) -> dict[tuple[str, str, Kind], Usage]:
     """By tenant, stage and kind. Orphans are what could be freed, however young."""
-    orphans = {key for each in loose(shelves, holds, float("inf")) for key in each.keys}
+    orphans = {key for each in loose(shelves, references, float("inf")) for key in each.keys}
     sums: dict[tuple[str, str, Kind], Usage] = {}
     for group, size in grouped(shelves, orphans):
         before = sums.get(group, Usage())

@@ -1,19 +1,21 @@
-"""The store, and what jobs hold of it, as of now."""
+"""The store, and what jobs and catalogue refer to in it, as of now."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from schemas.job import JobState
 from stages.store import ArtifactStore
+from streams import clients
 from streams.audit.log import Log
 from streams.audit.objects import Shelves
 from streams.audit.shelves import read_shelves
 from streams.client.errors import ClientError
 from streams.client.reader import event_of
 from streams.settings import Settings
-from streams.topics import JOBS
-from streams.upkeep.holds import Holds, holds_of
+from streams.topics import JOBS, VIDEOS
+from streams.upkeep.references import References
 
 
 class EmptyLog(ClientError):
@@ -24,49 +26,60 @@ class EmptyLog(ClientError):
         )
 
 
-class JobsNow:
-    """What the jobs of a line hold, read on at every look. Raises `ClientError`."""
+class LogView:
+    """What the jobs and videos of a line refer to, read on at every look. Raises `ClientError`.
 
-    def __init__(self, settings: Settings, log: Log, ended_after: float) -> None:
+    `see` hears of every state of a job, with its partition, after it was taken in.
+    """
+
+    def __init__(
+        self, settings: Settings, log: Log, ended_after: float = 0.0,
+        see: Callable[[JobState, int], None] = lambda state, partition: None,
+    ) -> None:  # fmt: skip
         self.topic = JOBS.named(settings.topic_prefix)
-        self._log, self._ended_after = log, ended_after
-        self._states: dict[bytes, JobState] = {}
+        self.references = References(ended_after)
+        self._log, self._see = log, see
 
-    def look(self) -> Holds:
+    def look(self) -> References:
+        """The same value each time, up to date."""
+        for message in self._log.read(VIDEOS):
+            key, event = (message.key() or b"").decode(errors="replace"), event_of(message)
+            if event is None and message.value() is not None:
+                raise ClientError(f"{VIDEOS.name} holds what is no record of a video at offset {message.offset()}")
+            self.references.catalogue.take(
+                key, event, message.partition() or 0, message.value() or b"", clients.headers_of(message)
+            )
         for message in self._log.read(JOBS):
-            state, key = event_of(message), message.key() or b""
-            if isinstance(state, JobState):
-                self._states[key] = state
-            elif message.value() is None:
-                self._states.pop(key, None)
-            else:
+            state, job = event_of(message), (message.key() or b"").decode(errors="replace")
+            if message.value() is not None and not isinstance(state, JobState):
                 raise ClientError(f"{self.topic} holds what is no job state at offset {message.offset()}")
-        return holds_of(self._states.values(), self._ended_after)
+            known = state if isinstance(state, JobState) else None
+            self.references.take(job, known)
+            if known is not None:
+                self._see(known, message.partition() or 0)
+        return self.references
 
-    @property
-    def is_empty(self) -> bool:
-        return not self._states
+    def check_owner(self, objects: int) -> None:
+        """Raises `EmptyLog` where the log knows of nothing and the store has something."""
+        if self.references.is_empty and objects:
+            raise EmptyLog(self.topic, objects)
 
 
 @dataclass(frozen=True)
 class Sight:
     shelves: Shelves
-    holds: Holds
-
-
-def look(store: ArtifactStore, jobs: JobsNow, now: float) -> Sight:
-    """The store first: whoever was accepted while it was listed holds what it finds there.
-
-    Raises `EmptyLog`, `ClientError` and `StoreUnavailable`.
-    """
-    shelves = read_shelves(store, now, digests=False)
-    holds = jobs.look()
-    if jobs.is_empty and shelves.objects:
-        raise EmptyLog(jobs.topic, len(shelves.objects))
-    return Sight(shelves, holds)
+    references: References
 
 
 def see(settings: Settings, store: ArtifactStore, ended_before: float, now: float) -> Sight:
-    """One look. Jobs that ended before `ended_before` (unix seconds) hold nothing. Raises as `look` does."""
+    """One look at all of it. Jobs that ended before `ended_before` (unix seconds) refer to nothing.
+
+    The store first: whoever was accepted while it was listed refers to what it finds there. Raises `EmptyLog`,
+    `ClientError` and `StoreUnavailable`.
+    """
     with Log(settings) as log:
-        return look(store, JobsNow(settings, log, ended_before), now)
+        view = LogView(settings, log, ended_before)
+        shelves = read_shelves(store, now, digests=False)
+        references = view.look()
+        view.check_owner(len(shelves.objects))
+        return Sight(shelves, references)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 from schemas.bundle import read_bundles
 from schemas.events import Completion
@@ -23,8 +25,9 @@ from tests.support import eventually
 class Watched(Coordinator):
     """Keeps what has ended it."""
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, Policy.of(settings, read_bundles(settings.bundles), "in-process"))
+    def __init__(self, settings: Settings, **policy: Any) -> None:
+        decided = Policy.of(settings, read_bundles(settings.bundles), "in-process")
+        super().__init__(settings, replace(decided, **policy))
         self.failures: list[BaseException] = []
 
     def run(self) -> None:
@@ -35,9 +38,12 @@ class Watched(Coordinator):
 
 
 @contextmanager
-def coordinating(settings: Settings) -> Iterator[Watched]:
-    """The real service in a thread of this process, so that a fault can be put between it and its client."""
-    coordinator = Watched(settings)
+def coordinating(settings: Settings, **policy: Any) -> Iterator[Watched]:
+    """The real service in a thread of this process, so that a fault can be put between it and its client.
+
+    `policy`: what it decides by, other than the settings say.
+    """
+    coordinator = Watched(settings, **policy)
     thread = threading.Thread(target=coordinator.run, name="coordinator")
     thread.start()
     try:

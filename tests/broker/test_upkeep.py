@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -14,8 +13,6 @@ from typer.testing import CliRunner
 from infra.local import topics
 from latentline import line as command_line
 from latentline.main import app
-from schemas.events import Completion, Done, JobCompleted, Manifest, Task
-from schemas.job import JobState
 from schemas.stage import STAGES, Stage
 from stages.contract import Blob
 from stages.store import ArtifactStore
@@ -24,71 +21,15 @@ from streams.client.errors import ClientError
 from streams.settings import Settings
 from streams.upkeep.gc import collect
 from streams.upkeep.sight import EmptyLog
-from tests.broker.coordinating import coordinating, one_end
-from tests.broker.workers import PlayedWorker
-from tests.processes import Tail, Upstream, states_of
+from tests.broker.coordinating import coordinating
+from tests.broker.storing import Line, Meanwhile, StoringWorker
+from tests.processes import Tail, Upstream
 from tests.support import eventually
 
 pytestmark = pytest.mark.broker
 
 AHEAD = 3600.0
 """Seconds by which the clock of gc is set ahead, since nothing in the store is old."""
-
-
-class StoringWorker(PlayedWorker):
-    """Computes nothing, and puts it into the store as a real one does."""
-
-    def finish(self, task: Task) -> None:
-        store, folder = command_line.store(self.settings), ArtifactStore.folder_of(task)
-        name = "video" if task.stage is Stage.MUX else str(task.stage)
-        ref = store.put(folder, Blob(name, task.key.encode()))
-        manifest = Manifest(stage=task.stage, key=task.key, lease=task.lease, objects=(ref,))
-        published = store.publish(folder, manifest)
-        done = {"artifact": published.ref, "objects": published.manifest.objects, "seconds": 0.5}
-        self.say(Done.model_validate(self.fields(task) | done))
-        self.ended.add(task.lease)
-
-
-@dataclass
-class Line:
-    settings: Settings
-    store: ArtifactStore
-    upstream: Upstream
-    worker: StoringWorker
-    completions: Tail
-    jobs: Tail
-
-    def run(self, **fields: object) -> JobState:
-        """A job to its end."""
-        return self.end(self.upstream.submit(**fields))  # type: ignore[arg-type]
-
-    def end(self, job: str) -> JobState:
-        def ended() -> Completion | None:
-            self.worker.work()
-            return one_end(self.completions, job)
-
-        assert isinstance(eventually(ended, 60), JobCompleted)
-        return self.state(job, lambda state: state.status.ended)
-
-    def state(self, job: str, is_awaited: Callable[[JobState], object]) -> JobState:
-        """Its first state that is."""
-
-        def found() -> list[JobState]:
-            states = states_of(self.jobs.events())
-            return [states[job]] if job in states and is_awaited(states[job]) else []
-
-        return eventually(found)[0]
-
-    def half_way(self, job: str) -> JobState:
-        """A job under way: its encode is done, its denoise is not."""
-        [task] = eventually(lambda: [task for task in self.worker.tasks() if task.job == job])
-        self.worker.start(task)
-        self.worker.finish(task)
-        return self.state(job, lambda state: state.stages[Stage.ENCODE].artifact)
-
-    def objects(self, state: JobState, stage: Stage) -> set[str]:
-        artifact = state.stages[stage].artifact
-        return set(self.store.stored(artifact.manifest_key.removesuffix("manifest.json"))) if artifact else set()
 
 
 @pytest.fixture
@@ -131,18 +72,6 @@ def test_nothing_is_freed_in_its_grace_time(held: Line) -> None:
     always = time.time() + AHEAD
     assert freed(held, grace=2 * AHEAD, ended_before=always) == set()
     assert len(freed(held, apply=False, ended_before=always)) == 6
-
-
-class Meanwhile(ArtifactStore):
-    """The real store; before its first object goes, something happens."""
-
-    happens: Callable[[], object] | None = None
-
-    def remove(self, key: str) -> None:
-        happens, self.happens = self.happens, None
-        if happens:
-            happens()
-        super().remove(key)
 
 
 def test_what_a_job_takes_hold_of_while_it_is_freed_stays(held: Line) -> None:

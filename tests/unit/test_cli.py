@@ -31,7 +31,8 @@ from tests.unit.test_reducers import waiting
 
 COMMANDS = (
     "up", "down", "doctor", "submit", "watch", "jobs", "show", "cancel", "download", "replay", "audit", "gc", "drain",
-    "demo", "worker", "coordinator", "views", "gateway", "notifier", "topics", "dlq", "store", "keys", "tenants",
+    "demo", "worker", "coordinator", "views", "gateway", "notifier", "janitor", "topics", "dlq", "store", "keys",
+    "tenants",
 )  # fmt: skip
 TORCH, FAUST = {"torch", "diffusers", "transformers"}, {"faust", "mode"}
 HEAVY = TORCH | FAUST | {"av", "numpy"}
@@ -113,7 +114,8 @@ def test_wrong_usage_is_named_and_exits_with_2(arguments: tuple[str, ...], said:
     "arguments",
     [("jobs",), ("show", "video_1"), ("submit", "a circle"), ("cancel", "video_1"), ("download", "video_1"),
      ("drain", "denoise"), ("watch",), ("replay", "1", "--from", "mux"), ("gc",), ("store", "usage"),
-     ("dlq", "drop", "--all"), ("coordinator",), ("views",), ("gateway",), ("notifier",), ("keys", "list"),
+     ("dlq", "drop", "--all"), ("coordinator",), ("views",), ("gateway",), ("notifier",), ("janitor",),
+      ("keys", "list"),
      ("tenants", "rotate-secret", "acme"),
      ("topics", "check"), ("topics", "apply")],
 )  # fmt: skip

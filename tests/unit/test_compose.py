@@ -169,7 +169,7 @@ def test_each_image_carries_what_its_services_import() -> None:
     """The extras of pyproject.toml: torch for the workers alone, Faust for the views alone."""
     targets = {service.name: CONTAINERS[service.name]["build"]["target"] for service in SERVICES}
     workers = {service.name for service in SERVICES if service.arguments[0] == "worker"}
-    assert targets == dict.fromkeys(workers, "runner") | {"coordinator": "line"} | SEPARATE
+    assert targets == dict.fromkeys(workers, "runner") | dict.fromkeys(("coordinator", "janitor"), "line") | SEPARATE
     installs = dict(
         re.findall(r"^FROM line AS (\w+)\nRUN .*\.\[(\w+)\]", (FOLDER / "Dockerfile").read_text(), re.MULTILINE)
     )

@@ -13,8 +13,8 @@ from infra.local.services import SERVICES, services
 def test_one_worker_a_stage_unless_told_otherwise() -> None:
     names = [service.name for service in services(workers={"denoise": 2, "mux": 0, "decode,mux": 1})]
     stages = ["encode", "denoise", "denoise-2", "decode", "decode-mux"]
-    assert names == ["coordinator", *stages, "views", "gateway", "notifier"]
-    usual = ["coordinator", "encode", "denoise", "decode", "mux", "views", "gateway", "notifier"]
+    assert names == ["coordinator", *stages, "views", "gateway", "notifier", "janitor"]
+    usual = ["coordinator", "encode", "denoise", "decode", "mux", "views", "gateway", "notifier", "janitor"]
     assert [service.name for service in SERVICES] == usual
 
 

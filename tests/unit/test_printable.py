@@ -147,10 +147,11 @@ def hostile_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "streams.client.tenants.read_keys": given([KEY]),
         "streams.client.tenants.put_key": given(None),
         "streams.client.tenants.rotate_webhook_secret": failing(ClientError(HOSTILE)),
+        "streams.client.tenants.set_retention": failing(ClientError(HOSTILE)),
         "streams.client.submit.submit": given([Submitted(JOB, "1", PromptSubmitted(prompt="a", idempotency_key="k"))]),
         "streams.client.submit.cancel": lambda _, job, tenant, reason: CancelRequested(job=job, reason=reason),
         "streams.audit.run.audit": given(report),
-        "streams.upkeep.sight.see": given(SimpleNamespace(shelves=None, holds=None)),
+        "streams.upkeep.sight.see": given(SimpleNamespace(shelves=None, references=None)),
         "streams.upkeep.plan.usage": given({(HOSTILE, HOSTILE, next(iter(Kind))): Usage(1, 1)}),
         "streams.upkeep.gc.collect": given([SimpleNamespace(place=place, why="old", keys=(HOSTILE,), size=1)]),
         "infra.local.doctor.check": given([Finding(HOSTILE, False, HOSTILE, HOSTILE)]),
@@ -176,6 +177,7 @@ COMMANDS = [
     ("dlq", "redrive", "--all", "--dry-run"), ("dlq", "drop", "--all", "--dry-run"),
     ("keys", "list"), ("keys", "list", "--json"), ("keys", "revoke", KEY.id), ("keys", "create", HOSTILE),
     ("keys", "create", "acme"), ("tenants", "rotate-secret", "acme"),
+    ("tenants", "set-retention", HOSTILE, "keep"), ("tenants", "set-retention", "acme", HOSTILE),
     ("audit",), ("audit", "--json"), ("store", "usage"), ("store", "usage", "--json"), ("gc",), ("gc", "--json"),
     ("drain", "denoise"), ("drain", HOSTILE), ("drain", "other"), ("drain", "denoise", "--reason", HOSTILE),
     ("doctor",), ("topics", "check"), ("topics", "apply"), ("up",), ("down",), ("demo",),
@@ -183,7 +185,7 @@ COMMANDS = [
     ("submit", "a", "--metadata", f"{HOSTILE}=1"), ("submit", "a", "--metadata", f"name={HOSTILE}"),
     ("submit", "a", "--watch"), ("submit", "a", "--watch", "--json"),
 ]  # fmt: skip
-SERVICES = {"worker", "coordinator", "views", "gateway", "notifier"}
+SERVICES = {"worker", "coordinator", "views", "gateway", "notifier", "janitor"}
 """What they write is their log."""
 
 

@@ -61,7 +61,7 @@ def test_a_service_is_told_where_its_secrets_are_and_none_of_them(plan: Plan) ->
     assert folders == {
         "coordinator": "coordinator", "encode": "worker-encode", "denoise": "worker-denoise",
         "decode": "worker-decode", "decode-mux": "worker-decode-mux", "mux": "worker-mux", "views": "views",
-        "gateway": "gateway", "notifier": "notifier",
+        "gateway": "gateway", "notifier": "notifier", "janitor": "janitor",
     }  # fmt: skip
     assert [name for name, values in environments.items() if "LATENTLINE_SIGNERS_FILE" in values] == ["coordinator"]
 

@@ -1,0 +1,42 @@
+"""Remove what deleted jobs have left in the store, but for outputs that another job of the tenant refers to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from schemas import places
+from stages.object_store import Stored
+from stages.store import ArtifactStore
+from streams.audit.objects import Shelves
+from streams.audit.shelves import manifests_of
+from streams.janitor.looks import Look
+from streams.upkeep.gc import sweep
+from streams.upkeep.plan import loose
+from streams.upkeep.sight import LogView
+
+EVER = float("inf")
+
+log = structlog.get_logger(__name__)
+
+
+def erase(store: ArtifactStore, view: LogView, looks: Sequence[Look]) -> int:
+    """How many objects were removed; doing it twice removes nothing twice.
+
+    Raises `ClientError` and `StoreUnavailable`: then some are left, and it has to be done again.
+    """
+    objects: dict[str, Stored] = {}
+    for look in looks:
+        for folder in look.folders:
+            objects |= store.stored(f"{folder}/")
+    shelves = Shelves(objects, manifests_of(store, objects))
+    # What is still referred to is another job's as it is, an upload under way included.
+    found = [each for each in loose(shelves, view.look(), EVER) if each.whole]
+    removed = sum(len(each.stored) for each in sweep(store, found, view.look))
+    for look in looks:
+        store.remove(places.preview(look.tenant, look.job))
+        late = [key for key in objects if look.is_again and key.startswith(f"{look.folders[0]}/")]
+        if late:
+            log.warning("a late writer had put files of a deleted job back", job=look.job, objects=len(late))
+    return removed
