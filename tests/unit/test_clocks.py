@@ -24,6 +24,7 @@ WALL = {
     "streams/gateway/intake.py": "time of an event",
     "streams/gateway/rates.py": "`limits` counts by it: set back, only a tenant at its rate waits longer",
     "streams/gateway/routes.py": "which jobs were created a moment ago",
+    "streams/gateway/missing_jobs.py": "since when a create is waited for, against the time at which it was accepted",
     "streams/gateway/read_model.py": "what has expired; a jump hides a video early, and shows it again",
     "streams/gateway/rows.py": "as above",
     "streams/janitor/filling.py": "when the catalogue was filled",
