@@ -139,6 +139,17 @@ def test_the_usual_ports_and_no_port_twice() -> None:
     assert set(SERVER_PORTS.values()) - {SERVER_PORTS["kafka-controller"]} <= set(ports)
 
 
+def test_no_image_of_ours_runs_as_root_and_no_service_gains_rights() -> None:
+    for name in ("Dockerfile", "minio.Dockerfile"):
+        *built, last = re.split(r"^FROM ", (FOLDER / name).read_text(), flags=re.MULTILINE)[1:]
+        targets = {container["build"].get("target") for container in CONTAINERS.values() if "build" in container}
+        for stage in (last, *(each for each in built if each.split()[2] in targets)):
+            assert re.findall(r"^USER (\w+)$", stage, re.MULTILINE)[-1:] in (["latentline"], ["minio"]), stage
+    for service in SERVICES:
+        assert CONTAINERS[service.name]["cap_drop"] == ["ALL"]
+        assert CONTAINERS[service.name]["security_opt"] == ["no-new-privileges:true"]
+
+
 def test_every_tag_is_pinned() -> None:
     stages = build_stages(FOLDER / "Dockerfile") | build_stages(FOLDER / "minio.Dockerfile")
     bases = [base for base in stages.values() if base not in stages]
@@ -171,7 +182,7 @@ def test_each_image_carries_what_its_services_import() -> None:
     workers = {service.name for service in SERVICES if service.arguments[0] == "worker"}
     assert targets == dict.fromkeys(workers, "runner") | dict.fromkeys(("coordinator", "janitor"), "line") | SEPARATE
     installs = dict(
-        re.findall(r"^FROM line AS (\w+)\nRUN .*\.\[(\w+)\]", (FOLDER / "Dockerfile").read_text(), re.MULTILINE)
+        re.findall(r"^FROM base AS (\w+)\nRUN .*\.\[(\w+)\]", (FOLDER / "Dockerfile").read_text(), re.MULTILINE)
     )
     assert installs == {"runner": "runner"} | SEPARATE
 
