@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from schemas.events import PromptSubmitted
 from schemas.json_text import NotJson, parsed
+from schemas.written import without_nulls
 
 
 def prompt_of(fields: dict[str, Any], where: str = "") -> PromptSubmitted:
@@ -41,13 +42,15 @@ def read_prompts(file: Path, defaults: dict[str, Any] | None = None) -> list[Pro
 
 
 def object_of(line: bytes, where: str) -> dict[str, Any]:
+    """The fields that a line sets. Raises `typer.BadParameter`."""
     try:
         value = parsed(line)
     except NotJson as error:
         raise typer.BadParameter(f"{where}no JSON: {error}") from None
     if not isinstance(value, dict):
         raise typer.BadParameter(f"{where}a prompt is a JSON object with at least `prompt`")
-    return value
+    fields: dict[str, Any] = without_nulls(value)
+    return fields
 
 
 def cache_of(text: str | None) -> dict[str, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import subprocess
 import sys
 from pathlib import Path
@@ -160,6 +161,19 @@ def test_a_file_is_one_prompt_a_line_and_options_fill_what_it_leaves_unset(tmp_p
         PromptSubmitted(prompt="a circle", seed=3, tenant="acme", fps=8),
         PromptSubmitted(prompt="a square", tenant="other", fps=8),
     ]
+
+
+def test_a_byte_order_mark_is_skipped_and_null_leaves_the_option(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_bytes(codecs.BOM_UTF8 + b'{"prompt": "a", "fps": null}\r\n{"prompt": "b", "seed": -1}\n')
+    first, second = read_prompts(file, {"fps": 8})
+    assert (first.prompt, first.fps) == ("a", 8)
+    assert (second.prompt, second.seed) == ("b", None)
+
+
+def test_half_of_a_character_on_the_command_line_is_refused_in_words() -> None:
+    with pytest.raises(typer.BadParameter, match="prompt: it has half of a character"):
+        prompt_of({"prompt": "half \udc80"})
 
 
 @pytest.mark.parametrize(
