@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from typing import TypeVar
 
 from schemas.base import made
@@ -20,8 +21,17 @@ Value = TypeVar("Value")
 CACHES = (FIRST_BLOCK_CACHE,)
 
 
-def recipe_of(asked: PromptSubmitted, job: str, bundles: dict[str, BundleManifest], default_model: str) -> Recipe:
-    """The normalised recipe of a prompt. Raises `InvalidJob` naming field, value, limit and nearest value."""
+def recipe_of(
+    asked: PromptSubmitted,
+    job: str,
+    bundles: dict[str, BundleManifest],
+    default_model: str,
+    tokens: Mapping[str, int] | None = None,
+) -> Recipe:
+    """The normalised recipe of a prompt. Raises `InvalidJob` naming field, value, limit and nearest value.
+
+    `tokens`: how many prompt and negative prompt have, where they were counted (`streams.tokens`).
+    """
     bundle = find_bundle(asked.model or default_model, bundles)
     limits, defaults = bundle.limits, bundle.defaults
     size = asked_size(asked.size, asked.width, asked.height)
@@ -31,12 +41,16 @@ def recipe_of(asked: PromptSubmitted, job: str, bundles: dict[str, BundleManifes
     guidance = or_default(asked.guidance_scale, defaults.guidance_scale)
     negative = or_default(asked.negative_prompt, defaults.negative_prompt)
     seed = or_default(asked.seed, derived_seed(job))
+    prompt = clean_text("prompt", asked.prompt, limits.max_prompt_characters, required=True)
+    negative = clean_text("negative_prompt", negative, limits.max_prompt_characters)
+    for field, text in (("prompt", prompt), ("negative_prompt", negative)):
+        check_tokens(field, text, (tokens or {}).get(field, 0), limits)
     return made(
         Recipe,
         model=bundle.model,
         revision=bundle.revision,
-        prompt=clean_text("prompt", asked.prompt, limits.max_prompt_characters, required=True),
-        negative_prompt=clean_text("negative_prompt", negative, limits.max_prompt_characters),
+        prompt=prompt,
+        negative_prompt=negative,
         seed=in_range("seed", seed, 0, LARGEST_SEED),
         width=width,
         height=height,
@@ -56,6 +70,13 @@ def retention_of(asked: PromptSubmitted) -> Retention | None:
     if asked.retention is None:
         return None
     return Retention(checked_choice("retention", asked.retention, tuple(each.value for each in CLASSES)))
+
+
+def check_tokens(field: str, text: str, count: int, limits: Limits) -> None:
+    """Raises `InvalidJob` for more tokens than the model reads: it would never see the rest."""
+    most = limits.max_sequence_length
+    if count > most:
+        raise InvalidJob(field, text, f"has {count} tokens with the end token, at most {most}", f"{most} tokens")
 
 
 def find_bundle(model: str, bundles: dict[str, BundleManifest]) -> BundleManifest:

@@ -5,7 +5,7 @@ Pure: `(ledger, policy, record, now)` in, changed ledger and effects out. The se
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from schemas import envelope
@@ -45,7 +45,7 @@ class Record(NamedTuple):
     """A record of `prompts` or `reports` as it was read. `topic` is its name in the table, without prefix.
 
     `fault`: why its bytes or headers cannot be had. Where a whole batch is such, this stands for its `length` records.
-    `state`: the whole state of the ended job that it asks for (see `asks_for`).
+    `state`: the whole state of the ended job that it asks for (see `asks_for`). `tokens`: of a prompt, by field.
     """
 
     topic: str
@@ -56,6 +56,7 @@ class Record(NamedTuple):
     fault: str | None = None
     length: int = 1
     state: JobState | None = None
+    tokens: Mapping[str, int] | None = None
 
     @property
     def next_offset(self) -> int:
@@ -119,7 +120,7 @@ def take_prompt(
         return [record.raw.dead_letter("not_authorised", verdict.refusal)]
     if isinstance(event, PromptSubmitted):
         identity = identity_of(event, attributes.source if verdict.vouches_for_source else None, attributes.id)
-        return intake.submit(ledger, policy, event, identity, record.raw, now, attributes.traceparent)
+        return intake.submit(ledger, policy, event, identity, record.raw, now, attributes.traceparent, record.tokens)
     if isinstance(event, CancelRequested):
         return intake.cancel(ledger, event, record.raw, now)
     return intake.delete(ledger, event, record.raw, now, record.state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from schemas.envelope import Headers
@@ -41,6 +42,7 @@ def submit(
     raw: Raw,
     now: float,
     traceparent: str | None = None,
+    tokens: Mapping[str, int] | None = None,
 ) -> list[Effect]:
     """Accept a prompt once: a replay is a no-op, another body under the same id is a conflict.
 
@@ -68,7 +70,7 @@ def submit(
     )
     try:
         state = state.changed(retention=retention_of(asked) or state.retention)
-        recipe = recipe_of(asked, job, policy.bundles, policy.default_model)
+        recipe = recipe_of(asked, job, policy.bundles, policy.default_model, tokens)
     except InvalidJob as error:
         return [Count("submitted", ("none",)), *ending.fail(ledger, state, error.report(), now)]
     keys = stage_keys(recipe, policy.bundles[recipe.model], job, state.runs)

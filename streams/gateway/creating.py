@@ -23,6 +23,8 @@ from streams.gateway.problems import Problem, impossible
 from streams.gateway.retries import WINDOW_S
 from streams.gateway.rows import Row
 
+SHORT = 500
+"""Characters whose tokens are counted sooner than another thread would take over."""
 KEY = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,254}[\x21-\x7e])?")
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -92,9 +94,14 @@ async def accept(
     Raises `Problem`: 400 or 404 for what the line would refuse, 422 for a key that is bound, 503.
     """
     job = job_id(prompt.tenant, prompt.idempotency_key or "")
+    model = gateway.settings.default_model
+    if len(prompt.prompt) + len(prompt.negative_prompt or "") > SHORT:
+        tokens = await run_in_threadpool(gateway.tokens.counts, prompt, model)
+    else:
+        tokens = gateway.tokens.counts(prompt, model)
     try:
         retention_of(prompt)
-        recipe = recipe_of(prompt, job, gateway.bundles, gateway.settings.default_model)
+        recipe = recipe_of(prompt, job, gateway.bundles, model, tokens)
     except InvalidJob as error:
         raise impossible(error) from None
     async with gateway.lock_of(job):

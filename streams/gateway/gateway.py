@@ -34,6 +34,7 @@ from streams.gateway.rows import Row
 from streams.gateway.video import video_of
 from streams.notifier.addresses import Gate
 from streams.settings import DEFAULT_KEY, Settings
+from streams.tokens import TokenCounter
 from streams.video import Video
 
 
@@ -58,6 +59,7 @@ class Gateway:
     hooks: Hooks = field(default_factory=Hooks)
     gate: Gate = field(default_factory=Gate)
     """Where webhooks may go."""
+    tokens: TokenCounter = field(default_factory=TokenCounter)
     looks: Looks = field(init=False)
     _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
@@ -81,7 +83,7 @@ class Gateway:
         bundles = read_bundles(settings.bundles)
         return cls(
             settings, bundles, model, keys, hub, feed, intake, delivery, missing, pace, rates,
-            hooks=hooks, gate=Gate.of(settings.webhook_allow),
+            hooks=hooks, gate=Gate.of(settings.webhook_allow), tokens=TokenCounter.of(settings.bundles),
         )  # fmt: skip
 
     def close(self) -> None:

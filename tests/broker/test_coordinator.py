@@ -140,6 +140,16 @@ def test_a_silent_worker_loses_its_lease_to_another(quick: Settings, upstream: U
     heard.close()
 
 
+def test_a_prompt_of_more_tokens_than_its_model_reads_fails_before_anybody_works_on_it(
+    quick: Settings, upstream: Upstream, worker: PlayedWorker, completions: Tail
+) -> None:
+    with coordinating(quick):
+        job = upstream.submit(" ".join(["red"] * 16))
+        end = eventually(lambda: one_end(completions, job))
+    assert isinstance(end, JobFailed)
+    assert (end.error.field, end.error.nearest, worker.tasks()) == ("prompt", "16 tokens", [])
+
+
 def test_two_services_that_both_number_from_one_have_a_job_each_and_a_replay_none(
     quick: Settings, upstream: Upstream, jobs: Tail
 ) -> None:

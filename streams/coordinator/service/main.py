@@ -11,7 +11,9 @@ from types import FrameType
 import structlog
 from confluent_kafka import Consumer, TopicPartition
 
+from schemas import envelope
 from schemas.bundle import read_bundles
+from schemas.events import PromptSubmitted
 from streams import clients, log, metrics
 from streams.clients import ErrorWatch
 from streams.coordinator.core import Record
@@ -24,6 +26,7 @@ from streams.coordinator.service.tenants import Tenants
 from streams.partitions import WrongPartitions, check_count, check_partitions
 from streams.serving import serve
 from streams.settings import Settings
+from streams.tokens import TokenCounter
 from streams.topics import JOBS, PROMPTS, REPORTS, TASKS, VIDEOS
 from streams.watchdog import Turns, report_of
 
@@ -56,6 +59,7 @@ class Coordinator:
     def __init__(self, settings: Settings, policy: Policy) -> None:
         self.settings, self.policy = settings, policy
         self.watch = ErrorWatch()
+        self.tokens = TokenCounter.of(settings.bundles)
         self.standbys: dict[int, Standby] = {}
         self.cells: dict[int, Cell] = {}
         self.owned: set[int] = set()
@@ -124,7 +128,9 @@ class Coordinator:
                 cell.policy = self.policy.of_cell(number)
 
     def _read_prompts(self) -> list[Record]:
-        return self.source.read(PROMPTS_A_TURN)
+        return [
+            with_tokens(record, self.tokens, self.settings.default_model) for record in self.source.read(PROMPTS_A_TURN)
+        ]
 
     def _take_over(self) -> None:
         if surplus := [number for number in self.owned if number >= self.settings.cells]:
@@ -173,3 +179,14 @@ class Coordinator:
             standby.close()
         if self.tenants is not None:
             self.tenants.close()
+
+
+def with_tokens(record: Record, counter: TokenCounter, default_model: str) -> Record:
+    """A prompt with the tokens that its texts have, for the core to decide by; any other record as it is."""
+    try:
+        event, _ = envelope.read(record.value, record.headers)
+        tokens = counter.counts(event, default_model) if isinstance(event, PromptSubmitted) else None
+    except Exception:
+        # What cannot be read or counted is the core's to refuse: it does so for this record alone.
+        return record
+    return record._replace(tokens=tokens) if tokens else record
