@@ -19,6 +19,8 @@ def print_report(report: Report) -> None:
     print_compute(console, report)
     for breach in report.breaches:
         console.print(printable(f"BREACH  {breach}"), style="red")
+    for notice in report.notices:
+        console.print(printable(f"NOTICE  {notice}"), style="yellow")
     found = len(report.breaches)
     console.print(f"{found} breach(es)" if found else "every promise holds", style="red" if found else "green")
 

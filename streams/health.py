@@ -1,9 +1,12 @@
-"""/metrics and /healthz of a process, from threads beside its work: `200 ready`, or `503` with the reason."""
+"""/metrics and /healthz of a process, from threads beside its work: `200 ready`, or `503` with the reason.
+
+Behind `ready` may come lines that begin with `warning: `: the process does its work, and somebody has to see to it.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -18,6 +21,9 @@ from streams.settings import Settings
 Ready = Callable[[], str | None]
 """None when ready, else the reason why not, in a few words for people. Called from other threads."""
 
+Warnings = Callable[[], Sequence[str]]
+"""Each a line for people. Called from other threads."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -28,10 +34,10 @@ class HealthServer(ThreadingHTTPServer):
     # A restarted service takes its port back although connections of its former life linger.
     allow_reuse_address = True
 
-    def __init__(self, host: str, port: int, registry: CollectorRegistry, ready: Ready) -> None:
+    def __init__(self, host: str, port: int, registry: CollectorRegistry, ready: Ready, warnings: Warnings) -> None:
         """Raises `OSError` when the port is taken; port 0 takes any free one."""
         super().__init__((host, port), _Handler)
-        self.registry, self.ready = registry, ready
+        self.registry, self.ready, self.warnings = registry, ready, warnings
         self._thread = Thread(target=self.serve_forever, args=(0.1,), name="health", daemon=True)
         self._thread.start()
 
@@ -56,9 +62,9 @@ class HealthServer(ThreadingHTTPServer):
         self.close()
 
 
-def serve(settings: Settings, registry: CollectorRegistry, ready: Ready) -> HealthServer:
+def serve(settings: Settings, registry: CollectorRegistry, ready: Ready, warnings: Warnings = tuple) -> HealthServer:
     """Start serving at the settings' `metrics_host` and `metrics_port`. Raises `OSError` when the port is taken."""
-    server = HealthServer(settings.metrics_host, settings.metrics_port, registry, ready)
+    server = HealthServer(settings.metrics_host, settings.metrics_port, registry, ready, warnings)
     log.info("serving /metrics and /healthz", host=settings.metrics_host, port=server.port)
     return server
 
@@ -76,7 +82,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/healthz":
             reason = self._reason()
             status = HTTPStatus.SERVICE_UNAVAILABLE if reason else HTTPStatus.OK
-            self._answer(status, f"{reason or 'ready'}\n".encode())
+            lines = [reason] if reason else ["ready", *(f"warning: {one}" for one in self.server.warnings())]
+            self._answer(status, "".join(f"{line}\n" for line in lines).encode())
         else:
             self._answer(HTTPStatus.NOT_FOUND, b"here are /metrics and /healthz\n")
 

@@ -211,6 +211,8 @@ DEAD_LETTER_REASON = Label("reason", (
     "unwanted_output", "no_video", "foreign_object", "invalid_tensors", OTHER,
 ))  # fmt: skip
 DUPLICATE = Label("where", ("prompt", "cancel", "delete", "expiry", "outcome", OTHER))
+DEAD_LETTER_TOPIC = Label("topic", ("prompts", "reports", "jobs", OTHER))
+STABLE_TOPIC = Label("topic", ("prompts", "reports", "jobs", OTHER))
 OPERATION = Label("operation", ("get", "put", "put_if_absent", "put_if_match", "stat", "delete", "list"))
 STORE_OUTCOME = Label("outcome", ("ok", "not_found", "lost_race", "unavailable"))
 ARTIFACT = Label("kind", ("object", "manifest", "checkpoint", "preview", "video", "model"))
@@ -268,7 +270,11 @@ RETRIES = counter("retries_total", "dispatches", "coordinator", "Stages sent bac
 WASTED_SECONDS = counter(
     "wasted_seconds_total", "seconds", "coordinator", "Compute that gave nothing a job could use.", WASTE_REASON
 )
-DEAD_LETTERS = counter("dead_letters_total", "records", "coordinator", "Records put to `dlq`.", DEAD_LETTER_REASON)
+DEAD_LETTERS = counter(
+    "dead_letters_total", "records", "coordinator",
+    "Records put to `dlq`; `jobs` are those that were given up. Of `reports` there should be none.",
+    DEAD_LETTER_TOPIC, DEAD_LETTER_REASON,
+)  # fmt: skip
 DUPLICATES_SUPPRESSED = counter(
     "duplicates_suppressed_total", "events", "coordinator", "Events seen again and ignored.", DUPLICATE
 )
@@ -279,7 +285,26 @@ COORDINATOR_STATE = gauge(
     "coordinator_state", "boolean", "coordinator", "1 for what this instance is now.", COORDINATOR_STATES
 )
 WORKERS = gauge("workers", "workers", "coordinator", "Workers that are heard, by what they can do.", SEEN_WORKERS)
-CELL_GAUGES = (JOBS_WAITING, JOBS_RUNNING, OLDEST_JOB_AGE, STAGE_BREAKER_OPEN, WORKERS)
+STANDSTILL = gauge(
+    "standstill_seconds", "seconds", "coordinator",
+    "For how long jobs have waited though a worker that fits is free and nothing was dispatched; else 0.", STAGE,
+)  # fmt: skip
+UNSERVED = gauge(
+    "unserved_seconds", "seconds", "coordinator",
+    "For how long jobs have waited with a model that no worker of the stage serves; else 0.", STAGE,
+)  # fmt: skip
+STABLE_LAG = gauge(
+    "stable_offset_lag_records", "records", "coordinator",
+    "From the last stable offset to the log's end: what nobody can read while a transaction is open.", STABLE_TOPIC,
+)  # fmt: skip
+STABLE_HELD = gauge(
+    "stable_offset_held_seconds", "seconds", "coordinator",
+    "For how long an open transaction has held the last stable offset where it is; else 0.", STABLE_TOPIC,
+)  # fmt: skip
+CELL_GAUGES = (
+    JOBS_WAITING, JOBS_RUNNING, OLDEST_JOB_AGE, STAGE_BREAKER_OPEN, WORKERS, STANDSTILL, UNSERVED,
+    STABLE_LAG, STABLE_HELD,
+)  # fmt: skip
 """What only the active coordinator of the cell measures; of one that stands by they are absent."""
 TRANSACTION_SECONDS = histogram(
     "transaction_seconds", REQUEST_SECONDS, "coordinator", "From the first produce of a batch to its commit."

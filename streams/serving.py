@@ -34,6 +34,10 @@ class Service(Protocol):
 
     def reason(self) -> str | None: ...
 
+    def warnings(self) -> list[str]:
+        """What an operator has to see to though the service does its own work."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -50,7 +54,7 @@ def serve(
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, service.stop)
-    page = health.serve(settings, metrics.registry_of(name, models), service.reason)
+    page = health.serve(settings, metrics.registry_of(name, models), service.reason, service.warnings)
     with page, Watchdog(settings, name, [service.turns]):
         try:
             service.run()

@@ -32,6 +32,9 @@ CHECKS = (
     Check("broker", line_checks.broker),
     Check("topics", line_checks.topic_table),
     Check("weights", line_checks.weights),
+    Check("readable", line_checks.readable),
+    Check("coordinator", line_checks.coordinator),
+    Check("dead reports", line_checks.dead_reports),
     Check("store", line_checks.store),
     Check("clock", line_checks.clock),
 )

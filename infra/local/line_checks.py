@@ -7,6 +7,7 @@ import socket
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
 import urllib3
@@ -17,9 +18,10 @@ from pydantic import ValidationError
 
 from infra.local import topics
 from infra.local.finding import Problem, Subject
-from infra.local.health import unready
+from infra.local.health import unready, warnings
 from infra.local.stack import Stack
 from schemas.bundle import read_bundles
+from streams.client import diagnosis
 from streams.client.errors import ClientError
 from streams.client.workers import Roll
 from streams.clients import ErrorWatch
@@ -74,7 +76,7 @@ def _trouble(stack: Stack, name: str) -> str | None:
         return f"{name} has left (it ended with exit code 0)"
     why = unready(status["health"][name])
     if why is None:
-        return None
+        return "; ".join(f"{name} warns: {warning}" for warning in warnings(status["health"][name])) or None
     if restarts >= LOOPING_RESTARTS:
         return f"{name} keeps failing: restarted {restarts} times, last exit code {code}"
     return f"{name} is not ready: {why}"
@@ -129,6 +131,41 @@ def weights(subject: Subject) -> str:
             "a job runs only where the weights are those that it was accepted with",
         )
     return f"the same at {len(beats)} workers" if beats else "no worker is heard"
+
+
+def readable(subject: Subject) -> str:
+    """Whether what is written can be read: no transaction hangs on a topic of the line."""
+    return _told(
+        subject, diagnosis.held_offsets, "every topic can be read to its end",
+        "end that producer; the broker ends its transaction by itself after the transaction.timeout.ms that it asked "
+        "for. `kafka-transactions.sh describe-producers` names it",
+    )  # fmt: skip
+
+
+def dead_reports(subject: Subject) -> str:
+    return _told(
+        subject, diagnosis.dead_reports, "no report was dead-lettered lately",
+        "`latentline dlq list` and `latentline dlq show` tell what was not understood; compare the releases of workers "
+        "and coordinator",
+    )  # fmt: skip
+
+
+def coordinator(subject: Subject) -> str:
+    return _told(
+        subject, diagnosis.coordinator_silence, "it commits, or has never run here",
+        "look at its /healthz and its log; its supervisor starts it anew when it ends",
+    )  # fmt: skip
+
+
+def _told(subject: Subject, ask: Callable[[Settings, float], list[str]], well: str, remedy: str) -> str:
+    try:
+        broker(subject)
+        words = ask(subject.settings, time.time())
+    except (Problem, ClientError):
+        return "not known while the broker is unreachable or lacks topics"
+    if words:
+        raise Problem("; ".join(words), remedy)
+    return well
 
 
 def _refusal(server: str) -> str | None:

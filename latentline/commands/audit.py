@@ -65,4 +65,5 @@ def as_values(report: Report) -> dict[str, object]:
             {"promise": breach.promise, "subject": breach.subject, "message": breach.message}
             for breach in report.breaches
         ],
+        "notices": list(report.notices),
     }

@@ -33,6 +33,8 @@ class Report:
     open_jobs: int
     compute: Compute
     breaches: tuple[Breach, ...] = ()
+    notices: tuple[str, ...] = ()
+    """What keeps the line from getting on as it was read. No promise is broken by it yet."""
 
     @property
     def is_ok(self) -> bool:

@@ -27,6 +27,7 @@ from streams.audit.prompts import Letters, Prompt, check_prompt
 from streams.audit.report import Breach, Report
 from streams.audit.shelves import read_shelves
 from streams.audit.videos import Videos
+from streams.client import diagnosis
 from streams.client.errors import ClientError
 from streams.client.reader import event_of
 from streams.settings import Settings
@@ -78,7 +79,18 @@ def audit(
         *videos.check_owners(states, told.videos, shelves, now - grace),
     }  # fmt: skip
     still_open = sum(not state.status.ended for state in states)
-    return Report(counts(told, shelves), still_open, compute_of(states), tuple(sorted(breaches)))
+    say("asking how the line gets on")
+    return Report(
+        counts(told, shelves), still_open, compute_of(states), tuple(sorted(breaches)), notices_of(settings, states)
+    )
+
+
+def notices_of(settings: Settings, states: Iterable[JobState]) -> tuple[str, ...]:
+    """Of a line that is stopped and owes nobody anything there are none."""
+    now, under_way = time.time(), [state for state in states if not state.status.ended]
+    silence = diagnosis.coordinator_silence(settings, now) if under_way else []
+    vain = [] if silence else diagnosis.waiting_in_vain(settings, under_way, now)
+    return (*diagnosis.held_offsets(settings, now), *diagnosis.dead_reports(settings, now), *silence, *vain)
 
 
 def read_log(log: Log, say: Say) -> Told:

@@ -52,6 +52,10 @@ class OpenWorkers:
         else:
             del self._offers[incarnation], self.free[incarnation]
 
+    def has_offer_in(self, stage: Stage) -> bool:
+        """Whether any worker has a free slot for any job of the stage."""
+        return any(workers and offer.stage is stage for offer, workers in self._workers.items())
+
     def of(self, offer: Offer) -> Iterable[str]:
         return self._workers.get(offer, ())
 

@@ -71,6 +71,9 @@ class Janitor:
         """Why it is not ready."""
         return self.turns.reason(self._settings.stuck_after_s) or self._trouble or None
 
+    def warnings(self) -> list[str]:
+        return []
+
     def run(self) -> None:
         """Until `stop`. Broker and store may be away: it goes on where it was."""
         while not self._stop.is_set():

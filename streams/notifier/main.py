@@ -61,6 +61,9 @@ class Service:
             return stalled
         return None if self._state == "ready" else self._state
 
+    def warnings(self) -> list[str]:
+        return []
+
     def run(self) -> None:
         self._group.subscribe(
             [WEBHOOKS.named(self._settings.topic_prefix)],

@@ -21,6 +21,7 @@ from streams.coordinator.service.archive import Archive
 from streams.coordinator.service.changelog import Changelog
 from streams.coordinator.service.observe import Observer
 from streams.coordinator.service.source import Source
+from streams.coordinator.service.stability import Stability
 from streams.coordinator.service.ticker import Ticker
 from streams.outgoing import Outgoing
 from streams.settings import Settings
@@ -31,6 +32,8 @@ REPORTS_A_TURN = 500
 DELETES_A_BATCH = 20
 """Each may have to read a state from the log: between so many of them, reports are read and work is dispatched."""
 ABORTS_IN_A_ROW = 5
+COMMITS_WITHIN_S = 15.0
+"""There is a tick to commit each second, and a transaction lives no longer than 10 s."""
 
 log = structlog.get_logger(__name__)
 
@@ -84,6 +87,8 @@ class Cell:
         self.observer.load(self.ledger.jobs.values())
         self._positions: dict[tuple[str, int], int] = {}
         """Next offsets of what was taken in and not yet committed."""
+        self.committed_at = time.monotonic()
+        self.stability = Stability(settings, policy.cell)
         alive, ended = len(self.ledger.jobs.base), len(self.ledger.ended)
         log.info("the cell is ours", cell=policy.cell, jobs=alive + ended, alive=alive)
 
@@ -162,6 +167,7 @@ class Cell:
         self._positions = positions
         states = [state for _, state in changes if state is not None]
         self.ledger.commit(offsets)
+        self.committed_at = time.monotonic()
         self.observer.committed(effects, states)
         if tick:
             self.ticker.sent(tick)
@@ -180,7 +186,19 @@ class Cell:
         names = {topic.name: topic.named(self.prefix) for topic in TOPICS}
         return [TopicPartition(names[topic], partition, offset) for (topic, partition), offset in positions.items()]
 
+    def reason(self) -> str | None:
+        """Why the cell does not do its work. Called from other threads."""
+        now = time.monotonic()
+        silent = now - self.committed_at
+        idle = [f"nothing was committed for {silent:.0f} s"] if silent > COMMITS_WITHIN_S else []
+        return "; ".join([*idle, *self.observer.standstill.idle_words(now), *self.stability.words(now)]) or None
+
+    def warnings(self) -> list[str]:
+        """What an operator has to see to though the cell does its work. Called from other threads."""
+        return self.observer.warnings(time.monotonic())
+
     def close(self) -> None:
+        self.stability.close()
         self.reports.close()
         metrics.clear(metrics.CELL_GAUGES)
         self.archive.close()

@@ -82,7 +82,10 @@ class Coordinator:
         behind = [cell for cell, standby in self.standbys.items() if not standby.caught_up]
         if behind or not (self.cells or self.standbys):
             return f"reading `jobs` of cell {behind}" if behind else "starting"
-        return None
+        return next((why for cell in [*self.cells.values()] if (why := cell.reason()) is not None), None)
+
+    def warnings(self) -> list[str]:
+        return [warning for cell in [*self.cells.values()] for warning in cell.warnings()]
 
     def run(self) -> None:
         """Until `stop`. A standby reads its changelog before it joins: a takeover is short (protocol rule 16)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 
 import structlog
@@ -11,11 +11,16 @@ from structlog.stdlib import BoundLogger
 
 from schemas.events import JobCompleted, JobFailed
 from schemas.job import JobState, JobStatus
-from schemas.stage import STAGES
+from schemas.stage import STAGES, Stage
 from streams import metrics
 from streams.coordinator.effects import Complete, Count, DeadLetter, Effect
 from streams.coordinator.ledger import Ledger, WorkerView
+from streams.coordinator.standstill import Standstill
 from streams.log import trace_id
+from streams.topics import REPORTS
+
+LATELY_S, REMEMBERED = 600.0, 1000
+"""For how long a dead letter of ours stays a warning, and how many are counted."""
 
 log = structlog.get_logger(__name__)
 
@@ -25,6 +30,9 @@ class Observer:
 
     def __init__(self) -> None:
         self.alive: dict[str, JobState] = {}
+        self.standstill = Standstill()
+        self.dead_reports: deque[float] = deque(maxlen=REMEMBERED)
+        """When reports were dead-lettered, monotonic seconds."""
         # Set up once: the module's logger is set up anew for each line, which is a tenth of its cost.
         self._log: BoundLogger = log.bind()
 
@@ -37,11 +45,25 @@ class Observer:
         for effect in effects:
             if isinstance(effect, Count):
                 count(effect)
+                if effect.what == "waited":
+                    self.standstill.dispatched(Stage(effect.labels[0]), time.monotonic())
             elif isinstance(effect, Complete):
                 completed(effect)
             elif isinstance(effect, DeadLetter):
-                metrics.DEAD_LETTERS.labels(metrics.DEAD_LETTER_REASON.of(effect.reason)).inc()
+                self._dead_lettered(effect)
                 log.warning("dead letter", reason=effect.reason, why=effect.message[:500], origin=effect.origin)
+
+    def _dead_lettered(self, letter: DeadLetter) -> None:
+        topic, reason = letter.origin.partition("/")[0], metrics.DEAD_LETTER_REASON.of(letter.reason)
+        metrics.DEAD_LETTERS.labels(metrics.DEAD_LETTER_TOPIC.of(topic), reason).inc()
+        if topic == REPORTS.name:
+            self.dead_reports.append(time.monotonic())
+
+    def warnings(self, now: float) -> list[str]:
+        """What an operator has to see to though the coordinator itself gets on. `now`: monotonic seconds."""
+        lately = sum(now - at < LATELY_S for at in [*self.dead_reports])
+        letters = f"{lately} reports were dead-lettered in the last {LATELY_S / 60:.0f} minutes: `latentline dlq list`"
+        return [*self.standstill.unserved_words(now), *([letters] if lately else [])]
 
     def _note(self, state: JobState) -> None:
         if not state.is_submitted:
@@ -62,8 +84,11 @@ class Observer:
             if state.stage is not None:
                 (running if state.status is JobStatus.RUNNING else waiting)[state.stage] += 1
                 oldest[state.stage] = min(oldest.get(state.stage, state.accepted_at), state.accepted_at)
-        now = time.time()
+        now, clock = time.time(), time.monotonic()
+        self.standstill.look(ledger, self.alive.values, clock, now)
         for stage in STAGES:
+            metrics.STANDSTILL.labels(stage).set(self.standstill.idle_seconds(stage, clock))
+            metrics.UNSERVED.labels(stage).set(self.standstill.unserved_seconds(stage, clock))
             metrics.JOBS_WAITING.labels(stage).set(waiting[stage])
             metrics.JOBS_RUNNING.labels(stage).set(running[stage])
             metrics.OLDEST_JOB_AGE.labels(stage).set(max(now - oldest[stage], 0.0) if stage in oldest else 0.0)
