@@ -25,7 +25,7 @@ OF: dict[str, metrics.Process] = {
 }  # fmt: skip
 CELL = {row.name for row in CATALOGUE.values() if metrics._OBJECTS[row.name] in CELL_GAUGES}
 OF_THE_ACTIVE_NOTIFIER = {"latentline_webhook_pending", "latentline_webhook_oldest_pending_seconds"}
-LARGEST_PAGE = {"worker": 700, "gateway": 1000}
+LARGEST_PAGE = {"worker": 700, "gateway": 1000, "coordinator": 500}
 """Samples, else 400. There are thousands of workers; of a gateway each route has its durations by answer."""
 
 

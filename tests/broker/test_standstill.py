@@ -116,10 +116,13 @@ def test_jobs_that_wait_beside_a_free_worker_are_told(
         assert words.startswith("encode: jobs with model tiny wait, a worker that fits is free")
         registry = metrics.registry_of("coordinator")
         assert (registry.get_sample_value("latentline_standstill_seconds", {"stage": "encode"}) or 0) >= 1
-        worker.work()
-        assert notices_of(quick, states_of(jobs.events()).values()) == (
-            "1 job(s) of encode: wait with model tiny though a worker that fits is free",
-        )
+
+        def noticed() -> bool:
+            worker.work()
+            notices = notices_of(quick, states_of(jobs.events()).values())
+            return notices == ("1 job(s) of encode: wait with model tiny though a worker that fits is free",)
+
+        assert eventually(noticed)
 
 
 def test_jobs_with_a_model_that_no_worker_serves_are_told_though_the_coordinator_is_ready(
@@ -130,9 +133,8 @@ def test_jobs_with_a_model_that_no_worker_serves_are_told_though_the_coordinator
         [words] = eventually(lambda: warnings(url))
         assert words.endswith("with model tiny, which no worker serves there")
         assert unready(url) is None
-        assert notices_of(quick, states_of(jobs.events()).values()) == (
-            "1 job(s) of encode: wait with model tiny, which no worker that is heard serves there",
-        )
+        expected = "1 job(s) of encode: wait with model tiny, which no worker that is heard serves there"
+        assert eventually(lambda: notices_of(quick, states_of(jobs.events()).values()) == (expected,))
 
 
 def test_reports_that_are_dead_lettered_are_told_by_reason(quick: Settings, nothing: Stack) -> None:
