@@ -23,6 +23,10 @@ class Geometry(Frozen):
     vae_scale_factor_temporal: int = Field(gt=0, description="frames a latent, after the first")
 
 
+LONGEST_PROMPT = 4096
+"""Characters: a job's state holds four such texts, and has a cap (`streams.coordinator.records`)."""
+
+
 class Limits(Frozen):
     """What a job of this model may ask for. Pixels are width x height of one frame.
 
@@ -41,7 +45,7 @@ class Limits(Frozen):
     frame_step: int = Field(gt=0, description="num_frames is k * frame_step + 1")
     max_frames: int = Field(gt=0)
     max_sequence_length: int = Field(gt=0, description="tokens of a prompt, end token included")
-    max_prompt_characters: int = Field(gt=0)
+    max_prompt_characters: int = Field(gt=0, le=LONGEST_PROMPT)
     max_inference_steps: int = Field(gt=0)
     max_guidance_scale: float = Field(gt=0)
     max_fps: int = Field(gt=0)

@@ -31,7 +31,6 @@ SCHEMA_BASE = "https://latentline.dev/schemas/"
 LONGEST_MESSAGE, LONGEST_DETAIL = 2000, 200
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 """CloudEvents allows none in an attribute; a line break in an id would make signatures ambiguous."""
-
 EVENTS: tuple[type[Frozen], ...] = (
     events.PromptSubmitted, events.CancelRequested, events.DeleteRequested,
     events.Task, events.CancelTask, events.Drain,

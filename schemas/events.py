@@ -21,9 +21,12 @@ from schemas.printable import one_plain_line, plain_lines
 from schemas.recipe import FeatureCache, Recipe
 from schemas.retention import Retention
 from schemas.stage import STAGES, Stage
-from schemas.written import Seed, Text, few, without_nulls
+from schemas.written import Seed, Text, few, unbroken, without_nulls
 
-MetadataName = Annotated[Text, AfterValidator(one_plain_line)]
+LONGEST_URL = 2048
+"""Characters."""
+MetadataName = Annotated[str, Field(max_length=64), AfterValidator(unbroken), AfterValidator(one_plain_line)]
+"""As long as OpenAI takes them: a job carries them through its whole life."""
 MetadataValue = Annotated[str, Field(max_length=512, coerce_numbers_to_str=True), AfterValidator(plain_lines)]
 Metadata = Annotated[dict[MetadataName, MetadataValue], Field(max_length=MOST_METADATA), few(MOST_METADATA)]
 Reason = Annotated[str, Field(max_length=512), AfterValidator(one_plain_line)]
@@ -75,7 +78,7 @@ class PromptSubmitted(Asked):
         None, description="run numbers: such a stage, and all after it, take no output from any other run"
     )
     webhook_url: str | None = Field(
-        None, max_length=2048, pattern=r"^https?://[\x21-\x7e]+$", description="hears of the end of this job"
+        None, max_length=LONGEST_URL, pattern=r"^https?://[\x21-\x7e]+$", description="hears of the end of this job"
     )
     retention: str | None = Field(
         None,

@@ -14,11 +14,12 @@ from schemas.rejected import rejected_prompt
 from streams.audit.jobs import JobsLog
 from streams.audit.report import Breach
 from streams.audit.videos import Videos
+from streams.coordinator.records import HEADER_BYTES_KEPT, HEADERS_KEPT
 from streams.topics import PROMPTS
 
 DEAD_LETTER_PREFIX = "dlq_"
-HEADERS_KEPT, HEADER_BYTES_KEPT = 40, 500
-"""What the coordinator keeps of the headers of a dead letter."""
+CUT = {"dlq_truncated_from", "dlq_headers_dropped"}
+"""Headers of a dead letter that could not hold all of the original."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Letters:
         texts = {name: text.decode(errors="replace") for name, text in headers}
         if "dlq_origin" not in texts:
             return
-        is_cut = "dlq_truncated_from" in texts
+        is_cut = not CUT.isdisjoint(texts)
         self.by_origin[texts.get("dlq_origin", "")] = None if is_cut else fingerprint(value, headers)
 
 

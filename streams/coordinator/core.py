@@ -34,9 +34,10 @@ from streams.coordinator.intake import Raw
 from streams.coordinator.ledger import Ledger
 from streams.coordinator.placement import place
 from streams.coordinator.policy import Policy
+from streams.coordinator.turn import written
 from streams.topics import PROMPTS
 
-__all__ = ["Record", "asks_for", "bury", "decide", "is_delete", "place", "take"]
+__all__ = ["Record", "asks_for", "bury", "decide", "is_delete", "place", "take", "written"]
 
 DELETE, EXPIRY = envelope.type_of(DeleteRequested).encode(), ("ce_type", envelope.type_of(ExpiryDue).encode())
 

@@ -8,7 +8,7 @@ from typing import Any
 from schemas.base import made
 from schemas.catalogue import record_of
 from schemas.errors import ChildDied, ErrorKind, ErrorReport, report_of
-from schemas.events import JobCancelled, JobCompleted, JobFailed, ObjectRef, StageSummary
+from schemas.events import LONGEST_URL, JobCancelled, JobCompleted, JobFailed, ObjectRef, StageSummary
 from schemas.job import JobState, JobStatus
 from schemas.stage import Stage
 from streams.coordinator import job as transitions
@@ -85,6 +85,21 @@ def shared(state: JobState) -> dict[str, Any]:
         "metadata": state.metadata,
         "webhook_url": state.webhook_url,
     }
+
+
+def slim(event: JobCompleted | JobFailed | JobCancelled) -> JobCompleted | JobFailed | JobCancelled:
+    """A completion without what a tenant or a worker may make long."""
+    less: dict[str, Any] = {"recipe": None, "asked": None, "stages": (), "metadata": {}}
+    if isinstance(event, JobCompleted):
+        refs = {"video": event.video, "poster": event.poster, "spritesheet": event.spritesheet}
+        less |= {name: transitions.brief_ref(ref) for name, ref in refs.items()}
+    elif isinstance(event, JobFailed):
+        less["error"] = event.error.brief(transitions.EARLIER_ERROR)
+    elif isinstance(event, JobCancelled):
+        less["reason"] = event.reason[:512]
+    if len(event.webhook_url or "") > LONGEST_URL:
+        less["webhook_url"] = None
+    return event.changed(**less)
 
 
 def summary(state: JobState, stage: Stage) -> StageSummary:

@@ -9,7 +9,7 @@ from typing import Any
 
 from schemas.base import made
 from schemas.errors import ErrorKind, ErrorReport
-from schemas.events import ArtifactRef, Done
+from schemas.events import LONGEST_URL, ArtifactRef, Done, ObjectRef
 from schemas.job import FORMAT, Attempt, JobState, JobStatus, Lease, StageState
 from schemas.recipe import Recipe
 from schemas.stage import STAGES, Stage
@@ -17,7 +17,9 @@ from schemas.stage import STAGES, Stage
 Changes = dict[str, Any]
 """Fields of a job's state with their next values."""
 
-ATTEMPTS_KEPT = 20
+ATTEMPTS_KEPT, LATEST_KEPT = 20, 4
+LATEST_ERROR, EARLIER_ERROR = 1000, 200
+"""Characters of each text of an error in a job's history: of the latest attempts, of those before (`bounds`)."""
 
 
 def change_stage(state: JobState, stage: Stage, **changes: Any) -> JobState:
@@ -76,10 +78,17 @@ def history(
         return state.attempts
     attempt = made(
         Attempt, stage=lease.stage, lease=lease.number, worker=lease.worker, outcome=outcome,
-        dispatched_at=lease.dispatched_at, ended_at=now, seconds=seconds, error=error, suspicious=suspicious,
-        alone=lease.alone,
+        dispatched_at=lease.dispatched_at, ended_at=now, seconds=seconds, error=error and error.brief(LATEST_ERROR),
+        suspicious=suspicious, alone=lease.alone,
     )  # fmt: skip
-    return (*state.attempts, attempt)[-ATTEMPTS_KEPT:]
+    kept = (*state.attempts, attempt)[-ATTEMPTS_KEPT:]
+    if len(kept) <= LATEST_KEPT:
+        return kept
+    return (*[shortened(past) for past in kept[:-LATEST_KEPT]], *kept[-LATEST_KEPT:])
+
+
+def shortened(past: Attempt) -> Attempt:
+    return past if past.error is None else past.changed(error=past.error.brief(EARLIER_ERROR))
 
 
 def accepted_output(
@@ -155,6 +164,31 @@ def is_suspect(state: JobState) -> bool:
 
 def ended(state: JobState, status: JobStatus, now: float, **changes: Any) -> JobState:
     return state.changed(status=status, ended_at=now, lease=None, **changes)
+
+
+def slim(state: JobState) -> JobState:
+    """What always fits into a record: the job and how it stands, without what a tenant or a worker may make long.
+
+    Of its leases the newest stays, from which the next life of the coordinator learns where the numbers go on.
+    """
+    newest = max(state.attempts, key=lambda past: past.lease, default=None)
+    attempts = () if newest is None else (newest.changed(error=None, worker=newest.worker[:255]),)
+    keys = {stage: made(StageState, key=record.key) for stage, record in state.stages.items()}
+    return state.changed(
+        attempts=attempts, stages=keys, recipe=None, asked=None, runs={}, metadata={}, traceparent=None,
+        error=state.error and state.error.brief(EARLIER_ERROR), cancel_reason=brief(state.cancel_reason, 512),
+        webhook_url=state.webhook_url if len(state.webhook_url or "") <= LONGEST_URL else None,
+        video=brief_ref(state.video), poster=brief_ref(state.poster), spritesheet=brief_ref(state.spritesheet),
+    )  # fmt: skip
+
+
+def brief_ref(ref: ObjectRef | None) -> ObjectRef | None:
+    """With words no longer than any that the line itself gives an object."""
+    return ref and ref.changed(name=ref.name[:255], sha256=ref.sha256[:255], media_type=ref.media_type[:255])
+
+
+def brief(text: str | None, longest: int) -> str | None:
+    return text and text[:longest]
 
 
 def deleted(state: JobState, now: float) -> JobState:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from schemas import envelope
 from schemas.base import Frozen
 from schemas.envelope import Headers
+from schemas.errors import InvalidJob
 from schemas.events import Tick
 from schemas.job import JobState
 from streams import topics
@@ -16,15 +17,20 @@ from streams.coordinator.effects import Catalogue, Complete, DeadLetter, Effect,
 from streams.outgoing import Outgoing
 
 LARGEST_STATE_BYTES = 256 * 1024
+"""What a job can come to is below this: 4 texts of 4096 characters of at most 4 bytes (prompt and negative prompt, of
+what was asked and of what is served), 16 metadata of 64 + 512 characters of at most 6 bytes as JSON, a webhook of 2048
+characters of at most 2, a cancel's reason of 512 of 6; errors: the last of 2000, 4 of 1000 and 16 of 200, of 6; and
+some 400 bytes an attempt, 4 kB a stage and 6 kB for all else: 65,536 + 55,296 + 4,096 + 3,072 + 12,000 + 24,000
++ 19,200 + 8,000 + 16,000 + 6,000 = 213,200. The rest, a fifth, is reserve."""
+LARGEST_HEADERS_BYTES = 32 * 1024
+"""Of a dead letter, names included: what its topic has left beside the largest value, with room for ours."""
+HEADERS_KEPT, HEADER_BYTES_KEPT = 40, 500
 
 
-class StateTooLarge(ValueError):
-    """A job state over the cap: the event that made it is dead-lettered."""
-
-
-def kept_headers(headers: Headers) -> Headers:
-    """What is kept of the headers of somebody else's record."""
-    return [(name, (text or b"")[:500]) for name, text in headers[:40]]
+def too_large(size: int) -> InvalidJob:
+    """A job whose state is over the cap cannot be carried on."""
+    limit = f"its state may have at most {LARGEST_STATE_BYTES} bytes: shorten prompt and metadata"
+    return InvalidJob("job", f"{size} bytes", limit)
 
 
 @dataclass(frozen=True)
@@ -41,17 +47,20 @@ class Writer:
 
     def effects(self, effects: Iterable[Effect]) -> Iterable[Outgoing]:
         for number, effect in enumerate(effects):
-            if isinstance(effect, Send):
-                yield self._send(effect, number)
-            elif isinstance(effect, Complete):
-                yield self._complete(effect)
-            elif isinstance(effect, DeadLetter):
-                yield self._dead_letter(effect)
-            elif isinstance(effect, Catalogue):
-                yield self._catalogue(effect)
-            elif isinstance(effect, Forward):
-                headers = kept_headers(effect.headers)
-                yield Outgoing(topics.VIDEOS, effect.origin, effect.value, headers, self.cell)
+            if (record := self.effect(effect, number)) is not None:
+                yield record
+
+    def effect(self, effect: Effect, number: int) -> Outgoing | None:
+        """The record of an effect, if it is one. `number`: its place in the turn."""
+        if isinstance(effect, Send):
+            return self._send(effect, number)
+        if isinstance(effect, Complete):
+            return self._complete(effect)
+        if isinstance(effect, Catalogue):
+            return self._catalogue(effect)
+        if isinstance(effect, Forward):
+            return Outgoing(topics.VIDEOS, effect.origin, effect.value, kept_headers(effect.headers), self.cell)
+        return self._dead_letter(effect) if isinstance(effect, DeadLetter) else None
 
     def _catalogue(self, effect: Catalogue) -> Outgoing:
         if effect.record is None:
@@ -76,7 +85,7 @@ class Writer:
         largest = topics.LARGEST_VALUE_BYTES
         value = letter.value if letter.value is None else letter.value[:largest]
         about = {
-            "dlq_reason": letter.reason,
+            "dlq_reason": letter.reason[:200],
             "dlq_message": letter.message[:4000],
             "dlq_origin": letter.origin,
             "dlq_time": f"{self.now:.3f}",
@@ -84,20 +93,22 @@ class Writer:
         if letter.value is not None and len(letter.value) > largest:
             about["dlq_truncated_from"] = str(len(letter.value))
         headers = kept_headers(letter.headers)
-        return Outgoing(
-            topics.DLQ, letter.key, value, headers + [(name, text.encode()) for name, text in about.items()]
-        )
+        if len(headers) < min(len(letter.headers), HEADERS_KEPT):
+            about["dlq_headers_dropped"] = str(len(letter.headers) - len(headers))
+        ours = [(name, text.encode(errors="replace")) for name, text in about.items()]
+        return Outgoing(topics.DLQ, letter.key and letter.key[:200], value, headers + ours)
 
-    def states(self, changes: Iterable[tuple[str, JobState | None]]) -> Iterable[Outgoing]:
-        """The changelog; None is the tombstone of a stub that nobody can ask for any more."""
-        for job, state in changes:
-            if state is None:
-                yield Outgoing(topics.JOBS, job, None, partition=self.cell)
-                continue
-            value, headers = self._write(state, f"{job}-{state.version}", job, state.traceparent)
-            if len(value) > LARGEST_STATE_BYTES:
-                raise StateTooLarge(f"the state of {job} is too large: {len(value)} bytes")
-            yield Outgoing(topics.JOBS, job, value, headers, self.cell)
+    def state(self, job: str, state: JobState | None) -> Outgoing:
+        """A record of the changelog; None is the tombstone of a stub that nobody can ask for any more.
+
+        Raises `InvalidJob` for a state over the cap.
+        """
+        if state is None:
+            return Outgoing(topics.JOBS, job, None, partition=self.cell)
+        value, headers = self._write(state, f"{job}-{state.version}", job, state.traceparent)
+        if len(value) > LARGEST_STATE_BYTES:
+            raise too_large(len(value))
+        return Outgoing(topics.JOBS, job, value, headers, self.cell)
 
     def tick(self, tick: Tick) -> Outgoing:
         value, headers = self._write(tick, f"tick-{self.coordinator}-{tick.number}", None, None)
@@ -111,3 +122,16 @@ class Writer:
             event, id=name, source=self.source, time=self.now, subject=subject, traceparent=traceparent,
             extensions=extensions,
         )  # fmt: skip
+
+
+def kept_headers(headers: Headers) -> Headers:
+    """What is kept of the headers of somebody else's record: the first of them, as long as their sum allows."""
+    kept: Headers = []
+    left = LARGEST_HEADERS_BYTES
+    for name, text in headers[:HEADERS_KEPT]:
+        cut = (text or b"")[:HEADER_BYTES_KEPT]
+        left -= len(name.encode(errors="replace")) + len(cut)
+        if left < 0:
+            break
+        kept.append((name, cut))
+    return kept

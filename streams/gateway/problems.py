@@ -112,10 +112,14 @@ def impossible(error: InvalidJob) -> Problem:
     return Problem(error.code, str(error), error.field)
 
 
+LONGEST_NAME = 80
+"""Characters of a field's name that are said back: it may be the caller's own."""
+
+
 def malformed(error: ValidationError) -> Problem:
     """The first field that is missing or wrong."""
     first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
+    field = ".".join(str(part)[:LONGEST_NAME] for part in first["loc"])
     if first["type"] == "missing":
         return Problem("missing_required_parameter", f"{field} is missing", field)
     if first["type"] == "extra_forbidden":

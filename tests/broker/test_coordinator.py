@@ -10,14 +10,15 @@ from confluent_kafka import TopicPartition
 
 from schemas import envelope
 from schemas.envelope import type_of
-from schemas.events import JobCompleted, JobFailed, PromptSubmitted
+from schemas.events import JobCancelled, JobCompleted, JobFailed, PromptSubmitted
 from schemas.job import JobStatus
 from schemas.keys import identity_of, job_id
 from streams import clients
 from streams.coordinator import core
 from streams.coordinator.job import ended, new_job
+from streams.coordinator.records import LARGEST_STATE_BYTES
 from streams.settings import Settings
-from streams.topics import DLQ, PROMPTS, REPORTS
+from streams.topics import DLQ, JOBS, PROMPTS, REPORTS
 from tests.broker.coordinating import coordinating, finish, one_end, write_state
 from tests.broker.workers import PlayedWorker
 from tests.processes import Tail, Upstream, states_of, tail
@@ -185,3 +186,48 @@ def test_a_replayed_partition_changes_nothing(
         assert isinstance(finish(worker, completions, second), JobCompleted)
     assert isinstance(one_end(completions, job), JobCompleted)
     assert not [event for event in completions.events() if isinstance(event, JobFailed)]
+
+
+def test_a_job_that_an_earlier_release_let_near_the_cap_costs_nobody_else(
+    quick: Settings, upstream: Upstream, worker: PlayedWorker, completions: Tail
+) -> None:
+    """A name of metadata of 260,000 characters: its first dispatch makes the state too large for its record."""
+    with coordinating(quick):
+        waiting, cancelled = upstream.submit(), upstream.submit()
+        with tail(quick, JOBS) as jobs:
+            eventually(lambda: len(states_of(jobs.events())) == 2)
+            for state in states_of(jobs.events()).values():
+                room = LARGEST_STATE_BYTES - len(state.changed(metadata={"": "v"}).to_bytes())
+                write_state(quick, state.changed(metadata={"n" * room: "v"}))
+    with coordinating(quick) as coordinator, tail(quick, DLQ) as letters:
+        upstream.cancel(cancelled)
+        assert isinstance(finish(worker, completions, cancelled), JobCancelled)
+        healthy = upstream.submit()
+        assert isinstance(finish(worker, completions, healthy), JobCompleted)
+        end = one_end(completions, waiting)
+        assert isinstance(end, JobFailed)
+        assert end.error.field == "job"
+        assert letters.poll() == []
+        assert coordinator.failures == []
+
+
+def test_a_placement_that_raises_blames_no_record(
+    quick: Settings, upstream: Upstream, worker: PlayedWorker, completions: Tail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = core.place
+    broken = [True]
+
+    def placing(ledger: Any, now: float) -> Any:
+        if broken[0] and any(state.status is JobStatus.WAITING for state in ledger.jobs.values()):
+            raise ZeroDivisionError("a bug of placement")
+        return place(ledger, now)
+
+    monkeypatch.setattr(core, "place", placing)
+    with coordinating(quick) as coordinator, tail(quick, DLQ) as letters, tail(quick, JOBS) as jobs:
+        job = upstream.submit()
+        eventually(lambda: job in states_of(jobs.events()))
+        worker.beat()
+        broken[0] = False
+        assert isinstance(finish(worker, completions, job), JobCompleted)
+        assert letters.poll() == []
+        assert coordinator.failures == []

@@ -72,8 +72,7 @@ class Cell:
         effects += core.place(self.ledger, self.now)
         decided = time.process_time()
         writer = Writer(0, POLICY.coordinator, self.now)
-        for _ in (*writer.effects(effects), *writer.states(self.ledger.jobs.changes.items())):
-            pass
+        core.written(self.ledger, writer, effects)
         written = time.process_time()
         self.ended += [state for state in self.ledger.jobs.changes.values() if state is not None and state.status.ended]
         self.ledger.commit()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
@@ -23,10 +24,9 @@ from streams.coordinator.service.observe import Observer
 from streams.coordinator.service.source import Source
 from streams.coordinator.service.stability import Stability
 from streams.coordinator.service.ticker import Ticker
-from streams.outgoing import Outgoing
 from streams.settings import Settings
 from streams.topics import REPORTS, TOPICS
-from streams.transactions import Aborted, Lost, Transactions
+from streams.transactions import Aborted, Lost, Refused, Transactions
 
 REPORTS_A_TURN = 500
 DELETES_A_BATCH = 20
@@ -36,6 +36,24 @@ COMMITS_WITHIN_S = 15.0
 """There is a tick to commit each second, and a transaction lives no longer than 10 s."""
 
 log = structlog.get_logger(__name__)
+
+
+Decide = Callable[[float], list[Effect]]
+"""What becomes of some records at a time, unix seconds."""
+
+
+class Poison(NamedTuple):
+    """A record of a batch that cannot be taken in, by its place there, and why."""
+
+    number: int
+    error: Exception
+
+
+class Poisoned(Exception):
+    """Some record of a batch cannot be taken in."""
+
+    def __init__(self, poison: Poison) -> None:
+        self.poison = poison
 
 
 class Standby:
@@ -113,22 +131,67 @@ class Cell:
     def _read_reports(self, seconds: float) -> list[Record]:
         return self.source.read(REPORTS_A_TURN, seconds)
 
-    def _process(self, batch: list[Record], poison: Exception | None = None) -> None:
-        """Commit a batch whole, or find the poison in it by halving. `poison`: bury its one record."""
+    def _process(self, batch: list[Record]) -> None:
+        """Commit a batch whole, or around each record that cannot be taken in: that one goes to `dlq`."""
+        while (poison := self._committed(batch)) is not None:
+            before, record, batch = batch[: poison.number], batch[poison.number], batch[poison.number + 1 :]
+            if before:
+                self._process(before)
+            self._dead_letter(record, poison.error)
+            if not batch:
+                return
+
+    def _committed(self, batch: list[Record]) -> Poison | None:
+        """Commit a batch, or say which of its records cannot be taken in. Raises `Lost`.
+
+        What fails once all were taken in is no record's doing: then nothing is placed with them.
+        """
+        failure: Exception | None = None
+        for places in (True, False):
+            try:
+                self._patiently(partial(self._take, batch), batch, places)
+                return None
+            except Lost:
+                raise
+            except Poisoned as error:
+                self._roll_back("a record cannot be taken in", records=len(batch), error=repr(error.poison.error))
+                return error.poison
+            except Exception as error:
+                failure = error
+                self._roll_back("a turn cannot be written", records=len(batch), places=places, error=repr(error))
+        assert failure is not None
+        return self._halved(batch, failure)
+
+    def _halved(self, batch: list[Record], error: Exception) -> Poison | None:
+        """The broker, say, refuses what one of these led to. It is found by halving."""
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            self._process(batch[:middle])
+            self._process(batch[middle:])
+            return None
+        if not batch:
+            raise error
+        return Poison(0, error)
+
+    def _dead_letter(self, record: Record, error: Exception) -> None:
+        log.error("poison event", origin=record.raw.origin, exc_info=error)
+        reason = "too_large" if isinstance(error, Refused) else "poison_event"
+        bury = partial(core.bury, self.ledger, self.policy, record, reason, repr(error)[:1000])
+        try:
+            self._patiently(bury, [record], places=False)
+        except Lost:
+            raise
+        except Exception as again:
+            raise Lost(f"a poison event cannot be dead-lettered: {again!r}") from again
+
+    def _patiently(self, decide: Decide, batch: list[Record], places: bool) -> None:
         for attempt in range(ABORTS_IN_A_ROW):
             self._turned()
             try:
-                return self._commit(batch, time.time(), poison)
-            except Lost:
-                raise
+                return self._commit(decide, batch, places)
             except Aborted as error:
                 self._roll_back("transaction aborted", attempt=attempt, error=str(error))
                 self.ticker.note_gap()
-            except Exception as error:
-                self._roll_back("a batch could not be taken in", records=len(batch), error=repr(error))
-                if poison is not None:
-                    raise Lost(f"a poison event cannot be buried: {error!r}") from error
-                return self._split(batch, error)
         raise Lost(f"{ABORTS_IN_A_ROW} transactions in a row were aborted")
 
     def _roll_back(self, what: str, **about: object) -> None:
@@ -136,51 +199,43 @@ class Cell:
         metrics.TRANSACTION_ABORTS.inc()
         log.warning(what, **about)
 
-    def _split(self, batch: list[Record], error: Exception) -> None:
-        if len(batch) > 1:
-            middle = len(batch) // 2
-            self._process(batch[:middle])
-            self._process(batch[middle:])
-        elif batch:
-            log.error("poison event", origin=batch[0].raw.origin, exc_info=error)
-            self._process(batch, poison=error)
-        else:
-            raise error
-
-    def _commit(self, batch: list[Record], now: float, poison: Exception | None = None) -> None:
+    def _take(self, batch: list[Record], now: float) -> list[Effect]:
         effects: list[Effect] = []
-        for record in batch:
-            effects += self._decide(record, poison, now)
-        effects += core.place(self.ledger, now)
-        changes = self.ledger.jobs.changes.items()
+        for number, record in enumerate(batch):
+            try:
+                effects += core.take(self.ledger, self.policy, self._with_state(record), now)
+            except Exception as error:
+                raise Poisoned(Poison(number, error)) from error
+        return effects
+
+    def _with_state(self, record: Record) -> Record:
+        """With the whole state of the ended job that it asks for."""
+        ended = core.asks_for(self.ledger, record)
+        return record if ended is None else record._replace(state=self.archive.state(ended))
+
+    def _commit(self, decide: Decide, batch: list[Record], places: bool) -> None:
+        now = time.time()
+        decided = decide(now)
+        if places:
+            decided += core.place(self.ledger, now)
         tick = self.ticker.due()
         writer = Writer(self.policy.cell, self.policy.coordinator, now)
-        outgoing: Iterable[Outgoing] = chain(
-            writer.effects(effects), writer.states(changes), [writer.tick(tick)] if tick else []
-        )
+        effects, outgoing = core.written(self.ledger, writer, decided)
         positions = self._positions | {(r.topic, r.partition): r.next_offset for r in batch}
         offsets: dict[str, int] = {}
-        if effects or changes or tick:
+        if outgoing or effects or tick:
             with metrics.TRANSACTION_SECONDS.time():
-                self.transactions.commit(outgoing, self._offsets(positions), self.group.consumer_group_metadata())
+                records = [*outgoing, writer.tick(tick)] if tick else outgoing
+                self.transactions.commit(records, self._offsets(positions), self.group.consumer_group_metadata())
             offsets, positions = self.archive.offsets(self.transactions.written), {}
         self._positions = positions
-        states = [state for _, state in changes if state is not None]
+        states = [state for state in self.ledger.jobs.changes.values() if state is not None]
         self.ledger.commit(offsets)
         self.committed_at = time.monotonic()
         self.observer.committed(effects, states)
         if tick:
             self.ticker.sent(tick)
             self.observer.gauges(self.ledger)
-
-    def _decide(self, record: Record, poison: Exception | None, now: float) -> list[Effect]:
-        if poison is None:
-            ended = core.asks_for(self.ledger, record)
-            if ended is not None:
-                record = record._replace(state=self.archive.state(ended))
-            return core.take(self.ledger, self.policy, record, now)
-        reason = "too_large" if "large" in str(poison).lower() else "poison_event"
-        return core.bury(self.ledger, self.policy, record, reason, repr(poison)[:1000], now)
 
     def _offsets(self, positions: dict[tuple[str, int], int]) -> list[TopicPartition]:
         names = {topic.name: topic.named(self.prefix) for topic in TOPICS}

@@ -59,6 +59,7 @@ def test_null_is_unset() -> None:
         ({"prompt": "a cat", "width": 64}, "invalid_value", "height"),
         ({"prompt": "a cat", "width": 64, "height": 64, "size": "32x32"}, "invalid_value", "size"),
         ({"prompt": "a cat", "metadata": {"a": "b" * 600}}, "invalid_value", "metadata.a"),
+        ({"prompt": "a cat", "metadata": {"n" * 260_079: "v"}}, "invalid_value", f"metadata.{'n' * 80}.[key]"),
         ({"prompt": "a cat", "metadata": "a"}, "invalid_value", "metadata"),
         ({"prompt": "a cat", "extra_params": "["}, "invalid_json", "extra_params"),
         ({"prompt": "a cat", "input_reference": "file cat.png"}, "unsupported_parameter", "input_reference"),
