@@ -264,7 +264,7 @@ OLDEST_JOB_AGE = gauge(
 )
 STAGE_BREAKER_OPEN = gauge(
     "stage_breaker_open", "boolean", "coordinator",
-    "1 while most of a stage's tasks fail: it gets one task at a time, as a probe.", STAGE,
+    "1 while most of a stage's tasks fail: probes alone go there.", STAGE,
 )  # fmt: skip
 RETRIES = counter("retries_total", "dispatches", "coordinator", "Stages sent back to wait.", STAGE, RETRY_REASON)
 WASTED_SECONDS = counter(

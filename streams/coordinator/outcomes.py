@@ -46,7 +46,7 @@ def done(ledger: Ledger, policy: Policy, state: JobState, outcome: Done, now: fl
         return drop_done(ledger, policy, state, outcome, now)
     effects: list[Effect] = []
     if not outcome.reused:
-        effects += breaker.succeeded(ledger, outcome.stage, outcome.job, outcome.lease)
+        effects += breaker.succeeded(ledger, outcome.stage, state, outcome.lease)
     lease = state.lease
     if lease is not None and lease.number != outcome.lease:
         effects.append(cancel_lease(state, "another worker has finished this stage"))
@@ -92,7 +92,7 @@ def failed(
     """Wait and try again, or end, as the error says."""
     assert state.lease is not None
     stage = state.lease.stage
-    charged, effects = breaker.failed(ledger, stage, state.job, state.lease.number, error)
+    charged, effects = breaker.failed(ledger, stage, state, state.lease.number, error)
     state = transitions.lease_ended(state, "failed", now, seconds, error)
     state = transitions.failed_attempt(state, stage, error, charged)
     if state.cancel_reason is not None:

@@ -8,7 +8,10 @@ whole results belong here when they come.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 from functools import partial
+from operator import attrgetter
+from typing import NamedTuple
 
 from schemas.base import made
 from schemas.events import Task
@@ -21,6 +24,17 @@ from streams.coordinator.ending import guarded
 from streams.coordinator.ledger import Entry, Kind, Ledger, WorkerView
 from streams.coordinator.memory import avoided
 from streams.coordinator.offers import best_worker, closed_nodes, drop_stale_reservations, reserve
+
+
+class Candidate(NamedTuple):
+    """A job that may be a probe; the least rank is the next."""
+
+    rank: tuple[int, int, int, float, str]
+    kind: Kind
+    state: JobState
+
+
+RANK = attrgetter("rank")
 
 
 def place(ledger: Ledger, now: float) -> list[Effect]:
@@ -43,37 +57,85 @@ def release_due(ledger: Ledger, now: float) -> None:
 
 
 def place_stage(ledger: Ledger, stage: Stage, closed: set[str], now: float) -> list[Effect]:
-    """The first of all queues first, as long as there is a worker for its jobs and the stage's breaker lets them."""
+    """The first of all queues first, as long as there is a worker for its jobs. If the breaker is open: probes."""
+    found = ledger.breakers.get(stage)
+    if found is not None and found.is_open:
+        return place_probes(ledger, stage, closed, now)
     effects: list[Effect] = []
     queues = {kind: queue for kind, queue in ledger.waiting[stage].items() if queue}
-    while queues and ledger.open and breaker.lets_pass(ledger, stage):
+    while queues and ledger.open:
         kind = min(queues, key=lambda kind: queues[kind][0])
-        state = waiting_job(ledger, heapq.heappop(queues[kind]), kind, stage, now)
-        view = best_worker(ledger, stage, kind, closed, avoided(state, stage)) if state else None
-        if state is not None and view is not None:
-            closed |= {view.beat.node} if kind.alone else set()
-            effects += guarded(ledger, state.job, now, partial(dispatch, ledger, view, state, kind.alone, now))
-        elif state is not None:
-            ledger.enqueue_now(state)
-            if kind.alone:
-                reserve(ledger, state, stage, kind, closed)
-        if not queues[kind] or (state is not None and view is None):
+        entry = heapq.heappop(queues[kind])
+        state = waiting_job(ledger, entry, kind, stage, now)
+        if state is not None:
+            placed = guarded(ledger, state.job, now, partial(place_job, ledger, state, kind, closed, now))
+            effects += placed
+            if not placed:
+                ledger.enqueue_now(state)
+                del queues[kind]
+        if not queues.get(kind, True):
             del queues[kind]
     return effects
 
 
+def place_probes(ledger: Ledger, stage: Stage, closed: set[str], now: float) -> list[Effect]:
+    """One job of each tenant that was not tried; of the others one, of whom and which was tried least."""
+    if not ledger.open or not breaker.is_look_due(ledger, stage):
+        return []
+    first: dict[tuple[str, Kind], Candidate] = {}
+    for candidate in candidates(ledger, stage, now):
+        name = (candidate.state.tenant, candidate.kind)
+        first[name] = min(first.get(name, candidate), candidate, key=RANK)
+    effects: list[Effect] = []
+    for _, kind, state in sorted(first.values(), key=RANK):
+        if breaker.lets_pass(ledger, stage, state.tenant):
+            effects += guarded(ledger, state.job, now, partial(place_job, ledger, state, kind, closed, now))
+    return effects
+
+
+def candidates(ledger: Ledger, stage: Stage, now: float) -> Iterator[Candidate]:
+    """What waits and is due. Who has failed gives way to who has not."""
+    tried = ledger.breakers[stage].tried
+    for kind, queue in ledger.waiting[stage].items():
+        for entry in queue:
+            state = queued_job(ledger, entry, kind, stage)
+            if state is not None and retry.is_due(state.stages[stage].not_before, now):
+                record = state.stages[stage]
+                failed, since = record.failures + record.setbacks, record.waiting_since or 0.0
+                rank = (tried.get(state.tenant, 0), failed, -state.priority, since, state.job)
+                yield Candidate(rank, kind, state)
+
+
+def place_job(ledger: Ledger, state: JobState, kind: Kind, closed: set[str], now: float) -> list[Effect]:
+    """Dispatch the stage that waits. No effects where there is no worker for it."""
+    stage = state.stage
+    assert stage is not None
+    view = best_worker(ledger, stage, kind, closed, avoided(state, stage))
+    if view is not None:
+        closed |= {view.beat.node} if kind.alone else set()
+        return dispatch(ledger, view, state, kind.alone, now)
+    if kind.alone:
+        reserve(ledger, state, stage, kind, closed)
+    return []
+
+
 def waiting_job(ledger: Ledger, entry: Entry, kind: Kind, stage: Stage, now: float) -> JobState | None:
     """The job of an entry, unless the entry is stale. One that is not due goes back: the clock was set back."""
-    state = ledger.jobs.get(entry[2])
-    if state is None or state.status is not JobStatus.WAITING or state.stage is not stage:
-        return None
-    if transitions.is_suspect(state) is not kind.alone:
+    state = queued_job(ledger, entry, kind, stage)
+    if state is None:
         return None
     due = state.stages[stage].not_before
     if not retry.is_due(due, now):
         heapq.heappush(ledger.delayed, (due, state.job))
         return None
     return state
+
+
+def queued_job(ledger: Ledger, entry: Entry, kind: Kind, stage: Stage) -> JobState | None:
+    state = ledger.jobs.get(entry[2])
+    if state is None or state.status is not JobStatus.WAITING or state.stage is not stage:
+        return None
+    return state if transitions.is_suspect(state) is kind.alone else None
 
 
 def dispatch(ledger: Ledger, view: WorkerView, state: JobState, alone: bool, now: float) -> list[Effect]:
@@ -86,7 +148,7 @@ def dispatch(ledger: Ledger, view: WorkerView, state: JobState, alone: bool, now
         Lease, number=ledger.next_lease(), incarnation=beat.incarnation, worker=beat.worker, stage=stage,
         partition=partition, dispatched_at=now, alone=alone,
     )  # fmt: skip
-    breaker.note_dispatch(ledger, stage, lease.number)
+    breaker.note_dispatch(ledger, stage, lease.number, state.tenant)
     waited_before = state.stages[stage].wait_seconds
     state = ledger.put(state, now, **transitions.dispatched(state, lease))
     waited = state.stages[stage].wait_seconds - waited_before

@@ -59,7 +59,8 @@ from streams.worker.messages import (
     Warm,
 )
 
-LOG_LINES_KEPT = 20
+LOG_LINES_KEPT, LOG_LINE_CHARACTERS = 20, 1000
+"""Of the child's log: what goes with a failure, whose record must fit into its topic."""
 PREVIEW_ANSWER_S = 2.0
 
 logger = structlog.get_logger(__name__)
@@ -84,6 +85,7 @@ class Child:
             self.pipe.send(message)
 
     def keep_line(self, line: str) -> None:
+        line = line[:LOG_LINE_CHARACTERS]
         self.lines.append(line)
         with suppress(OSError):
             self.send(Logged(line))

@@ -127,7 +127,9 @@ class Checker:
         if self._suspects[view.beat.node]:
             self._alone(ledger, view.beat.node)
         breaker = ledger.breakers.get(task.stage)
-        assert breaker is None or breaker.probe in (None, task.lease), f"{task.lease} passes an open breaker"
+        assert breaker is None or not breaker.is_open or task.lease in breaker.probes, (
+            f"{task.lease} passes an open breaker"
+        )
 
     def _alone(self, ledger: Ledger, node: str) -> None:
         views = [ledger.workers.get(ledger.names.get(name) or "") for name in self._workers[node]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import ErrorKind, ErrorReport
@@ -14,11 +14,12 @@ from schemas.stage import Stage
 from streams.coordinator import breaker
 from streams.coordinator.breaker import KEPT_TICKS, LEAST_FAILURES, LEAST_JOBS, Breaker, Ended
 from streams.coordinator.effects import Count, Effect
+from streams.coordinator.job import new_job
 from streams.coordinator.ledger import Ledger
 from streams.coordinator.retry import FAILURE_COSTS_S
 from streams.coordinator.service.observe import Observer
 from streams.metrics import registry_of
-from tests.sim.played_line import Line, done, ends, failed
+from tests.sim.played_line import PROMPT, Line, done, ends, failed
 from tests.sim.test_found import next_life, placed, submit
 
 OPENED, CLOSED = Count("breaker", (Stage.ENCODE, "opened")), Count("breaker", (Stage.ENCODE, "closed"))
@@ -146,6 +147,106 @@ def metric(stage: Stage) -> float | None:
     return registry_of("coordinator").get_sample_value("latentline_stage_breaker_open", {"stage": stage.value})
 
 
+def ask(line: Line, tenant: str, *names: str) -> None:
+    for name in names:
+        line.submit(PROMPT.model_copy(update={"tenant": tenant, "idempotency_key": name}))
+
+
+def opened_by(tenant: str, jobs: int = 6) -> Line:
+    """All that this tenant asks for fails, until the breaker opens."""
+    line = Line()
+    ask(line, tenant, *map(str, range(jobs)))
+    line.beat("a")
+    while not is_open(line):
+        fail(line)
+    return line
+
+
+def closed_by_another() -> Line:
+    """The breaker that one tenant's jobs have opened, closed by the first job of another."""
+    line = opened_by("mallory")
+    ask(line, "alice", "1")
+    line.tick()
+    line.beat("b")
+    [task] = [task for task in placed(line) if task.tenant == "alice"]
+    assert CLOSED in line.report(done(task))
+    return line
+
+
+def test_nobody_waits_for_what_another_tenants_jobs_do() -> None:
+    """The bound: one tick until a first task is under way, whatever else is; all others once it has succeeded."""
+    line = opened_by("mallory")
+    line.now += LONG
+    line.tick()
+    line.beat("a")
+    [bad] = placed(line)
+    assert bad.tenant == "mallory"
+    ask(line, "alice", "1", "2", "3")
+    ask(line, "bob", "1")
+    line.tick()
+    line.beat("b", slots=8)
+    first = placed(line)
+    assert sorted(task.tenant for task in first) == ["alice", "bob"]
+    assert CLOSED in line.report(done(first[0]))
+    line.beat("c", slots=8)
+    rest = [task.tenant for task in placed(line) if task.stage is Stage.ENCODE]
+    assert rest.count("alice") + len([task for task in first if task.tenant == "alice"]) == 3
+
+
+def test_a_tenant_whose_jobs_alone_fail_opens_it_once_and_pays_for_what_fails_after() -> None:
+    line = closed_by_another()
+    ask(line, "mallory", *map(str, range(6, 30)))
+    for number in range(60):
+        line.beat("c", life=number + 1)
+        for task in placed(line):
+            line.report(failed(task, ErrorKind.BUG) if task.tenant == "mallory" else done(task))
+            assert not is_open(line)
+        line.now += LONG
+    states = [state for state in line.ledger.jobs.values() if state.tenant == "mallory"]
+    assert {state.status for state in states} == {JobStatus.FAILED}
+
+
+def test_a_tenant_that_was_blamed_counts_again_once_something_of_it_succeeds() -> None:
+    line = closed_by_another()
+    ask(line, "mallory", *map(str, range(10, 30)))
+    line.beat("c", slots=40)
+    fresh = [task for task in placed(line) if task.stage is Stage.ENCODE and task.attempt == 1]
+    line.report(done(fresh[0]))
+    for task in fresh[1 : LEAST_FAILURES + 2]:
+        line.report(failed(task, ErrorKind.BUG))
+    assert is_open(line)
+
+
+def test_of_one_tenants_jobs_those_that_were_not_tried_go_before_those_that_failed() -> None:
+    line = opened_by("default", jobs=5)
+    ask(line, "default", "later")
+    [later] = [state.job for state in line.ledger.jobs.values() if not state.stages[Stage.ENCODE].dispatches]
+    tried = []
+    for _ in range(6):
+        line.now += LONG
+        probe = next_probe(line)
+        tried.append(probe.job)
+        line.report(failed(probe, ErrorKind.BUG))
+    assert tried[0] == later
+    assert len({*tried}) == len(tried)
+
+
+def test_a_stage_that_is_broken_for_all_costs_nobody_an_attempt() -> None:
+    line = opened_by("mallory")
+    for tenant in ("alice", "bob", "carol"):
+        ask(line, tenant, *map(str, range(5)))
+    for number in range(80):
+        line.tick(number)
+        line.now += 1
+        line.beat("b", life=number + 1, slots=4)
+        for task in placed(line):
+            assert ends(line.report(failed(task, ErrorKind.BUG))) == []
+    innocent = [state for state in line.ledger.jobs.values() if state.tenant != "mallory"]
+    assert {state.stages[Stage.ENCODE].failures for state in innocent} == {0}
+    assert {state.tenant for state in innocent if state.stages[Stage.ENCODE].dispatches} == {"alice", "bob", "carol"}
+    assert is_open(line)
+
+
 def test_a_probe_that_is_lost_makes_room_for_the_next() -> None:
     line = broken()
     first = next_probe(line)
@@ -194,7 +295,7 @@ def test_other_stages_go_on() -> None:
     line.beat("a", leaving=True)
     line.beat("b", slots=0)
     submit(line, *map(str, range(9)))
-    line.ledger.breakers[Stage.ENCODE] = Breaker(is_open=True, probe_tick=99)
+    line.ledger.breakers[Stage.ENCODE] = Breaker(is_open=True, probe_tick=99, tried={"default": 1})
     line.beat("b", slots=4)
     assert [task.stage for task in placed(line)] == [Stage.DENOISE]
 
@@ -227,17 +328,18 @@ def test_a_success_that_tells_nothing_new_may_be_left_out(runs: list[tuple[int, 
     """Runs of leases that end alike, with pauses before them: what is kept decides as if each had been written down."""
     ledger, whole = Ledger(), Breaker()
     error = ErrorReport(kind=ErrorKind.BUG, code="bug", message="")
-    for length, fails, pause in runs:
+    for number, (length, fails, pause) in enumerate(runs):
         ledger.numbers["tick"] = ledger.tick + 20 * pause
-        for job in map(str, range(length)):
-            whole = whole.after(Ended(job, fails, ledger.tick))
+        for job in [f"{number}-{place}" for place in range(length)]:
+            whole = whole.after(Ended(job, fails, ledger.tick, "t"))
             if fails:
-                breaker.failed(ledger, Stage.ENCODE, job, 1, error)
+                breaker.failed(ledger, Stage.ENCODE, new_job(job, "t", "", 0.0), 1, error)
             else:
-                breaker.succeeded(ledger, Stage.ENCODE, job, 1)
+                breaker.succeeded(ledger, Stage.ENCODE, new_job(job, "t", "", 0.0), 1)
             assert ledger.breakers[Stage.ENCODE].is_open == whole.is_open
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["fail", "done", "lost", "tick", "takeover"]), max_size=40), st.integers(1, 4))
 def test_a_job_never_ends_by_what_failed_while_it_was_open(story: list[str], slots: int) -> None:
     line, life, running = broken(jobs=8), 1, list[Task]()
