@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from schemas import places
-from schemas.errors import ForeignObject, InputLost, StoreUnavailable
+from schemas.errors import ForeignObject, InputLost, Preempted, StoreUnavailable
 from schemas.events import ArtifactRef, Manifest, ObjectRef, Task
 from stages.contract import Context, Fact, Output, StageRunner
 from stages.store import ArtifactStore, ManifestUnreadable, Published
@@ -73,15 +73,24 @@ def execute(task: Task, runner: StageRunner, store: ArtifactStore, context: Cont
     context.raise_if_interrupted()
     made = Made(task, output, bit_class, watch.parts)
     try:
-        return deliver(store, made)
+        return deliver(store, made, lambda: raise_if_cancelled(context))
     except StoreUnavailable as error:
         raise Undelivered(made, str(error)) from error
 
 
-def deliver(store: ArtifactStore, made: Made) -> Result:
-    """Objects up, manifest last. What is there already stays, so it may be called again after `StoreUnavailable`."""
+def raise_if_cancelled(context: Context) -> None:
+    """Whoever is only to leave hands over what is finished. Raises `Cancelled`."""
+    with suppress(Preempted):
+        context.raise_if_interrupted()
+
+
+def deliver(store: ArtifactStore, made: Made, check: Callable[[], None] = lambda: None) -> Result:
+    """Objects up, manifest last. What is there already stays, so it may be called again after `StoreUnavailable`.
+
+    `check` is called before the manifest is put, and raises where nobody wants the output any more.
+    """
     watch = Stopwatch(made.timings)
-    published = upload(store, made, watch)
+    published = upload(store, made, watch, check)
     return result_of(published, watch.parts["compute"], watch, resumed_from_step=made.output.resumed_from_step)
 
 
@@ -111,7 +120,7 @@ def fetch(store: ArtifactStore, runner: StageRunner, task: Task) -> dict[str, by
         raise InputLost(upstream.stage, upstream.key, upstream.etag, str(error)) from None
 
 
-def upload(store: ArtifactStore, made: Made, watch: Stopwatch) -> Published:
+def upload(store: ArtifactStore, made: Made, watch: Stopwatch, check: Callable[[], None]) -> Published:
     task, output, folder = made.task, made.output, store.folder_of(made.task)
     with watch.part("put"):
         objects = tuple(store.put(folder, blob) for blob in output.objects)
@@ -119,6 +128,7 @@ def upload(store: ArtifactStore, made: Made, watch: Stopwatch) -> Published:
         stage=task.stage, key=task.key, lease=task.lease, objects=objects, facts=dict(output.facts),
         bit_class=made.bit_class, seconds=watch.parts["compute"],
     )  # fmt: skip
+    check()
     with watch.part("publish"):
         return store.publish(folder, manifest, replaces=stale_etag(store, folder, task))
 

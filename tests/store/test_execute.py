@@ -13,7 +13,7 @@ import pytest
 import urllib3
 
 from schemas.bundle import read_bundles
-from schemas.errors import Cancelled, InputLost, StoreUnavailable
+from schemas.errors import Cancelled, InputLost, Preempted, StoreUnavailable
 from schemas.events import ArtifactRef, PromptSubmitted, Task
 from schemas.limits import recipe_of
 from schemas.stage import Stage
@@ -253,6 +253,29 @@ def test_who_is_cancelled_after_computing_publishes_nothing(store: ArtifactStore
     with pytest.raises(Cancelled):
         execute(task(1), Shout(), store, Interrupted(), "any")
     assert store.find(store.folder_of(task())) is None
+
+
+@dataclass
+class InterruptedLater(Undisturbed):
+    """From its `last` look on."""
+
+    error: type[Exception] = Cancelled
+    last: int = 2
+    looks: int = 0
+
+    def raise_if_interrupted(self) -> None:
+        self.looks += 1
+        if self.looks >= self.last:
+            raise self.error("asked by the user")
+
+
+def test_who_is_cancelled_while_uploading_publishes_nothing_and_who_is_to_leave_does(store: ArtifactStore) -> None:
+    with pytest.raises(Cancelled):
+        execute(task(1), Shout(), store, InterruptedLater(), "any")
+    assert store.list(store.folder_of(task()))
+    assert store.find(store.folder_of(task())) is None
+    execute(task(2), Shout(), store, InterruptedLater(Preempted), "any")
+    assert store.find(store.folder_of(task())) is not None
 
 
 def test_a_task_without_the_upstream_it_needs_is_a_bug(store: ArtifactStore) -> None:
