@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from schemas.catalogue import VideoRecord
 from schemas.events import StepProgress
-from schemas.job import JobState, JobStatus
+from schemas.job import JobStatus
+from streams.gateway.job_record import AnyJob
 from streams.percent import percent_of_step
 
 Position = tuple[str, int]
@@ -17,7 +18,7 @@ Position = tuple[str, int]
 class Batch:
     """The latest of each job."""
 
-    states: dict[str, tuple[JobState, bytes]] = field(default_factory=dict)
+    states: dict[str, tuple[AnyJob, bytes]] = field(default_factory=dict)
     forgotten: set[str] = field(default_factory=set)
     videos: dict[str, VideoRecord | None] = field(default_factory=dict)
     """None: deleted or expired."""
@@ -37,7 +38,7 @@ class Batch:
         """Of which there is something new."""
         return self.forgotten.union(self.states, self.steps, self.videos)
 
-    def state(self, job: str, state: JobState | None, data: bytes = b"") -> None:
+    def state(self, job: str, state: AnyJob | None, data: bytes = b"") -> None:
         """The next record of `jobs`; None is a tombstone."""
         self.states.pop(job, None)
         self.forgotten.discard(job)

@@ -11,10 +11,11 @@ from confluent_kafka import Message, TopicPartition
 
 from schemas.catalogue import VideoRecord
 from schemas.events import ApiKey, StepProgress, TenantSettings
-from schemas.job import JobState
+from streams import clients
 from streams.client.reader import Reader, event_of
 from streams.gateway.batch import Batch
 from streams.gateway.hooks import Hooks
+from streams.gateway.job_record import AnyJob, read_job
 from streams.gateway.keys import Keys
 from streams.gateway.read_model import ReadModel
 from streams.settings import Settings
@@ -38,7 +39,7 @@ class Feed:
 
     def __init__(
         self, settings: Settings, model: ReadModel, keys: Keys, tell: Callable[[Collection[str]], None],
-        see: Callable[[JobState], None] = lambda state: None, hooks: Hooks | None = None,
+        see: Callable[[AnyJob], None] = lambda state: None, hooks: Hooks | None = None,
     ) -> None:  # fmt: skip
         """Raises `ClientError` when the broker does not answer."""
         self._settings, self._model, self._keys, self._tell, self._see = settings, model, keys, tell, see
@@ -48,7 +49,7 @@ class Feed:
         """All of `jobs` that was written before this time, unix seconds, is in the read model."""
         self.turns = Turns("feed")
         self.on_failed: Callable[[], object] = lambda: None
-        self._reader = Reader(settings)
+        self._reader, self._jobs_topic = Reader(settings), JOBS.named(settings.topic_prefix)
         oldest = time.time() - FORGETFUL_AFTER_S
         self._next = model.open_source(f"{self._reader.cluster()}/{settings.topic_prefix}", oldest)
         self._read = [place for topic in (JOBS, VIDEOS, PROGRESS) for place in self._reader.from_start(topic)]
@@ -111,7 +112,10 @@ class Feed:
         return batch
 
     def _take(self, batch: Batch, message: Message) -> None:
-        event, topic, prefix = event_of(message), message.topic() or "", self._settings.topic_prefix
+        topic, prefix = message.topic() or "", self._settings.topic_prefix
+        if topic == self._jobs_topic:
+            return self._take_job(batch, message)
+        event = event_of(message)
         if self._hooks.take(topic.removeprefix(prefix), message, event):
             return
         if isinstance(event, ApiKey | TenantSettings):
@@ -119,13 +123,18 @@ class Feed:
                 self._keys.take(event)
             return
         batch.offsets[topic, message.partition() or 0] = (message.offset() or 0) + 1
-        if topic == JOBS.named(self._settings.topic_prefix):
-            batch.written_at = message.timestamp()[1] / 1000
         if isinstance(event, StepProgress):
             batch.step(event)
-        elif isinstance(event, JobState) and event.is_submitted:
-            batch.state(event.job, event, message.value() or b"")
-        elif message.value() is None and topic == JOBS.named(prefix):
-            batch.state((message.key() or b"").decode(), None)
         elif isinstance(event, VideoRecord) or (message.value() is None and topic == VIDEOS.named(prefix)):
             batch.videos[(message.key() or b"").decode()] = event if isinstance(event, VideoRecord) else None
+
+    def _take_job(self, batch: Batch, message: Message) -> None:
+        batch.offsets[self._jobs_topic, message.partition() or 0] = (message.offset() or 0) + 1
+        batch.written_at = message.timestamp()[1] / 1000
+        value = message.value()
+        if value is None:
+            batch.state((message.key() or b"").decode(), None)
+            return
+        job = read_job(value, clients.headers_of(message))
+        if job is not None and job.is_submitted:
+            batch.state(job.job, job, value)

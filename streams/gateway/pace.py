@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median, quantiles
 
-from schemas.job import JobState, JobStatus
+from schemas.job import JobStatus
 from schemas.recipe import Recipe
 from schemas.stage import STAGES, Stage
+from streams.gateway.job_record import AnyJob, RecipeRecord
 from streams.gateway.rows import Row
 
 KEPT = 100
@@ -25,7 +26,7 @@ class Pace:
 
     seconds: dict[Kind, deque[float]] = field(default_factory=dict)
 
-    def learn(self, state: JobState) -> None:
+    def learn(self, state: AnyJob) -> None:
         if state.status is not JobStatus.COMPLETED or state.recipe is None:
             return
         for stage, record in state.stages.items():
@@ -56,7 +57,7 @@ class Pace:
         return round(low, 1), round(high, 1)
 
 
-def kind_of(recipe: Recipe, stage: Stage) -> Kind:
+def kind_of(recipe: Recipe | RecipeRecord, stage: Stage) -> Kind:
     pixels = recipe.width * recipe.height * recipe.num_frames
     return recipe.model, stage, pixels, recipe.num_inference_steps if stage is Stage.DENOISE else 0
 

@@ -9,6 +9,7 @@ from typing import Any
 from schemas.catalogue import VideoRecord
 from schemas.events import StepProgress
 from schemas.job import JobState, JobStatus
+from streams.gateway.job_record import AnyJob
 from streams.percent import percent_of_state
 
 
@@ -54,7 +55,7 @@ def row_of(found: Any) -> Row:
     )
 
 
-def values_of_job(state: JobState, data: bytes) -> dict[str, Any]:
+def values_of_job(state: AnyJob, data: bytes) -> dict[str, Any]:
     """`data`: the state as bytes."""
     return {
         "job": state.job, "tenant": state.tenant, "version": state.version, "status": str(state.status),
