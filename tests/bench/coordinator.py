@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,6 +34,7 @@ from streams.addressing import extensions_of
 from streams.settings import Settings
 from streams.topics import COMPLETIONS, PROMPTS, REPORTS, TASKS
 from streams.worker.held import fields_of
+from tests.bench import ended
 from tests.bench.report import last_line, table, write_section
 from tests.processes import Service
 from tests.sim.speed import collecting_rarely, measure_jobs
@@ -167,23 +170,28 @@ def measure(fleet: Fleet, pid: int, jobs: int) -> Measured:
     return Measured(jobs, wall, cpu)
 
 
-def run(workers: int, slots: int, jobs: int) -> Measured:
+@contextmanager
+def broker() -> Iterator[Settings]:
+    """Servers of their own, and nothing else."""
     with TemporaryDirectory(prefix="latentline-bench-") as folder:
         stack = Stack(Path(folder) / "stack")
         stack.up(services=(), any_ports=True, stays=False)
         try:
-            settings = settings_in(stack.environment(), Settings()).model_copy(update={"data_dir": Path(folder)})
-            service = Service(settings, "coordinator", "coordinator").start().wait_ready()
-            fleet = Fleet(settings, workers, slots)
-            try:
-                fleet.work_until(fleet.submit("warm", 200))
-                assert service.popen is not None
-                return measure(fleet, service.popen.pid, jobs)
-            finally:
-                fleet.close()
-                service.kill()
+            yield settings_in(stack.environment(), Settings()).model_copy(update={"data_dir": Path(folder)})
         finally:
             stack.down(wipe=True)
+
+
+def run(settings: Settings, workers: int, slots: int, jobs: int) -> Measured:
+    service = Service(settings, "coordinator", "coordinator").start().wait_ready()
+    fleet = Fleet(settings, workers, slots)
+    try:
+        fleet.work_until(fleet.submit("warm", 200))
+        assert service.popen is not None
+        return measure(fleet, service.popen.pid, jobs)
+    finally:
+        fleet.close()
+        service.kill()
 
 
 def main() -> int:
@@ -191,12 +199,17 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=64)
     parser.add_argument("--slots", type=int, default=16)
     parser.add_argument("--jobs", type=int, default=5000)
+    parser.add_argument("--ended", type=int, default=100_000, help="ended jobs that a coordinator takes over")
+    parser.add_argument("--uncompacted", type=int, default=10_000, help="jobs of a log that was never compacted")
+    parser.add_argument("--rounds", type=int, default=3, help="takeovers of each side")
     parser.add_argument("--no-page", action="store_true", help="leave docs/benchmarks.md alone")
     asked = parser.parse_args()
     with collecting_rarely():
         core = measure_jobs(PURE_WORKERS, PURE_JOBS)
     pure = round(core["transitions_per_s"])
-    measured = run(asked.workers, asked.slots, asked.jobs)
+    with broker() as settings:
+        measured = run(settings, asked.workers, asked.slots, asked.jobs)
+        known = ended.run(settings, asked.ended, asked.rounds, asked.uncompacted)
     figures = measured.figures() | {
         "workers": asked.workers, "slots": asked.slots, "pure_transitions_per_s": pure
     }  # fmt: skip
@@ -210,11 +223,13 @@ def main() -> int:
         ("the same, with events decoded from their records and validated", round(core["transitions_per_s_decoded"])),
         ("the same, also with its records encoded", round(core["transitions_per_s_encoded"])),
     ]
-    body = table(("what", "figure"), rows)
+    body, ended_body = table(("what", "figure"), rows), ended.body_of(known)
     if not asked.no_page:
         write_section(TITLE, "make bench-coordinator", body)
+        write_section(ended.TITLE, "make bench-coordinator", ended_body)
     print(body)
-    print(last_line(figures))
+    print(ended_body)
+    print(last_line(figures | known.figures()))
     return 0
 
 
