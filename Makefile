@@ -106,8 +106,8 @@ train-tiny: setup ## train the tiny model again (about an hour and a half on 2 c
 	@OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=5000 $(BIN)/python -m gpu_runner.tiny.train --out bundles/tiny
 	@OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=5000 $(BIN)/python -m gpu_runner.tiny.refine --bundle bundles/tiny --out bundles/tiny
 
-judge-tiny: setup ## score the tiny model through the line's own stages
-	@$(BIN)/python -m stages.evaluate --bundle bundles/tiny
+judge-tiny: setup ## score the tiny model through the line's own stages (seven minutes; QUICK=1: one)
+	@$(BIN)/python -m stages.evaluate --bundle bundles/tiny $(if $(QUICK),--quick,--write-card)
 
 clean: ## remove everything that can be made again
 	@rm -rf $(VENV) .build out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -6,6 +6,7 @@ Prints what missed and a table for seen and held-out captions; the last line is 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import random
 import time
@@ -24,6 +25,8 @@ from schemas.limits import recipe_of
 from stages.in_process import InProcessLine
 from stages.video import decode
 
+QUICK = (48, 35)
+"""Clips of seen and of held-out captions."""
 FRAMES_BETWEEN = 4
 """Every how many frames a contact sheet shows one."""
 
@@ -55,8 +58,9 @@ def judged(line: InProcessLine, captions: Sequence[Caption], first_seed: int, sh
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, default=Path("bundles/tiny"))
-    parser.add_argument("--seen", type=int, default=128, help="how many seen captions")
-    parser.add_argument("--held-out", type=int, help="how many held-out captions; unset: all")
+    parser.add_argument("--seen", type=int, default=len(split().seen), help="how many seen captions")
+    parser.add_argument("--held-out", type=int, default=4 * len(split().held_out), help="clips of held-out captions")
+    parser.add_argument("--quick", action="store_true", help="48 seen and 35 held-out ones: a minute or less")
     parser.add_argument("--first-seed", type=int, default=9000)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--sheets", type=Path, help="folder for a PNG of the first clips of each set")
@@ -66,10 +70,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     arguments = parser().parse_args()
+    if arguments.quick:
+        arguments.seen, arguments.held_out = QUICK
     line = InProcessLine.load(arguments.bundle, threads=arguments.threads)
     sets = {
         "seen": random.Random(arguments.first_seed).sample(split().seen, arguments.seen),
-        "held-out": list(split().held_out[: arguments.held_out]),
+        "held-out": list(itertools.islice(itertools.cycle(split().held_out), arguments.held_out)),
     }
     began, scores = time.monotonic(), []
     for name, captions in sets.items():

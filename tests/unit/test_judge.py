@@ -1,5 +1,6 @@
 """The judge: right about every true clip, even after H.264, and not flattered by what is none of its shapes."""
 
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 
 from gpu_runner.tiny.captions import DIRECTIONS, PALETTE, Caption, all_captions
-from gpu_runner.tiny.data import FRAMES, Floats, Pixels, render, sample_scene
+from gpu_runner.tiny.data import FRAMES, Floats, Pixels, Scene, render, sample_scene
 from gpu_runner.tiny.judge import judge
+from gpu_runner.tiny.scores import margin, wilson
 from schemas.recipe import Encoding
 from stages.video import VideoEncoder, decode
 
@@ -113,3 +115,19 @@ def test_other_arrays_are_refused(frames: Pixels) -> None:
 def test_the_judge_does_not_load_torch() -> None:
     code = "import sys, gpu_runner.tiny.judge; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("right", "of", "low", "high"), [(263, 280, 0.9049, 0.9618), (280, 280, 0.9865, 1.0), (0, 10, 0.0, 0.2775)]
+)
+def test_the_interval_of_a_fraction_is_wilsons(right: int, of: int, low: float, high: float) -> None:
+    assert wilson(right, of) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_a_margin_is_the_overlap_with_the_shape_less_that_with_the_next() -> None:
+    scene = Scene(Caption("red", "square", "right", "blue"), radius=11, speed=1.5, x=20, y=32)
+    verdict = judge(render(scene), scene.caption)
+    nothing = judge(np.zeros((17, 64, 64, 3), np.uint8), scene.caption)
+    assert margin([verdict], "square") == pytest.approx(verdict.overlap["square"] - verdict.overlap["circle"])
+    assert margin([verdict, nothing], "square") == pytest.approx(margin([verdict], "square") / 2)
+    assert math.isnan(margin([verdict], "circle"))
