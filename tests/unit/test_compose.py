@@ -125,7 +125,7 @@ def test_the_store_is_the_local_one() -> None:
     text = (FOLDER / "minio.Dockerfile").read_text()
     assert f"ARG VERSION={minio_binary.VERSION}\n" in text
     assert f"{minio_binary.MODULE}@${{VERSION}}" in text
-    assert stages["build"] == f"golang:{minio_binary.GO_WHEEL.partition('==')[2]}-alpine"
+    assert stages["build"] == f"golang:{minio_binary.go_version()}-alpine"
     local = MinioServer(Path("/d"), Path("/l"), "", 9000, 9001, Credentials("latentline", "secret")).process.environment
     here = CONTAINERS["minio"]["environment"]
     assert here.keys() == local.keys() - {"HOME"}
