@@ -30,7 +30,8 @@ Order = Literal["asc", "desc"]
 
 router = APIRouter(prefix="/v1", tags=["videos"])
 
-KINDS = ("application/json", "multipart/form-data")
+FORM = "multipart/form-data"
+KINDS = ("application/json", FORM)
 CREATE = CreateVideo.model_json_schema()
 REMIX = {
     "type": "object", "required": ["prompt"],
@@ -43,9 +44,17 @@ def body_of(schema: dict[str, Any], required: bool = True, kinds: tuple[str, ...
     return {
         "requestBody": {
             "required": required,
-            "content": {kind: {"schema": schema} for kind in kinds},
+            "content": {kind: {"schema": as_form(schema) if kind == FORM else schema} for kind in kinds},
         }
     }
+
+
+def as_form(schema: dict[str, Any]) -> dict[str, Any]:
+    """The same fields in a form, in which an empty one is unset."""
+    required = schema.get("required", ())
+    fields = schema.get("properties", {})
+    optional = {name: {"anyOf": [field, {"const": ""}]} for name, field in fields.items() if name not in required}
+    return schema | {"properties": fields | optional}
 
 
 async def answer(gateway: Gateway, row: Row) -> Response:

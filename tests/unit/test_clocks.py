@@ -10,6 +10,7 @@ from streams.worker import life
 WALL = {
     "stages/object_store.py": "when an object was written, for the audit",
     "streams/audit/run.py": "the age of orphans",
+    "streams/client/diagnosis.py": "ages that a doctor and an audit tell people, against the broker's own times",
     "streams/client/drop.py": "time of an event",
     "streams/client/follow.py": "how far to look back in a topic",
     "streams/client/redrive.py": "time of an event",
