@@ -121,7 +121,8 @@ def pages_have_no_duplicate_and_no_gap(client: openai.OpenAI) -> None:
         for video in client.videos.list(limit=2, **more):
             seen.append(video.id)
             if video.id in before[::3]:
-                made(client, f"between pages, {video.id} {more}")
+                # The model that ships reads 16 tokens.
+                made(client, f"between pages, {video.id} {next(iter(more))} {more['order']}")
             if set(before) <= set(seen):
                 break
         assert [each for each in seen if each in before] == wanted
