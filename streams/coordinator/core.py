@@ -155,8 +155,11 @@ def bury(ledger: Ledger, policy: Policy, record: Record, reason: str, message: s
 
 
 def bury_prompt(ledger: Ledger, policy: Policy, record: Record, reason: str, message: str, now: float) -> list[Effect]:
-    """As `bury`. A stranger's record ends nothing, also where it cannot be read: its signature is looked at first."""
-    rejected = rejected_prompt(record.value, record.headers)
+    """As `bury`. A stranger's record ends nothing, also where it cannot be read: its signature is looked at first.
+
+    One with a `fault` is not read once more: reading it may be what earlier lives of the coordinator hung on.
+    """
+    rejected = None if record.fault is not None else rejected_prompt(record.value, record.headers)
     letter = record.raw.dead_letter(reason, message)
     if rejected is None:
         return [letter]
