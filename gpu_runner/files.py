@@ -12,6 +12,8 @@ from schemas.digest import digest
 
 HASHED_AT_ONCE = min(4, os.cpu_count() or 1)
 """A thread hashes one to two gigabytes a second, less than a local disk reads."""
+WORTH_THREADS = 256 * 1024**2
+"""Bytes from which threads are worth the address space that each of them takes."""
 
 
 class WrongWeights(ValueError):
@@ -27,11 +29,10 @@ def file_digest(file: Path) -> str:
 def file_digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """Path within `folder` to digest, of every file of the named components."""
     files = sorted(file for name in names for file in (folder / name).rglob("*") if file.is_file())
+    size = sum(file.stat().st_size for file in files)
     with ThreadPoolExecutor(HASHED_AT_ONCE) as threads:
-        return {
-            str(file.relative_to(folder)): hashed
-            for file, hashed in zip(files, threads.map(file_digest, files), strict=True)
-        }
+        hashed = list((threads.map if size >= WORTH_THREADS else map)(file_digest, files))
+    return {str(file.relative_to(folder)): each for file, each in zip(files, hashed, strict=True)}
 
 
 def component_digest(files: Mapping[str, str]) -> str:

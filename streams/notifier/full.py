@@ -39,7 +39,7 @@ def state_at(end: Completion) -> JobState:
 def outcome_of(end: Completion) -> dict[str, Any]:
     if isinstance(end, JobCompleted):
         files = {"video": end.video, "poster": end.poster, "spritesheet": end.spritesheet}
-        return {"status": JobStatus.COMPLETED, **files}
+        return {"status": JobStatus.COMPLETED, "expires_at": end.expires_at, **files}
     if isinstance(end, JobFailed):
         return {"status": JobStatus.FAILED, "error": end.error}
     return {"status": JobStatus.CANCELLED, "cancel_reason": end.reason if isinstance(end, JobCancelled) else None}
