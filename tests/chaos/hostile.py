@@ -46,9 +46,11 @@ class Attack:
 
 @dataclass(frozen=True)
 class Harm:
-    """What was sent, by name; answers that blamed the line; for how long the others stood still, in seconds."""
+    """What was sent, by name, and what could not be; answers that blamed the line; for how long the others stood still,
+    in seconds."""
 
     sent: tuple[str, ...] = ()
+    unsent: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
     standstill: float = 0.0
 
@@ -62,6 +64,8 @@ class Hostile:
     """URL of a receiver that answers `100 Continue` without end."""
     sent: list[str] = field(default_factory=list)
     """Names of the attacks, as often as each was sent."""
+    unsent: list[str] = field(default_factory=list)
+    """Attacks that could not be made, with the reason."""
     faults: list[str] = field(default_factory=list)
     """Answers of the gateway that blame the line."""
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(8, "hostile"))
@@ -69,7 +73,14 @@ class Hostile:
     def strike(self, attack: Attack) -> None:
         """Returns at once."""
         self.sent.append(attack.name)
-        self._pool.submit(ATTACKS[attack.name], self)
+        self._pool.submit(self._attack, attack.name)
+
+    def _attack(self, name: str) -> None:
+        try:
+            ATTACKS[name](self)
+        except Exception as error:
+            # A fault may have struck the broker just then: that is to be told, and no promise of the line.
+            self.unsent.append(f"{name}: {error!r}")
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -166,12 +177,11 @@ def open_transaction(hostile: Hostile) -> None:
     producer = Producer(clients.config(clients.PRODUCER, hostile.settings) | {
         "transactional.id": name, "transaction.timeout.ms": TRANSACTION_MS,
     })  # fmt: skip
-    with suppress(KafkaException):
-        producer.init_transactions(30)
-        producer.begin_transaction()
-        topic = PROMPTS.named(hostile.settings.topic_prefix)
-        producer.produce(topic, body(), TENANT, 0, headers=[*prompt_headers()])
-        producer.flush(30)
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    topic = PROMPTS.named(hostile.settings.topic_prefix)
+    producer.produce(topic, body(), TENANT, 0, headers=[*prompt_headers()])
+    producer.flush(30)
 
 
 def endless_receivers(hostile: Hostile) -> None:

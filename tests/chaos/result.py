@@ -85,6 +85,7 @@ class Result:
             ("outputs harmed behind the line's back, found by a stage, never read again",
              f"{self.spoilt.harmed}, {self.spoilt.found}, {self.spoilt.left}"),
             ("attacks of a hostile tenant, by kind", counted(self.harm.sent)),
+            ("of these, not made since a fault had struck the broker", len(self.harm.unsent)),
             ("longest wait of others in which nothing of theirs was dispatched", f"{self.harm.standstill:.1f} s"),
             ("places that hold a secret", len(self.leaked)),
             ("redone compute of all compute", f"{work.redone:.1f} s of {work.useful + work.redone:.1f} s "

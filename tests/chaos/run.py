@@ -136,9 +136,10 @@ class Chaos:
     def harm(self) -> Harm:
         """What the hostile tenant did, and what it cost the others."""
         return Harm(
-            tuple(self.hostile.sent),
-            tuple(self.hostile.faults),
-            standstill(self.sent, self.seen.histories, time.time()),
+            sent=tuple(self.hostile.sent),
+            unsent=tuple(self.hostile.unsent),
+            faults=tuple(self.hostile.faults),
+            standstill=standstill(self.sent, self.seen.histories, time.time()),
         )
 
     def _hit(self, fault: Fault, now: float) -> Hit | None:
@@ -243,6 +244,8 @@ def run(stack: Stack, store: Proxy, ears: Ears, endless: str, seed: int, jobs: i
 
 def tell(result: Result) -> None:
     print(result.tables(), flush=True)
+    for what in result.harm.unsent:
+        say(f"an attack could not be made: {what}")
     for what in result.failures:
         say(f"a healthy job failed: {what}")
     for what in result.broken():

@@ -148,7 +148,7 @@ def test_a_run_ends_in_these_figures_and_says_which_promise_broke() -> None:
     breach = Breach("no prompt is lost", "prompts/0/7", "it is no job and no dead letter")
     report = Report(checked={}, open_jobs=0, compute=Compute(), breaches=(breach,))
     told = Told(owed=3, untold=(JOB,), split=("video_b",))
-    harm = Harm(("open transaction",), ("/videos answered 500: oops",), 131.0)
+    harm = Harm(("open transaction",), faults=("/videos answered 500: oops",), standstill=131.0)
     result = Result(
         1, ends, work([], []), {"kill worker": [9.0, 3.0]}, [], [], report, ["logs/denoise.log"], told, harm=harm
     )
