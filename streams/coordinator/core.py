@@ -144,7 +144,7 @@ def take_report(ledger: Ledger, policy: Policy, event: Frozen, record: Record, n
 def bury(ledger: Ledger, policy: Policy, record: Record, reason: str, message: str, now: float) -> list[Effect]:
     """Dead-letter a record, and end what waits for it: the job that a prompt asks for, the lease that headers name."""
     if record.topic == PROMPTS.name:
-        return bury_prompt(ledger, policy, record, reason, message, now)
+        return dead_letter_prompt(ledger, policy, record, reason, message, now)
     address = address_of(record.headers)
     effects: list[Effect] = [record.raw.dead_letter(reason, message, address.job or None)]
     state = ledger.jobs.get(address.job)
@@ -154,7 +154,9 @@ def bury(ledger: Ledger, policy: Policy, record: Record, reason: str, message: s
     return [*effects, *outcomes.failed(ledger, policy, state, error.report(), now)]
 
 
-def bury_prompt(ledger: Ledger, policy: Policy, record: Record, reason: str, message: str, now: float) -> list[Effect]:
+def dead_letter_prompt(
+    ledger: Ledger, policy: Policy, record: Record, reason: str, message: str, now: float
+) -> list[Effect]:
     """As `bury`. A stranger's record ends nothing, also where it cannot be read: its signature is looked at first.
 
     One with a `fault` is not read once more: reading it may be what earlier lives of the coordinator hung on.

@@ -30,7 +30,7 @@ FLUSHED_EVERY = 500
 log = structlog.get_logger(__name__)
 
 
-class Filling:
+class Backfill:
     """Gives a job that a coordinator of an earlier release has completed its record, whenever one is read of."""
 
     def __init__(self, catalogue: Catalogue, outbox: Outbox) -> None:

@@ -11,7 +11,7 @@ from stages.object_store import Stored
 from stages.store import ArtifactStore
 from streams.audit.objects import Shelves
 from streams.audit.shelves import manifests_of
-from streams.janitor.looks import Look
+from streams.janitor.searches import Search
 from streams.upkeep.gc import sweep
 from streams.upkeep.plan import loose
 from streams.upkeep.sight import LogView
@@ -21,22 +21,22 @@ EVER = float("inf")
 log = structlog.get_logger(__name__)
 
 
-def erase(store: ArtifactStore, view: LogView, looks: Sequence[Look]) -> int:
+def erase(store: ArtifactStore, view: LogView, searches: Sequence[Search]) -> int:
     """How many objects were removed; doing it twice removes nothing twice.
 
     Raises `ClientError` and `StoreUnavailable`: then some are left, and it has to be done again.
     """
     objects: dict[str, Stored] = {}
-    for look in looks:
-        for folder in look.folders:
+    for search in searches:
+        for folder in search.folders:
             objects |= store.stored(f"{folder}/")
     shelves = Shelves(objects, manifests_of(store, objects))
     # What is still referred to is another job's as it is, an upload under way included.
     found = [each for each in loose(shelves, view.look(), EVER) if each.whole]
     removed = sum(len(each.stored) for each in sweep(store, found, view.look))
-    for look in looks:
-        store.remove(places.preview(look.tenant, look.job))
-        late = [key for key in objects if look.is_again and key.startswith(f"{look.folders[0]}/")]
+    for search in searches:
+        store.remove(places.preview(search.tenant, search.job))
+        late = [key for key in objects if search.is_again and key.startswith(f"{search.folders[0]}/")]
         if late:
-            log.warning("a late writer had put files of a deleted job back", job=look.job, objects=len(late))
+            log.warning("a late writer had put files of a deleted job back", job=search.job, objects=len(late))
     return removed

@@ -8,8 +8,8 @@ import structlog
 
 from schemas import places
 from schemas.stage import Stage
-from streams.janitor.looks import Look, Looks
 from streams.janitor.outbox import Outbox
+from streams.janitor.searches import Search, Searches
 from streams.upkeep.references import References
 
 AGAIN_S, AGAIN_EARLIER_S = 30.0, 3600.0
@@ -19,7 +19,7 @@ they wait until it has forgotten their jobs."""
 log = structlog.get_logger(__name__)
 
 
-def expire(references: References, outbox: Outbox, looks: Looks, now: float, most: int) -> None:
+def expire(references: References, outbox: Outbox, searches: Searches, now: float, most: int) -> None:
     """The coordinator deletes the job where it is remembered: one decides. Raises `NotDelivered`."""
     catalogue, forgotten = references.catalogue, []
     for job in catalogue.due(now, most):
@@ -29,10 +29,10 @@ def expire(references: References, outbox: Outbox, looks: Looks, now: float, mos
             forgotten.append(job)
         elif references.jobs[job].deleted_at is None:
             outbox.expired(job, video.partition)
-    forget(references, outbox, looks, now, forgotten, "a video has expired")
+    forget(references, outbox, searches, now, forgotten, "a video has expired")
 
 
-def answer(references: References, outbox: Outbox, looks: Looks, now: float) -> None:
+def answer(references: References, outbox: Outbox, searches: Searches, now: float) -> None:
     """Each delete that the coordinator has passed on: done if the video is this tenant's, else dead-lettered.
 
     Raises `NotDelivered`.
@@ -41,7 +41,7 @@ def answer(references: References, outbox: Outbox, looks: Looks, now: float) -> 
     if not catalogue.requests or not catalogue.is_filled:
         return
     owned = {each.job: None for each in catalogue.requests.values() if catalogue.has(each.job, each.tenant)}
-    forget(references, outbox, looks, now, owned, "a video is deleted")
+    forget(references, outbox, searches, now, owned, "a video is deleted")
     for origin, request in catalogue.requests.items():
         if not catalogue.has(request.job, request.tenant):
             outbox.refuse(origin, request)
@@ -50,7 +50,7 @@ def answer(references: References, outbox: Outbox, looks: Looks, now: float) -> 
 
 
 def forget(
-    references: References, outbox: Outbox, looks: Looks, now: float, jobs: Iterable[str], why: str
+    references: References, outbox: Outbox, searches: Searches, now: float, jobs: Iterable[str], why: str
 ) -> None:  # fmt: skip
     """Videos of jobs that nobody remembers: the record goes, then the files. Intermediates went with the job.
 
@@ -61,7 +61,7 @@ def forget(
         outbox.gone(job, video.partition)
         log.info(why, job=job, tenant=video.tenant)
     outbox.flush()
-    looks.put(
-        Look(now, job, video.tenant, (places.folder(video.tenant, Stage.MUX, "", job),), False)
+    searches.put(
+        Search(now, job, video.tenant, (places.folder(video.tenant, Stage.MUX, "", job),), False)
         for job, video in found.items()
     )

@@ -20,10 +20,10 @@ from streams.client.errors import ClientError
 from streams.client.reader import event_of
 from streams.clients import ErrorWatch
 from streams.janitor import expiry
+from streams.janitor.backfill import Backfill, fill_from_store
 from streams.janitor.erasure import erase
-from streams.janitor.filling import Filling, fill_from_store
-from streams.janitor.looks import Looks
 from streams.janitor.outbox import Outbox
+from streams.janitor.searches import Searches
 from streams.settings import Settings
 from streams.topics import TENANTS
 from streams.upkeep import gc
@@ -33,7 +33,7 @@ from streams.watchdog import Turns
 TURN_S = 0.5
 STEPS_S = 2.0
 """For how long a turn goes on with what is in no hurry."""
-LOOKS_A_TURN, EXPIRIES_A_TURN = 50, 20
+SEARCHES_A_TURN, EXPIRIES_A_TURN = 50, 20
 """The coordinator reads the state of each job that expires from the log."""
 DONE = object()
 
@@ -53,8 +53,8 @@ class Janitor:
         self._catalogue.seconds = {
             Retention.EPHEMERAL: settings.retention_ephemeral_s, Retention.STANDARD: settings.retention_standard_s
         }  # fmt: skip
-        self._looks = Looks(settings.erase_again_after_s)
-        self._filling = Filling(self._catalogue, self._outbox)
+        self._searches = Searches(settings.erase_again_after_s)
+        self._backfill = Backfill(self._catalogue, self._outbox)
         self._steps: Iterator[object] | None = None
         self._gc_at = 0.0
         self._stop = Event()
@@ -82,7 +82,7 @@ class Janitor:
                 self.turn(time.time())
                 self._trouble = ""
             except (ClientError, StoreUnavailable) as error:
-                self._trouble, self._steps = f"{len(self._looks)} searches wait: {error}", None
+                self._trouble, self._steps = f"{len(self._searches)} searches wait: {error}", None
                 logger.warning("what is deleted cannot be removed yet", why=str(error))
             self.turns.turned()
             self._stop.wait(TURN_S)
@@ -90,15 +90,15 @@ class Janitor:
     def turn(self, now: float) -> None:
         """Raises `ClientError` and `StoreUnavailable`."""
         self._read()
-        expiry.answer(self._view.references, self._outbox, self._looks, now)
-        expiry.expire(self._view.references, self._outbox, self._looks, now, EXPIRIES_A_TURN)
+        expiry.answer(self._view.references, self._outbox, self._searches, now)
+        expiry.expire(self._view.references, self._outbox, self._searches, now, EXPIRIES_A_TURN)
         self._erase(now)
         self._go_on(now)
         self._measure(now)
 
     def _see(self, state: JobState, partition: int) -> None:
-        self._looks.see(state, time.time())
-        self._filling.see(state, partition)
+        self._searches.see(state, time.time())
+        self._backfill.see(state, partition)
         if self._catalogue.has(state.job, state.tenant) and state.deleted_at is not None:
             # A record that was given to it while it was being deleted.
             self._outbox.gone(state.job, partition)
@@ -108,16 +108,16 @@ class Janitor:
             if isinstance(event := event_of(message), TenantSettings):
                 self._catalogue.set(event)
         self._view.look()
-        self._filling.flush()
+        self._backfill.flush()
 
     def _erase(self, now: float) -> None:
-        looks = self._looks.take(now, LOOKS_A_TURN)
-        if not looks:
+        searches = self._searches.take(now, SEARCHES_A_TURN)
+        if not searches:
             return
         try:
-            metrics.JANITOR_REMOVED.labels("deleted").inc(erase(self._store, self._view, looks))
+            metrics.JANITOR_REMOVED.labels("deleted").inc(erase(self._store, self._view, searches))
         except (ClientError, StoreUnavailable):
-            self._looks.put(looks)
+            self._searches.put(searches)
             raise
 
     def _go_on(self, now: float) -> None:
@@ -150,4 +150,4 @@ class Janitor:
 
     def _measure(self, now: float) -> None:
         metrics.CATALOGUED_VIDEOS.set(len(self._catalogue.videos))
-        metrics.JANITOR_OLDEST.set(self._looks.waiting_s(now))
+        metrics.JANITOR_OLDEST.set(self._searches.waiting_s(now))

@@ -15,7 +15,7 @@ REMEMBERED_S = 24 * 3600.0
 """A janitor that begins looks once more for what was deleted so long ago; its first gc finds what is older."""
 
 
-class Look(NamedTuple):
+class Search(NamedTuple):
     """`at`: unix seconds. `folders`: where its outputs lay, its video first. `is_again`: the second one."""
 
     at: float
@@ -26,11 +26,11 @@ class Look(NamedTuple):
 
 
 @dataclass
-class Looks:
+class Searches:
     """`again_after`: seconds between a deletion and the second look."""
 
     again_after: float
-    _due: list[Look] = field(default_factory=list)
+    _due: list[Search] = field(default_factory=list)
 
     def see(self, state: JobState, now: float) -> None:
         """The next state of a job. One that is read twice costs two looks more, and nothing else."""
@@ -40,19 +40,19 @@ class Looks:
         if at > now - REMEMBERED_S:
             folders = folders_of(state)
             self.put([
-                Look(at, state.job, state.tenant, folders, False),
-                Look(at + self.again_after, state.job, state.tenant, folders, True),
+                Search(at, state.job, state.tenant, folders, False),
+                Search(at + self.again_after, state.job, state.tenant, folders, True),
             ])  # fmt: skip
 
-    def put(self, looks: Iterable[Look]) -> None:
-        for look in looks:
-            heapq.heappush(self._due, look)
+    def put(self, searches: Iterable[Search]) -> None:
+        for search in searches:
+            heapq.heappush(self._due, search)
 
-    def take(self, now: float, most: int) -> list[Look]:
+    def take(self, now: float, most: int) -> list[Search]:
         """Those whose time has come, the earliest first. What cannot be done is `put` again."""
         return list(self._taken(now, most))
 
-    def _taken(self, now: float, most: int) -> Iterator[Look]:
+    def _taken(self, now: float, most: int) -> Iterator[Search]:
         while self._due and self._due[0].at <= now and most > 0:
             most -= 1
             yield heapq.heappop(self._due)

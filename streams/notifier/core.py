@@ -91,7 +91,7 @@ class Known:
         if not keys:
             del self.of_job[delivery.job]
 
-    def note_deleted(self, job: str) -> None:
+    def record_deleted(self, job: str) -> None:
         self.deleted[job] = None
         if len(self.deleted) > MOST_DELETED:
             self.deleted.popitem(last=False)
@@ -150,7 +150,7 @@ def deleted(known: Known, deletion: Deletion) -> list[Change]:
     What is still on its way arrives, with the id of the video and nothing else of it. The URL of a prompt goes as soon
     as nothing is sent there any more.
     """
-    known.note_deleted(deletion.job)
+    known.record_deleted(deletion.job)
     deliveries = (known.deliveries[key] for key in sorted(known.of_job.get(deletion.job, ())))
     return [(each.id, forgetful(each)) for each in deliveries]
 

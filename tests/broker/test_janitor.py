@@ -27,7 +27,7 @@ from streams import clients
 from streams.audit.log import Log
 from streams.audit.run import audit
 from streams.janitor.erasure import erase
-from streams.janitor.looks import Look, folders_of
+from streams.janitor.searches import Search, folders_of
 from streams.settings import DEFAULT_KEY, Settings
 from streams.topics import DLQ, JOBS, VIDEOS
 from streams.upkeep.sight import LogView
@@ -135,8 +135,8 @@ def test_a_job_that_is_accepted_while_its_outputs_are_erased_is_served(opened: L
             line.half_way(accepted[0])
 
         store.happens = submit
-        look = Look(0.0, old.job, "default", folders_of(gone), False)
-        assert erase(store, LogView(line.settings, log), [look]) == 2, "its video alone"
+        search = Search(0.0, old.job, "default", folders_of(gone), False)
+        assert erase(store, LogView(line.settings, log), [search]) == 2, "its video alone"
         new = line.end(accepted[0])
         assert new.stages[Stage.DENOISE].key == old.stages[Stage.DENOISE].key
         assert [len(line.objects(new, stage)) for stage in STAGES] == [2, 2, 2, 2]

@@ -28,7 +28,7 @@ WALL = {
     "streams/gateway/missing_jobs.py": "since when a create is waited for, against the time at which it was accepted",
     "streams/gateway/read_model.py": "what has expired; a jump hides a video early, and shows it again",
     "streams/gateway/rows.py": "as above",
-    "streams/janitor/filling.py": "when the catalogue was filled",
+    "streams/janitor/backfill.py": "when the catalogue was filled",
     "streams/janitor/janitor.py": "when searches, gc and expiry are due; a jump makes some early or late",
     "streams/janitor/outbox.py": "time of an event",
     "streams/notifier/journal.py": "time of an event; where the starts of jobs begin to count",
