@@ -219,6 +219,7 @@ def test_a_tenant_that_was_blamed_counts_again_once_something_of_it_succeeds() -
 
 def test_of_one_tenants_jobs_those_that_were_not_tried_go_before_those_that_failed() -> None:
     line = opened_by("default", jobs=5)
+    line.now += LONG
     ask(line, "default", "later")
     [later] = [state.job for state in line.ledger.jobs.values() if not state.stages[Stage.ENCODE].dispatches]
     tried = []
@@ -229,6 +230,21 @@ def test_of_one_tenants_jobs_those_that_were_not_tried_go_before_those_that_fail
         line.report(failed(probe, ErrorKind.BUG))
     assert tried[0] == later
     assert len({*tried}) == len(tried)
+
+
+def test_tenants_whose_jobs_have_failed_take_turns_whoever_asks_for_more() -> None:
+    line = opened_by("mallory")
+    ask(line, "mallory", *map(str, range(6, 30)))
+    line.now += LONG
+    ask(line, "alice", *map(str, range(6)))
+    probes = []
+    for _ in range(8):
+        line.now += LONG
+        probe = next_probe(line)
+        probes.append(probe.tenant)
+        line.report(failed(probe, ErrorKind.BUG))
+    assert probes[0] == "alice", "none of hers has failed"
+    assert all({*pair} == {"alice", "mallory"} for pair in zip(probes[::2], probes[1::2], strict=True))
 
 
 def test_a_stage_that_is_broken_for_all_costs_nobody_an_attempt() -> None:
