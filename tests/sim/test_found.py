@@ -17,12 +17,13 @@ from schemas.events import (
     Started,
     Task,
 )
-from schemas.job import JobStatus
+from schemas.job import JobState, JobStatus
 from schemas.stage import STAGES, Stage
 from streams.coordinator import core, membership, placement
 from streams.coordinator.core import Record
 from streams.coordinator.effects import Effect, Send
 from streams.coordinator.ending import guarded
+from streams.coordinator.ledger import Ledger, WorkerView
 from tests.sim.driver import load_record
 from tests.sim.logs import Logs
 from tests.sim.played_line import PROMPT, Line, done, ends, failed, held, names
@@ -293,6 +294,26 @@ def test_a_timer_that_raises_ends_its_own_job_alone() -> None:
     assert isinstance(event, JobFailed)
     assert (event.job, event.error.kind) == (broken, ErrorKind.BUG)
     assert line.ledger.jobs[sound].status is JobStatus.WAITING
+
+
+def test_a_job_for_which_placement_raises_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = Line()
+    submit(line, "one", "two")
+    broken, sound = sorted(state.job for state in line.ledger.jobs.values())
+    dispatch = placement.dispatch
+
+    def raising(ledger: Ledger, view: WorkerView, state: JobState, alone: bool, now: float) -> list[Effect]:
+        if state.job == broken:
+            raise ZeroDivisionError
+        return dispatch(ledger, view, state, alone, now)
+
+    monkeypatch.setattr(placement, "dispatch", raising)
+    line.beat("a", slots=2)
+    effects = placement.place(line.ledger, line.now)
+    [event] = ends(effects)
+    assert isinstance(event, JobFailed)
+    assert (event.job, event.error.kind) == (broken, ErrorKind.BUG)
+    assert [order.job for order in orders(effects) if isinstance(order, Task)] == [sound]
 
 
 # -- rollback ------------------------------------------------------------------------------------------------------

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
 
 from schemas.events import PromptSubmitted, Started
 from schemas.stage import Stage
+from streams.coordinator.effects import DeadLetter
 from streams.coordinator.placement import place
+from streams.coordinator.service.observe import LATELY_S, Observer
 from streams.coordinator.standstill import AFTER_S, Standstill
 from tests.sim.played_line import PROMPT, Line, names
 from tests.sim.test_breaker import broken
@@ -125,3 +128,13 @@ def test_jobs_of_other_ids_wait_behind_a_full_worker() -> None:
     line.submit(PromptSubmitted(prompt=PROMPT.prompt, idempotency_key="two"))
     line.task()
     assert Watched(line).look().idle == []
+
+
+def test_dead_letters_of_reports_are_told_for_a_while_and_those_of_prompts_are_their_senders_own() -> None:
+    observer = Observer()
+    observer.committed([DeadLetter("not_json", "", b"", [], "prompts/0/7")], [])
+    assert observer.warnings(time.monotonic()) == []
+    observer.committed([DeadLetter("not_json", "", b"", [], "reports/0/7")] * 2, [])
+    [words] = observer.warnings(time.monotonic())
+    assert words.startswith("2 reports were dead-lettered in the last 10 minutes")
+    assert observer.warnings(time.monotonic() + LATELY_S) == []
