@@ -55,7 +55,10 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 def test_a_loop_that_hangs_ends_its_process_and_leaves_the_stack(hang: str, code: int, tmp_path: Path) -> None:
     """Also one that holds the interpreter's lock, so that no thread of Python can do anything about it."""
     process = start(tmp_path, hang)
-    _, errors = process.communicate(timeout=60)
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == code, errors
     settings = Settings(data_dir=tmp_path, worker_name="stuck")
     report = report_of(settings, "worker").read_text()
