@@ -16,6 +16,7 @@ from schemas.stage import STAGES, Stage
 from streams.coordinator import core
 from streams.coordinator.core import Record
 from streams.coordinator.effects import Effect
+from streams.coordinator.ended import read_record
 from streams.topics import REPORTS
 from tests.contract import golden
 from tests.contract.examples import RECIPE, TILING
@@ -126,3 +127,9 @@ def test_a_state_of_a_newer_release_is_refused_and_says_what_to_do() -> None:
     state = JobState.read(golden.value("latentline.job_state.v1")).model_copy(update={"format": FORMAT + 1})
     with pytest.raises(StateTooNew, match=f"has format {FORMAT + 1}.* up to {FORMAT}.*run that one again"):
         _ = state.migrated
+
+
+def test_a_short_read_of_such_a_state_refuses_it_too() -> None:
+    state = JobState.read(golden.value("latentline.job_state.v1")).model_copy(update={"format": FORMAT + 1})
+    with pytest.raises(StateTooNew, match=f"has format {FORMAT + 1}.* up to {FORMAT}"):
+        read_record(state.to_bytes())

@@ -97,6 +97,14 @@ def test_a_gauge_is_absent_until_it_is_measured_and_when_it_no_longer_is() -> No
     assert registry.get_sample_value(name) is None
 
 
+def test_a_coordinator_without_a_cell_shows_nothing_of_one() -> None:
+    """Else it would say "0 waiting" of jobs that it does not count."""
+    metrics.clear(metrics.CELL_GAUGES)
+    shown = rows_shown(metrics.registry_of("coordinator", ["tiny"]))
+    assert shown
+    assert [row.name for row in shown if metrics._OBJECTS[row.name] in metrics.CELL_GAUGES] == []
+
+
 def test_a_worker_shows_the_stages_that_it_serves() -> None:
     registry = metrics.registry_of("worker", ["tiny"], [Stage.MUX])
     name = "latentline_compute_seconds_total"
