@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from streams.audit.report import Report
 from tests.bench.report import table
+from tests.chaos.deletes import GONE_BOUND_S, Deleted
 from tests.chaos.hostile import STANDSTILL_BOUND_S, Harm
 from tests.chaos.measure import Ends, Work, middle
 from tests.chaos.outputs import Spoilt
@@ -29,6 +30,7 @@ class Result:
     told: Told = field(default_factory=Told)
     spoilt: Spoilt = field(default_factory=Spoilt)
     harm: Harm = field(default_factory=Harm)
+    deleted: Deleted = field(default_factory=Deleted)
 
     @property
     def is_ok(self) -> bool:
@@ -46,6 +48,7 @@ class Result:
             "redone_of_total": round(self.work.redone_of_total, 4), "recovery_p50_s": round(middle(seconds), 2),
             "recovery_max_s": round(max(seconds, default=0.0), 2), "audit_ok": self.report.is_ok,
             "untold": len(self.told.untold), "standstill_max_s": round(self.harm.standstill, 2),
+            "deleted": self.deleted.count, "gone_max_s": round(self.deleted.longest_s, 2),
         }  # fmt: skip
 
     def broken(self) -> Iterator[str]:
@@ -63,6 +66,10 @@ class Result:
         if self.harm.standstill > STANDSTILL_BOUND_S:
             stood = f"{self.harm.standstill:.0f} s, at most {STANDSTILL_BOUND_S:g} s"
             yield f"no tenant stops the others: nothing of theirs was dispatched for {stood}"
+        if self.deleted.left:
+            yield f"what is deleted is gone: {len(self.deleted.left)} left something: {named(self.deleted.left)}"
+        if self.deleted.longest_s > GONE_BOUND_S:
+            yield f"what is deleted is soon gone: after {self.deleted.longest_s:.0f} s, at most {GONE_BOUND_S:g} s"
         for fault in self.harm.faults:
             yield f"a bad request is answered in words: {fault}"
         for place in self.leaked:
@@ -87,6 +94,9 @@ class Result:
             ("attacks of a hostile tenant, by kind", counted(self.harm.sent)),
             ("of these, not made since a fault had struck the broker", len(self.harm.unsent)),
             ("longest wait of others in which nothing of theirs was dispatched", f"{self.harm.standstill:.1f} s"),
+            ("finished videos that their tenants deleted, of these with something left in the store",
+             f"{self.deleted.count}, {len(self.deleted.left)}"),
+            ("longest time from such a delete to its last object gone", f"{self.deleted.longest_s:.1f} s"),
             ("places that hold a secret", len(self.leaked)),
             ("redone compute of all compute", f"{work.redone:.1f} s of {work.useful + work.redone:.1f} s "
                                               f"({work.redone_of_total:.1%})"),

@@ -24,6 +24,7 @@ from infra.local.plan import Plan, settings_in
 from infra.local.services import FIRST_PORT, Service, services
 from infra.local.stack import Stack
 from latentline import line as command_line
+from schemas import envelope
 from schemas.events import JobFailed
 from stages.store import ArtifactStore
 from streams import clients
@@ -32,7 +33,9 @@ from streams.audit.run import audit
 from streams.settings import Settings
 from streams.topics import PROMPTS
 from tests.bench.report import RELIABILITY, last_line, write_section
+from tests.chaos import deletes
 from tests.chaos.again import STORE
+from tests.chaos.deletes import Deleted, Deletes, before_delete
 from tests.chaos.hostile import TENANT as HOSTILE
 from tests.chaos.hostile import Attack, Harm, Hostile, attacks
 from tests.chaos.measure import ends_of, recoveries, standstill, work
@@ -67,11 +70,13 @@ class Chaos:
     shelves: ArtifactStore
     attacks: list[Attack]
     hostile: Hostile
+    deletes: Deletes
     sent: dict[str, float] = field(default_factory=dict)
     """When the prompt of each job was sent first, unix seconds."""
     hits: list[Hit] = field(default_factory=list)
     stopped: list[Hit] = field(default_factory=list)
     seen: Watched = field(default_factory=Watched)
+    deleted: Deleted = field(default_factory=Deleted)
 
     @property
     def asked(self) -> set[str]:
@@ -94,15 +99,18 @@ class Chaos:
             orders = self._send(producer, orders, now)
             faults = self._strike(faults, now)
             harm = self._attack(harm, now)
+            self._delete(producer)
             self._resume()
             watch.look()
         watch.close()
         self.hostile.close()
+        self.deleted = self.deletes.close(self.seen.histories)
 
     def _is_over(self, start: float, seconds: float) -> bool:
         if time.monotonic() - start > seconds + PATIENCE_S:
             return True
-        return self.asked <= self.seen.ended and not self.told.untold
+        is_told = self.asked <= self.seen.ended and not self.told.untold
+        return is_told and self.deletes.are_over(self.seen.completions)
 
     def _send(self, producer: Producer, orders: list[Order], now: float) -> list[Order]:
         for order in orders:
@@ -114,6 +122,13 @@ class Chaos:
                 self.sent.setdefault(order.job, time.time())
         producer.poll(0)
         return [order for order in orders if order.at > now]
+
+    def _delete(self, producer: Producer) -> None:
+        topic, now = PROMPTS.named(self.settings.topic_prefix), time.time()
+        for delete in self.deletes.due(self.seen.completions, now):
+            value, headers = envelope.write(delete, id=f"delete-{delete.job}", source="chaos", time=now)
+            producer.produce(topic, value, delete.job, headers=[*headers])
+        self.deletes.search(self.seen.histories)
 
     def _strike(self, faults: list[Fault], now: float) -> list[Fault]:
         if not faults or faults[0].at > now:
@@ -160,6 +175,7 @@ def a_stack() -> Iterator[tuple[Stack, Proxy]]:
     """Two coordinators and two denoise workers, behind a relay to the store; the folder stays where it went wrong."""
     os.environ["LATENTLINE_THREADS"] = "1"
     configure()
+    deletes.configure()
     folder = Path(mkdtemp(prefix="latentline-chaos-"))
     stack = Stack(folder)
     say(f"starting a line in {folder}")
@@ -185,7 +201,7 @@ def chaotic_services() -> tuple[Service, ...]:
 def result_of(seed: int, chaos: Chaos, report: Report, leaked: list[str]) -> Result:
     seen = chaos.seen
     ends = [end for end in seen.completions if end.tenant in TENANTS]
-    latest = [history[-1] for history in seen.histories.values()]
+    latest = [before_delete(history) for history in seen.histories.values()]
     wrong = {order.job for order in chaos.orders if order.id.endswith("-wrong")}
     failures = [
         f"{end.job}: {end.error.code}: {end.error.message}"
@@ -196,6 +212,7 @@ def result_of(seed: int, chaos: Chaos, report: Report, leaked: list[str]) -> Res
     return Result(
         seed, ends_of(chaos.asked, ends), work(latest, seen.steps),
         recoveries(chaos.hits, seen.histories), chaos.hits, failures, report, leaked, chaos.told, spoilt, chaos.harm,
+        chaos.deleted,
     )  # fmt: skip
 
 
@@ -232,9 +249,9 @@ def main() -> int:
 def run(stack: Stack, store: Proxy, ears: Ears, endless: str, seed: int, jobs: int, seconds: float) -> Result:
     settings = settings_in(stack.environment(), Settings())
     orders, faults = workload(seed, jobs, SENDING * seconds), schedule(seed, FAULTS * seconds)
-    shelves = replace(command_line.store(settings), attempts=1)
-    harm = attacks(seed, FAULTS * seconds)
-    chaos = Chaos(stack, store, ears, settings, orders, faults, shelves, harm, Hostile(settings, endless))
+    shelves, searched = (replace(command_line.store(settings), attempts=1) for _ in range(2))
+    harm, removals = attacks(seed, FAULTS * seconds), Deletes(deletes.drawn(seed, orders), searched)
+    chaos = Chaos(stack, store, ears, settings, orders, faults, shelves, harm, Hostile(settings, endless), removals)
     chaos.run(seconds)
     say("auditing")
     left_behind = {**records(settings), **command_lines(stack.data)}

@@ -41,11 +41,13 @@ KINDS = (
 )  # fmt: skip
 NOTIFIER_KINDS = (Kind("kill", "notifier"), Kind("term", "notifier"), Kind("stop", "notifier"))
 NOTIFIER_GAP_S = (20.0, 60.0)
+JANITOR_KINDS = (Kind("kill", "janitor"), Kind("term", "janitor"), Kind("stop", "janitor"))
+JANITOR_GAP_S = (20.0, 60.0)
 OUTPUT_KINDS = (
     Kind("corrupt", "object"), Kind("delete", "object"), Kind("corrupt", "manifest"), Kind("delete", "manifest"),
 )  # fmt: skip
 OUTPUT_GAP_S = (10.0, 30.0)
-ALL_KINDS = (*KINDS, *NOTIFIER_KINDS, *OUTPUT_KINDS)
+ALL_KINDS = (*KINDS, *NOTIFIER_KINDS, *JANITOR_KINDS, *OUTPUT_KINDS)
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,14 @@ class Fault:
 def schedule(seed: int, seconds: float) -> list[Fault]:
     """Faults until so many seconds after the start, in the order of time.
 
-    Those of the notifier and of outputs are drawn apart: what hits the rest under a seed does not depend on them.
+    Those of the notifier, the janitor and of outputs are drawn apart: what hits the rest under a seed does not depend
+    on them.
     """
     line = drawn(Random(f"schedule {seed}"), KINDS, GAP_S, seconds)
     notifier = drawn(Random(f"notifier {seed}"), NOTIFIER_KINDS, NOTIFIER_GAP_S, seconds)
+    janitor = drawn(Random(f"janitor {seed}"), JANITOR_KINDS, JANITOR_GAP_S, seconds)
     outputs = drawn(Random(f"outputs {seed}"), OUTPUT_KINDS, OUTPUT_GAP_S, seconds)
-    return sorted((*line, *notifier, *outputs), key=lambda fault: fault.at)
+    return sorted((*line, *notifier, *janitor, *outputs), key=lambda fault: fault.at)
 
 
 def drawn(random: Random, kinds: Sequence[Kind], gap_s: tuple[float, float], seconds: float) -> Iterator[Fault]:

@@ -11,7 +11,9 @@ from schemas.envelope import UnreadableEvent
 from schemas.events import ArtifactRef, CancelRequested, PromptSubmitted, StepProgress
 from schemas.job import Attempt, JobState, JobStatus, StageState
 from schemas.stage import Stage
+from stages.store import ArtifactStore
 from streams.audit.report import Breach, Compute, Report
+from tests.chaos.deletes import AGAIN_S, GONE_BOUND_S, Deleted, Deletes, before_delete, drawn
 from tests.chaos.hostile import ATTACKS, Harm, attacks
 from tests.chaos.measure import ends_of, recoveries, standstill, work
 from tests.chaos.outputs import Spoilt, inputs, spoilt_of
@@ -21,6 +23,7 @@ from tests.chaos.told import TOLD, Ears, News, Told, told_of
 from tests.chaos.victims import Hit
 from tests.chaos.workload import EVERY_LONG, LONG_STEPS, workload
 from tests.contract.examples import RECIPE
+from tests.support import eventually
 from tests.unit.test_reducers import completion_of, ended_state
 
 JOB = "video_" + "a" * 32
@@ -150,16 +153,18 @@ def test_a_run_ends_in_these_figures_and_says_which_promise_broke() -> None:
     told = Told(owed=3, untold=(JOB,), split=("video_b",))
     harm = Harm(("open transaction",), faults=("/videos answered 500: oops",), standstill=131.0)
     result = Result(
-        1, ends, work([], []), {"kill worker": [9.0, 3.0]}, [], [], report, ["logs/denoise.log"], told, harm=harm
-    )
+        1, ends, work([], []), {"kill worker": [9.0, 3.0]}, [], [], report, ["logs/denoise.log"], told, harm=harm,
+        deleted=Deleted(3, (JOB,), GONE_BOUND_S + 1),
+    )  # fmt: skip
     assert result.figures() == {
         "jobs": 2, "completions": 2, "lost": 1, "doubled": 1, "redone_of_total": 0.0, "recovery_p50_s": 6.0,
         "recovery_max_s": 9.0, "audit_ok": False, "untold": 1, "standstill_max_s": 131.0,
+        "deleted": 3, "gone_max_s": GONE_BOUND_S + 1,
     }  # fmt: skip
     assert [line.partition(":")[0] for line in result.broken()] == [
         "an accepted job is never lost", "one completion a job", "the audit", "who asked for it hears of each end",
-        "one webhook-id an end", "no tenant stops the others", "a bad request is answered in words",
-        "nothing secret is logged",
+        "one webhook-id an end", "no tenant stops the others", "what is deleted is gone",
+        "what is deleted is soon gone", "a bad request is answered in words", "nothing secret is logged",
     ]  # fmt: skip
     assert not result.is_ok
 
@@ -188,3 +193,41 @@ def test_what_was_harmed_and_never_read_again_is_no_breach_and_all_else_is() -> 
     report, spoilt = spoilt_of(Report({}, 0, Compute(), (ours, theirs)), [hit], [state])
     assert report.breaches == (theirs,)
     assert spoilt == Spoilt(harmed=1, found=1, left=1)
+
+
+class Listed(ArtifactStore):
+    """A store that only lists what `keys` says."""
+
+    keys: frozenset[str] = frozenset()
+
+    def list(self, prefix: str) -> list[str]:
+        return [key for key in self.keys if key.startswith(prefix)]
+
+
+def test_what_a_tenant_deletes_is_searched_for_until_it_stays_away_but_not_what_another_job_needs() -> None:
+    orders = workload(1, 100, 60)
+    assert drawn(1, orders) == drawn(1, orders) != drawn(2, orders)
+    assert 10 < len(drawn(1, orders)) < 30
+    store = Listed.connect("127.0.0.1:1", "key", "secret", "bucket")
+    deletes, now = Deletes({JOB: 5.0, "video_b": 5.0}, store), time.time()
+    done = completion_of(ended_state(JOB, JobStatus.COMPLETED, now - AGAIN_S - 9))
+    failed = completion_of(ended_state("video_b", JobStatus.FAILED, now - 50))
+    sent = now - AGAIN_S - 4
+    assert [*deletes.due([done, failed], sent - 1)] == []
+    assert not deletes.are_over([done, failed]), "it is still to be deleted"
+    assert [event.job for event in deletes.due([done, failed], sent)] == [JOB]
+    assert [*deletes.due([done, failed], now)] == []
+    deleted = state(1.0, status=JobStatus.DELETED)
+    other = deleted.model_copy(update={
+        "job": "video_c", "status": JobStatus.WAITING, "stages": {Stage.ENCODE: StageState(key="e")}
+    })  # fmt: skip
+    store.keys = frozenset({"artifacts/acme/encode/e/1", "artifacts/acme/denoise/d/1"})
+    histories = {JOB: [deleted], "video_c": [other]}
+    deletes.search(histories)
+    eventually(lambda: JOB in deletes.found)
+    assert not deletes.are_over([done, failed])
+    assert deletes.close(histories).left == (JOB,)
+    store.keys = frozenset({"artifacts/acme/encode/e/1", "videos/globex/a", f"preview/acme/{JOB}0.webp"})
+    assert deletes.close(histories) == Deleted(1, (), deletes.found[JOB] - sent)
+    assert deletes.are_over([done, failed])
+    assert before_delete([other, deleted]) is other
