@@ -26,7 +26,7 @@ class Log:
         self._settings, self._watch = settings, clients.ErrorWatch()
         group = f"{settings.topic_prefix}latentline.coordinator"
         self._consumer = clients.consumer(clients.TOOL, settings, self._watch, group_id=group)
-        self._admin = AdminClient(clients.config(clients.COMMON, settings), logger=clients.librdkafka_logger())
+        self._admin = admin_client(settings)
         self._next: dict[tuple[str, int], int] = {}
 
     def __enter__(self) -> Self:
@@ -66,6 +66,9 @@ class Log:
         try:
             return {(place.topic, place.partition): future.result().offset for place, future in futures.items()}
         except KafkaException as error:
+            # It asks with the leader epochs it once learned, and a broker that was restarted refuses these for as long
+            # as the client lives.
+            self._admin = admin_client(self._settings)
             raise self._unreachable(error) from None
 
     def read(self, topic: Topic) -> Iterator[Message]:
@@ -104,6 +107,10 @@ class Log:
 
     def _unreachable(self, error: KafkaException) -> Unreachable:
         return Unreachable(self._settings.kafka_bootstrap, error.args[0].str())
+
+
+def admin_client(settings: Settings) -> AdminClient:
+    return AdminClient(clients.config(clients.COMMON, settings), logger=clients.librdkafka_logger())
 
 
 def is_end(message: Message) -> bool:
