@@ -53,6 +53,8 @@ from tests.secrets import command_lines, leaks, records, secrets_of
 
 SENDING, FAULTS = 0.6, 0.75
 """Shares of the given minutes in which prompts are sent and faults hit; the rest is for what is left to end."""
+START_S = 180.0
+"""A machine that is busy with other things starts a line slowly."""
 PATIENCE_S = 300.0
 """After the given minutes: how long the last jobs may take to end."""
 
@@ -184,7 +186,7 @@ def a_stack() -> Iterator[tuple[Stack, Proxy]]:
     plan.save()
     with Proxy(f"127.0.0.1:{plan.ports['minio']}") as store:
         os.environ[STORE] = store.address
-        stack.up(services=chaotic_services(), any_ports=True, stays=False)
+        stack.up(services=chaotic_services(), any_ports=True, seconds=START_S, stays=False)
         try:
             yield stack, store
         finally:
