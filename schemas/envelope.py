@@ -38,7 +38,7 @@ EVENTS: tuple[type[Frozen], ...] = (
     events.Heartbeat, events.Tick, events.DrainRequested, events.ExpiryDue, events.StepProgress,
     events.JobCompleted, events.JobFailed, events.JobCancelled, events.UsageWindow, events.ApiKey,
     events.TenantSettings,
-    job.JobState, catalogue.VideoRecord, catalogue.CatalogueFilled,
+    job.JobState, catalogue.VideoRecord, catalogue.CatalogueRecord, catalogue.CatalogueFilled,
     webhooks.WebhookEndpoint, webhooks.EndpointDisabled, webhooks.WebhookDelivery, webhooks.DeliveryRequested,
     webhooks.TenantSecret,
 )  # fmt: skip

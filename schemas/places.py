@@ -14,6 +14,7 @@ from pydantic import AfterValidator
 from schemas.stage import Stage
 
 MANIFEST = "manifest.json"
+SUFFIXES = {"video/mp4": ".mp4", "image/webp": ".webp", "image/jpeg": ".jpg"}
 SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@=+-]{0,254}")
 """Begins with a letter or digit: no `..`, no absolute path, no control character, no quote."""
 KEY = re.compile(rf"{SEGMENT.pattern}(?:/{SEGMENT.pattern})*")
@@ -60,6 +61,11 @@ def folder(tenant: str, stage: Stage, key: str, job: str) -> str:
 def preview(tenant: str, job: str) -> str:
     """The object that shows what a denoise is becoming, overwritten as it goes on; no manifest promises it."""
     return f"preview/{tenant}/{job}.webp"
+
+
+def file(folder: str, sha256: str, media_type: str) -> str:
+    """Where an object lies in its folder: by its own digest."""
+    return f"{folder}/{sha256}{SUFFIXES.get(media_type, '')}"
 
 
 def holds(folder: str, *keys: str) -> bool:

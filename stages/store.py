@@ -19,8 +19,6 @@ from schemas.events import ArtifactRef, Manifest, ObjectRef, Task
 from stages.contract import Blob
 from stages.object_store import Conflict, ObjectStore
 
-SUFFIXES = {"video/mp4": ".mp4", "image/webp": ".webp", "image/jpeg": ".jpg"}
-
 
 class ManifestUnreadable(Exception):
     """There is a manifest at `etag` that is not one of ours or does not parse."""
@@ -52,7 +50,7 @@ class ArtifactStore(ObjectStore):
     def put(self, folder: str, blob: Blob) -> ObjectRef:
         """Store an object under its own digest; writing it again changes nothing."""
         digest = sha256(blob.data)
-        key = f"{folder}/{digest}{SUFFIXES.get(blob.media_type, '')}"
+        key = places.file(folder, digest, blob.media_type)
         self.write(key, blob.data, blob.media_type, "video" if key.startswith("videos/") else "object")
         self._remember(key, blob.data)
         return ObjectRef(name=blob.name, key=key, size=len(blob.data), sha256=digest, media_type=blob.media_type)

@@ -105,7 +105,8 @@ JOBS = Topic(
     holds_prompts=True,
 )  # fmt: skip
 VIDEOS = Topic(
-    "videos", "job; of a delete its origin", (catalogue.VideoRecord, catalogue.CatalogueFilled, events.DeleteRequested),
+    "videos", "job; of a delete its origin",
+    (catalogue.CatalogueRecord, catalogue.VideoRecord, catalogue.CatalogueFilled, events.DeleteRequested),
     "finished videos, each for as long as it lives; deletes of those whose job is forgotten, until they are done",
     per_cell=True, cleanup="compact",
 )  # fmt: skip

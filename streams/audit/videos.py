@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from schemas.base import Frozen
-from schemas.catalogue import FILLED, CatalogueFilled, VideoRecord
+from schemas.catalogue import FILLED, CatalogueFilled, CatalogueRecord, VideoRecord
 from schemas.events import DeleteRequested
 from schemas.job import JobState, JobStatus
 from schemas.stage import Stage
@@ -32,8 +32,8 @@ class Videos:
 
     def take(self, key: str, event: Frozen | None) -> None:
         """The next record; None is a tombstone."""
-        if isinstance(event, VideoRecord):
-            self.records[key] = event
+        if isinstance(event, CatalogueRecord | VideoRecord):
+            self.records[key] = event.record
         elif isinstance(event, DeleteRequested):
             self.requests.add(key)
         elif isinstance(event, CatalogueFilled):

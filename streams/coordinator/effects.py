@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from schemas.catalogue import VideoRecord
+from schemas.catalogue import CatalogueRecord
 from schemas.envelope import Headers
 from schemas.events import CancelTask, Drain, JobCancelled, JobCompleted, JobFailed, Task
 from schemas.stage import Stage
@@ -41,7 +41,7 @@ class Catalogue(NamedTuple):
     """What the catalogue says of a video from now on; None: it is deleted."""
 
     job: str
-    record: VideoRecord | None
+    record: CatalogueRecord | None
 
 
 class Forward(NamedTuple):

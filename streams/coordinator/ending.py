@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from schemas.base import made
-from schemas.catalogue import record_of
+from schemas.catalogue import CatalogueRecord, record_of
 from schemas.errors import ChildDied, ErrorKind, ErrorReport, report_of
 from schemas.events import LONGEST_URL, JobCancelled, JobCompleted, JobFailed, ObjectRef, StageSummary
 from schemas.job import JobState, JobStatus
@@ -33,7 +33,8 @@ def complete(
         expires_at=expires_at,
     )  # fmt: skip
     record = None if state.deleting else record_of(state)
-    return [Complete(event, state.traceparent), *([Catalogue(state.job, record)] if record else [])]
+    catalogued = [Catalogue(state.job, CatalogueRecord.of(record))] if record else []
+    return [Complete(event, state.traceparent), *catalogued]
 
 
 def fail(

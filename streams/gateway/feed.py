@@ -9,7 +9,7 @@ from threading import Event, Thread
 import structlog
 from confluent_kafka import Message, TopicPartition
 
-from schemas.catalogue import VideoRecord
+from schemas.catalogue import CatalogueRecord, VideoRecord
 from schemas.events import ApiKey, StepProgress, TenantSettings
 from streams import clients
 from streams.client.reader import Reader, event_of
@@ -125,8 +125,10 @@ class Feed:
         batch.offsets[topic, message.partition() or 0] = (message.offset() or 0) + 1
         if isinstance(event, StepProgress):
             batch.step(event)
-        elif isinstance(event, VideoRecord) or (message.value() is None and topic == VIDEOS.named(prefix)):
-            batch.videos[(message.key() or b"").decode()] = event if isinstance(event, VideoRecord) else None
+        elif isinstance(event, CatalogueRecord | VideoRecord):
+            batch.videos[(message.key() or b"").decode()] = event.record
+        elif message.value() is None and topic == VIDEOS.named(prefix):
+            batch.videos[(message.key() or b"").decode()] = None
 
     def _take_job(self, batch: Batch, message: Message) -> None:
         batch.offsets[self._jobs_topic, message.partition() or 0] = (message.offset() or 0) + 1

@@ -6,12 +6,11 @@ Nobody has chosen how long they are kept, so they are, until an operator says ot
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import structlog
 
-from schemas.catalogue import FILLED, CatalogueFilled, VideoRecord, record_of
+from schemas.catalogue import VideoRecord, record_of
 from schemas.events import Manifest
 from schemas.job import JobState
 from stages.object_store import Stored
@@ -41,7 +40,7 @@ class Backfill:
         """The next state of a job. Raises `NotDelivered`."""
         record = record_of(state) if state.format < CATALOGUED_SINCE else None
         if record is not None and state.job not in self._catalogue.videos:
-            self._outbox.record(state.job, record, partition)
+            self._outbox.record(record, partition)
             self._untold += 1
         if self._untold >= FLUSHED_EVERY:
             self.flush()
@@ -70,11 +69,11 @@ def fill_from_store(store: ArtifactStore, view: LogView, outbox: Outbox) -> Iter
                     continue
                 record = record_in(place, manifest, some[key])
                 if record is not None and not references.catalogue.has(place.owner, place.tenant):
-                    outbox.record(place.owner, record, 0)
+                    outbox.record(record, 0)
                     found += 1
             outbox.flush()
             yield
-    outbox.record(FILLED, CatalogueFilled(at=time.time()), 0)
+    outbox.filled()
     outbox.flush()
     log.info("the catalogue is filled", found_in_the_store=found)
 

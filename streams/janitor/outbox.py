@@ -8,6 +8,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from schemas import envelope
 from schemas.base import Frozen
+from schemas.catalogue import FILLED, CatalogueFilled, CatalogueRecord, VideoRecord
 from schemas.envelope import Headers
 from schemas.events import ExpiryDue
 from streams import clients
@@ -29,9 +30,13 @@ class Outbox:
         patience = int(DELIVERED_WITHIN_S * 1000)
         self._producer = clients.producer(clients.PRODUCER, settings, watch, message_timeout_ms=patience)
 
-    def record(self, key: str, record: Frozen, partition: int) -> None:
+    def record(self, record: VideoRecord, partition: int) -> None:
         """A record of `videos`."""
-        self._event(VIDEOS, key, record, partition)
+        self._event(VIDEOS, record.job, CatalogueRecord.of(record), partition)
+
+    def filled(self) -> None:
+        """Every video of before has its record."""
+        self._event(VIDEOS, FILLED, CatalogueFilled(at=time.time()), 0)
 
     def gone(self, key: str, partition: int) -> None:
         """A tombstone of `videos`."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from schemas.base import Frozen
-from schemas.catalogue import FILLED, CatalogueFilled, VideoRecord
+from schemas.catalogue import FILLED, CatalogueFilled, CatalogueRecord, VideoRecord
 from schemas.envelope import Headers
 from schemas.events import DeleteRequested, TenantSettings
 from schemas.retention import Retention
@@ -56,7 +56,7 @@ class Catalogue:
         if event is None:
             self.videos.pop(key, None)
             self.requests.pop(key, None)
-        elif isinstance(event, VideoRecord):
+        elif isinstance(event, CatalogueRecord | VideoRecord):
             self.videos[key] = Video(event.tenant, partition, event.expires_at, event.retention is not None)
             self._note(key)
         elif isinstance(event, DeleteRequested):

@@ -17,7 +17,7 @@ from infra.local import ports
 from latentline import line as command_line
 from latentline.main import app
 from schemas import envelope
-from schemas.catalogue import FILLED, VideoRecord
+from schemas.catalogue import FILLED, CatalogueRecord, VideoRecord
 from schemas.events import DeleteRequested, Manifest
 from schemas.job import JobState, JobStatus
 from schemas.retention import Retention
@@ -235,4 +235,4 @@ def test_videos_of_before_the_catalogue_are_kept_and_can_be_found(opened: Line) 
 
 
 def named(videos: Tail) -> dict[str, VideoRecord]:
-    return {record.job: record for record in videos.events() if isinstance(record, VideoRecord)}
+    return {record.job: record.record for record in videos.events() if isinstance(record, CatalogueRecord)}

@@ -143,6 +143,15 @@ FIRST: tuple[Frozen, ...] = (
         video=VIDEO, poster=POSTER, spritesheet=SPRITESHEET,
     ),
     catalogue.CatalogueFilled(at=NOW),
+    catalogue.CatalogueRecord(
+        job=JOB, tenant="acme", body_digest="12" * 32, accepted_at=NOW, completed_at=NOW + 9,
+        retention=Retention.STANDARD, expires_at=NOW + 9 + 30 * 86400, model="tiny", size="64x48", duration_s=2.125,
+        files={
+            "video": catalogue.VideoFile(sha256="cd" * 32, size=12345),
+            "poster": catalogue.VideoFile(sha256="ef" * 32, size=678),
+            "spritesheet": catalogue.VideoFile(sha256="0a" * 32, size=910),
+        },
+    ),
 )  # fmt: skip
 
 STATE = next(example for example in FIRST if isinstance(example, JobState))
@@ -246,6 +255,13 @@ LATER |= {
     ),
     "latentline.prompt_submitted.v1.6": LATER["latentline.prompt_submitted.v1.5"].model_copy(
         update={"retention": "standard"}
+    ),
+    "latentline.catalogue_record.v1.2": first("catalogue_record").model_copy(
+        update={
+            "files": {
+                "video": catalogue.VideoFile(sha256="cd" * 32, size=12345, key="videos/a.webm", media_type="video/webm")
+            }
+        }
     ),
 }
 """Examples with fields that an event type got later, by the name of their golden file."""

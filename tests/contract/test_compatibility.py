@@ -56,7 +56,7 @@ def extended(node: Any) -> Any:
         return node
     maps = (
         "metadata", "timings", "facts", "jobs", "compute_seconds", "stages", "failures_by_kind", "checkpoints", "runs",
-        "revisions",
+        "revisions", "files",
     )  # fmt: skip
     fields = {name: value if name in maps else extended(value) for name, value in node.items()}
     return {**fields, "from_the_future": {"a": [1]}}

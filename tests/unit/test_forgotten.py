@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import orjson
 
+from schemas import places
 from schemas.base import Frozen
-from schemas.catalogue import record_of
+from schemas.catalogue import MEDIA_TYPES, CatalogueRecord, record_of
 from schemas.job import FORMAT, Attempt, JobState, JobStatus, StageState
 from streams.coordinator.job import deleted
-from tests.contract.examples import LATER, NOW, VIDEO
+from tests.contract.examples import LATER, NOW, POSTER, VIDEO
 
 WHOLE = LATER["latentline.job_state.v1.9"]
 KEPT = {
@@ -39,13 +40,26 @@ def test_the_record_of_a_video_has_no_word_of_its_prompt_and_is_small() -> None:
     assert isinstance(WHOLE, JobState)
     assert WHOLE.recipe is not None
     folder = f"videos/{WHOLE.tenant}/{WHOLE.job}"
-    place = VIDEO.model_copy(update={"key": f"{folder}/{'cd' * 32}.mp4"})
-    files = {"video": place, "poster": place, "spritesheet": place}
+    files = {
+        name: VIDEO.changed(name=name, media_type=kind, key=places.file(folder, VIDEO.sha256, kind))
+        for name, kind in MEDIA_TYPES.items()
+    }
     record = record_of(WHOLE.model_copy(update=files | {"status": JobStatus.COMPLETED}))
     assert record is not None
-    text = record.to_bytes()
+    text = CatalogueRecord.of(record).to_bytes()
     for word in (WHOLE.recipe.prompt, WHOLE.recipe.negative_prompt, WHOLE.webhook_url):
         assert orjson.dumps(word)[1:-1] not in text
-    assert len(text) < 1300
+    assert len(text) <= 620
+    assert CatalogueRecord.read(text).record == record
     assert record.state.is_submitted
     assert (record.state.job, record.state.expires_at) == (WHOLE.job, WHOLE.expires_at)
+
+
+def test_a_record_says_where_a_file_lies_if_it_lies_elsewhere() -> None:
+    """Of videos of before the catalogue, which the janitor finds in the store."""
+    assert isinstance(WHOLE, JobState)
+    poster = POSTER.changed(media_type="image/png")
+    files = {"status": JobStatus.COMPLETED, "video": VIDEO, "poster": poster, "spritesheet": None}
+    record = record_of(WHOLE.model_copy(update=files))
+    assert record is not None
+    assert CatalogueRecord.read(CatalogueRecord.of(record).to_bytes()).record == record
