@@ -12,6 +12,9 @@ from typing import NamedTuple
 from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from streams import clients
+from streams.settings import Settings
+
 HELD_AFTER_S = 15.0
 """Longer than a transaction of ours may live (10 s): one that holds readers for longer is somebody else's, or hangs."""
 ANSWER_WITHIN_S = 10.0
@@ -29,6 +32,12 @@ class Ends(NamedTuple):
     @property
     def lag(self) -> int:
         return max(self.end - self.stable, 0)
+
+
+def admin_client(settings: Settings) -> AdminClient:
+    """To ask where topics end. One that was refused is to be replaced: it goes on with the leader epochs it once
+    learned, and a broker that was restarted since refuses these for minutes."""
+    return AdminClient(clients.config(clients.COMMON, settings), logger=clients.librdkafka_logger())
 
 
 def ends_of(admin: AdminClient, places: Iterable[Place]) -> dict[Place, Ends]:

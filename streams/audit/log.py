@@ -8,10 +8,11 @@ from types import TracebackType
 from typing import Self
 
 from confluent_kafka import OFFSET_BEGINNING, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import OffsetSpec
 
 from streams import clients, unreadable
 from streams.client.errors import ClientError, TopicMissing, Unreachable
+from streams.offsets import admin_client
 from streams.settings import Settings
 from streams.topics import PROMPTS, Topic
 
@@ -66,8 +67,6 @@ class Log:
         try:
             return {(place.topic, place.partition): future.result().offset for place, future in futures.items()}
         except KafkaException as error:
-            # It asks with the leader epochs it once learned, and a broker that was restarted refuses these for as long
-            # as the client lives.
             self._admin = admin_client(self._settings)
             raise self._unreachable(error) from None
 
@@ -107,10 +106,6 @@ class Log:
 
     def _unreachable(self, error: KafkaException) -> Unreachable:
         return Unreachable(self._settings.kafka_bootstrap, error.args[0].str())
-
-
-def admin_client(settings: Settings) -> AdminClient:
-    return AdminClient(clients.config(clients.COMMON, settings), logger=clients.librdkafka_logger())
 
 
 def is_end(message: Message) -> bool:

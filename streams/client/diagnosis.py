@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterable
 
 from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from schemas.events import Heartbeat, Tick
 from schemas.job import JobState, JobStatus
@@ -19,7 +18,7 @@ from streams.client.errors import Unreachable
 from streams.client.letters import letter_of
 from streams.client.reader import Reader, event_of
 from streams.client.workers import Roll
-from streams.offsets import HELD_AFTER_S, Ends, Place, ends_of
+from streams.offsets import HELD_AFTER_S, Ends, Place, admin_client, ends_of
 from streams.settings import Settings
 from streams.topics import COMPLETIONS, DLQ, JOBS, PROMPTS, REPORTS
 
@@ -40,7 +39,7 @@ def held_offsets(settings: Settings, now: float) -> list[str]:
     """
     with Reader(settings) as reader:
         places = {(p.topic, p.partition): topic for topic in READ_ON for p in reader.from_start(topic)}
-    admin = AdminClient(clients.config(clients.COMMON, settings), logger=clients.librdkafka_logger())
+    admin = admin_client(settings)
     try:
         found = ends_of(admin, places)
         began = {place: began_at(settings, place, ends) for place, ends in found.items() if ends.lag}

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
+from streams.coordinator.service import stability as stability_module
 from streams.coordinator.service.stability import Stability
 from streams.metrics import registry_of
 from streams.offsets import HELD_AFTER_S, Ends
 from streams.settings import Settings
+from tests.support import eventually
 
 PLACE = ("prompts", 0)
 
@@ -42,3 +46,20 @@ def test_short_transactions_one_after_the_other_hold_nothing(stability: Stabilit
     for second in range(int(3 * HELD_AFTER_S)):
         stability.take({PLACE: Ends(second, second + 1)}, float(second))
         assert stability.words(float(second)) == []
+
+
+def test_a_client_that_was_refused_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """librdkafka goes on with the leader epoch of before a restart, so that nothing held would be seen for minutes."""
+    made: list[Settings] = []
+    monkeypatch.setattr(stability_module, "EVERY_S", 0.01)
+    monkeypatch.setattr(stability_module, "admin_client", made.append)
+    monkeypatch.setattr(stability_module, "ends_of", refused)
+    watched = Stability(Settings(topic_prefix="", kafka_bootstrap="127.0.0.1:1"), cell=0)
+    try:
+        eventually(lambda: len(made) > 2)
+    finally:
+        watched.close()
+
+
+def refused(admin: object, places: object) -> NoReturn:
+    raise KafkaException(KafkaError(KafkaError.FENCED_LEADER_EPOCH))

@@ -7,10 +7,9 @@ from threading import Event, Thread
 
 import structlog
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
-from streams import clients, metrics
-from streams.offsets import HELD_AFTER_S, Ends, Place, ends_of
+from streams import metrics
+from streams.offsets import HELD_AFTER_S, Ends, Place, admin_client, ends_of
 from streams.settings import Settings
 from streams.topics import JOBS, PROMPTS, REPORTS
 
@@ -25,7 +24,7 @@ class Stability:
 
     def __init__(self, settings: Settings, cell: int) -> None:
         self._places = {(topic.named(settings.topic_prefix), cell): topic.name for topic in LOOKED_AT}
-        self._admin = AdminClient(clients.config(clients.COMMON, settings), logger=clients.librdkafka_logger())
+        self._settings, self._admin = settings, admin_client(settings)
         self._held: dict[Place, tuple[int, float]] = {}
         """The stable offset at which a partition is held, and since when (monotonic seconds)."""
         self._stop = Event()
@@ -39,6 +38,7 @@ class Stability:
                 if not self._stop.is_set():
                     self.take(found, time.monotonic())
             except KafkaException as error:
+                self._admin = admin_client(self._settings)
                 log.warning("the broker does not say where its topics end", error=str(error))
 
     def take(self, found: dict[Place, Ends], now: float) -> None:
