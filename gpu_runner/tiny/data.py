@@ -14,7 +14,7 @@ Pixels = npt.NDArray[np.uint8]
 
 FRAMES = 17
 SIZE = 64
-RADIUS_RANGE = (10.0, 13.0)
+RADIUS_RANGE = (12.0, 15.0)
 SPEED_RANGE = (1.4, 1.9)
 _EDGE_SHARPNESS = 2.0
 

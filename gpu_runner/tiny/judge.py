@@ -15,8 +15,8 @@ from gpu_runner.tiny.data import Floats, Pixels, coverage
 
 __all__ = ["Caption", "Verdict", "judge", "parse_caption"]
 
-# Half the distance between the two most similar palette colours is above 60 (RGB, Euclidean).
-COLOUR_LIMIT = 60.0
+# Half the distance between the two most similar palette colours is above 45 (RGB, Euclidean).
+COLOUR_LIMIT = 45.0
 # An object is a shape only if it fits it better than a perfect specimen of anything else would: at equal area
 # a disc, a square and a diamond reach 0.85 of one another, and nothing but a triangle reaches 0.71 of one.
 OVERLAP_FLOOR = {"circle": 0.85, "square": 0.85, "triangle": 0.72}

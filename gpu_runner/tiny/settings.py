@@ -17,14 +17,21 @@ class TrainingSettings:
     """Steps, batches and learning rates of one training run; schedules count steps, never seconds."""
 
     seed: int = 7
-    clips: int = 8192
-    vae_phases: tuple[VaePhase, ...] = (VaePhase(5, 12, 340), VaePhase(9, 8, 200), VaePhase(17, 8, 50))
+    clips: int = 12288
+    vae_phases: tuple[VaePhase, ...] = (VaePhase(5, 12, 400), VaePhase(9, 8, 700), VaePhase(17, 8, 350))
     vae_warm_up: int = 10
     vae_decay_from: float = 0.4
     kl_weight: float = 3e-4
     object_weight: float = 4.0
+    edge_weight: float = 12.0
     encode_batch: int = 16
-    steps: int = 2000
+    decoder_steps: int = 240
+    decoder_batch: int = 8
+    decoder_decay_from: float = 0.1
+    decoder_muon_rate: float = 0.01
+    decoder_adam_rate: float = 5e-4
+    decoder_noise: tuple[float, float] = (0.05, 0.15)
+    steps: int = 2800
     batch: int = 64
     warm_up: int = 50
     decay_from: float = 0.4
@@ -47,6 +54,8 @@ class TrainingSettings:
 SMOKE = TrainingSettings(
     clips=64,
     vae_phases=(VaePhase(5, 2, 3), VaePhase(9, 2, 2), VaePhase(17, 2, 2)),
+    decoder_steps=2,
+    decoder_batch=2,
     steps=6,
     batch=8,
     warm_up=2,

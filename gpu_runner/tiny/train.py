@@ -19,7 +19,7 @@ from gpu_runner.tiny.data import balanced, render_batch
 from gpu_runner.tiny.model import build_tokenizer, build_vae, save_bundle
 from gpu_runner.tiny.settings import SMOKE, TrainingSettings
 from gpu_runner.tiny.train_transformer import TransformerTraining
-from gpu_runner.tiny.train_vae import Latents, encode_clips, normalise, reconstruction_psnr, train_vae
+from gpu_runner.tiny.train_vae import Latents, encode_clips, normalise, reconstruction_psnr, train_decoder, train_vae
 
 _REPORT_EVERY = 25
 
@@ -46,8 +46,7 @@ def trained_vae(work: Path, settings: TrainingSettings) -> AutoencoderKLWan:
     for _ in report("vae", train_vae(vae, split().seen, settings), settings.vae_steps):
         pass
     safetensors.torch.save_file(vae.state_dict(), path)
-    held_out = balanced(split().held_out, 16, rng := np.random.default_rng(settings.seed))
-    print(f"vae held-out PSNR {reconstruction_psnr(vae.eval(), render_batch(held_out, rng)):.2f} dB", flush=True)
+    print_psnr("vae", vae, settings)
     return vae
 
 
@@ -64,11 +63,29 @@ def encoded_clips(work: Path, vae: AutoencoderKLWan, settings: TrainingSettings)
     return normalise(vae, Latents(stored["mean"], stored["std"], captions))
 
 
+def sharpened(work: Path, vae: AutoencoderKLWan, settings: TrainingSettings) -> None:
+    """Train the decoder once more, by itself. Needs the normalisation in the VAE's config."""
+    path = work / "decoder.safetensors"
+    if not path.exists():
+        for _ in report("decoder", train_decoder(vae, split().seen, settings), settings.decoder_steps):
+            pass
+        safetensors.torch.save_file(vae.state_dict(), path)
+        print_psnr("decoder", vae, settings)
+    vae.load_state_dict(safetensors.torch.load_file(path))
+
+
+def print_psnr(phase: str, vae: AutoencoderKLWan, settings: TrainingSettings) -> None:
+    held_out = balanced(split().held_out, 16, rng := np.random.default_rng(settings.seed))
+    psnr = reconstruction_psnr(vae.eval(), render_batch(held_out, rng))
+    print(f"{phase} held-out PSNR {psnr:.2f} dB", flush=True)
+
+
 def train(out: Path, work: Path, settings: TrainingSettings, export_only: bool) -> None:
     work.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer(split().seen)
     vae = trained_vae(work, settings)
     latents = encoded_clips(work, vae, settings)
+    sharpened(work, vae, settings)
     checkpoint = work / "transformer.pt"
     training = TransformerTraining(tokenizer, settings)
     if checkpoint.exists():

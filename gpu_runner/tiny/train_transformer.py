@@ -63,12 +63,6 @@ class TransformerTraining:
             self.step += 1
             yield loss.item()
 
-    def adopt(self, transformer: torch.nn.Module, text_encoder: torch.nn.Module) -> None:
-        """Start from trained weights instead of fresh ones; the moving average starts there too."""
-        for module in (self._model, self.averaged):
-            module["transformer"].load_state_dict(transformer.state_dict())
-            module["text_encoder"].load_state_dict(text_encoder.state_dict())
-
     def save(self, path: Path) -> None:
         state = {"step": self.step, "model": self._model.state_dict(), "average": self._average.state_dict()}
         partial = path.with_suffix(".partial")

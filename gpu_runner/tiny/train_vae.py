@@ -1,4 +1,4 @@
-"""Train the VAE on rendered clips, and encode the clips that the transformer learns from."""
+"""Train the VAE on rendered clips, encode the clips that the transformer learns from, sharpen the decoder."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +15,10 @@ from gpu_runner.tiny.captions import Caption
 from gpu_runner.tiny.data import Pixels, balanced, render_batch
 from gpu_runner.tiny.optimise import Optimisers, split_matrices, trapezoid
 from gpu_runner.tiny.settings import TrainingSettings
+
+
+EDGE_CONTRAST = 0.05
+"""Least difference between pixels that is an edge, in a range of 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +49,19 @@ def decode_unclamped(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tens
     return unpatchify(torch.cat(chunks, 2), patch_size=vae.config.patch_size)
 
 
-def reconstruction_loss(output: torch.Tensor, clips: torch.Tensor, object_weight: float) -> torch.Tensor:
-    """L1 + L2, heavier where a pixel differs from the clip's corner (the object) and in the first frame."""
-    differs = (clips - clips[..., :1, :1]).abs().amax(1, keepdim=True) > 0.05
-    weight = 1 + object_weight * differs.float()
-    weight[:, :, 0] *= 2
-    error = output - clips
-    return (weight * (error.abs() + error.square())).mean()
+def reconstruction_loss(output: torch.Tensor, clips: torch.Tensor, settings: TrainingSettings) -> torch.Tensor:
+    """Mean absolute error of pixels (n, 3, frames, height, width), heavier on the object and most on its edge."""
+    on_object = (clips - clips[..., :1, :1]).abs().amax(1, keepdim=True) > EDGE_CONTRAST
+    weight = 1 + settings.object_weight * on_object.float() + settings.edge_weight * edges(clips).float()
+    return (weight * (output - clips).abs()).sum() / (weight.sum() * clips.shape[1])
+
+
+def edges(clips: torch.Tensor) -> torch.Tensor:
+    """Whether the 3 x 3 pixels around one differ: bool (n, 1, frames, height, width)."""
+    frames = clips.transpose(1, 2).flatten(0, 1)
+    highest, lowest = (F.max_pool2d(sign * frames, 3, stride=1, padding=1) for sign in (1, -1))
+    contrast = (highest + lowest).amax(1).unflatten(0, (len(clips), -1))
+    return contrast.unsqueeze(1) > EDGE_CONTRAST
 
 
 def _divergence(posterior: DiagonalGaussianDistribution) -> torch.Tensor:
@@ -76,9 +86,38 @@ def train_vae(vae: AutoencoderKLWan, captions: tuple[Caption, ...], settings: Tr
             output = decode_unclamped(vae, posterior.sample())
         divergence = _divergence(posterior)
         ramp = min(1.0, step / (0.1 * settings.vae_steps))
-        loss = reconstruction_loss(output.float(), clips, settings.object_weight)
+        loss = reconstruction_loss(output.float(), clips, settings)
         rate = trapezoid(step, settings.vae_steps, settings.vae_warm_up, settings.vae_decay_from)
         optimisers.step(loss + settings.kl_weight * ramp * divergence, rate)
+        yield loss.item()
+
+
+def train_decoder(vae: AutoencoderKLWan, captions: tuple[Caption, ...], settings: TrainingSettings) -> Iterator[float]:
+    """Train the decoder alone, in place, on whole clips; yields the loss of each step.
+
+    Latents keep their meaning, so this changes nothing for the transformer. Each is moved by noise of a share of its
+    channel's standard deviation, so that the decoder draws sharp what a transformer gets a little wrong.
+    """
+    trained = torch.nn.ModuleList([vae.post_quant_conv, vae.decoder])
+    vae.requires_grad_(False)
+    trained.requires_grad_(True)
+    matrices, others = split_matrices(trained.named_parameters())
+    rates = [(others, settings.decoder_adam_rate)]
+    optimisers = Optimisers(matrices, settings.decoder_muon_rate, rates, settings.clip_norm)
+    std = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1, 1)
+    least, most = settings.decoder_noise
+    for step in range(settings.decoder_steps):
+        rng = np.random.default_rng([settings.seed, 4, step])
+        torch.manual_seed(settings.seed * 1_000_000 + step)
+        clips = to_model_range(render_batch(balanced(captions, settings.decoder_batch, rng), rng))
+        with torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad():
+                latents = vae.encode(clips).latent_dist.sample().float()
+            share = least + (most - least) * torch.rand(len(clips), 1, 1, 1, 1)
+            output = decode_unclamped(vae, latents + share * std * torch.randn_like(latents))
+        loss = reconstruction_loss(output.float(), clips, settings)
+        rate = trapezoid(step, settings.decoder_steps, settings.vae_warm_up, settings.decoder_decay_from)
+        optimisers.step(loss, rate)
         yield loss.item()
 
 

@@ -57,8 +57,8 @@ def step_of(card: Locator) -> int:
 
 def test_a_word_that_the_model_does_not_know_is_named_at_its_card(browser: Browser, url: str) -> None:
     with person(browser, url) as somebody:
-        card = somebody.ask("a orange circle moving up on a white background", seed=7002, steps=1000)
-        expect(card.locator(".warning")).to_contain_text('tiny does not know "orange"')
+        card = somebody.ask("a maroon circle moving up on a white background", seed=7002, steps=1000)
+        expect(card.locator(".warning")).to_contain_text('tiny does not know "maroon"')
         cancelled(url, card)
 
 

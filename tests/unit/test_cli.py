@@ -277,9 +277,9 @@ def test_the_views_load_no_torch_and_the_worker_no_faust() -> None:
 def test_words_that_the_model_does_not_know_are_named_once_and_nothing_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    orange = PromptSubmitted(prompt="a orange circle")
-    warn(Settings(bundles=str(PROJECT / "bundles" / "tiny")), [orange, orange, PromptSubmitted(prompt="a red circle")])
+    maroon = PromptSubmitted(prompt="a maroon circle")
+    warn(Settings(bundles=str(PROJECT / "bundles" / "tiny")), [maroon, maroon, PromptSubmitted(prompt="a red circle")])
     [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith('warning: prompt: tiny does not know "orange"')
-    warn(Settings(bundles="no/such/folder"), [orange])
+    assert line.startswith('warning: prompt: tiny does not know "maroon"')
+    warn(Settings(bundles="no/such/folder"), [maroon])
     assert capsys.readouterr().err == ""

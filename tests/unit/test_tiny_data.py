@@ -8,11 +8,12 @@ import pytest
 
 from gpu_runner.tiny.captions import PALETTE, Caption, all_captions, parse_caption, split
 from gpu_runner.tiny.data import balanced, coverage, render_batch, sample_scene, signed_distance
+from gpu_runner.tiny.judge import COLOUR_LIMIT
 
 
 def test_captions_name_every_combination_once() -> None:
     captions = all_captions()
-    assert len(set(captions)) == len(captions) == 8 * 3 * 4 * 7
+    assert len(set(captions)) == len(captions) == 12 * 3 * 4 * 11
 
 
 @pytest.mark.parametrize("caption", all_captions()[::50], ids=lambda caption: caption.text)
@@ -26,7 +27,7 @@ def test_a_caption_is_read_back_from_its_text(caption: Caption) -> None:
     [
         "",
         "a red circle",
-        "a pink circle moving up on a blue background",
+        "a maroon circle moving up on a blue background",
         "a red circle moving up on a red background",
         "a red circle moving up on a blue background and more",
     ],
@@ -90,4 +91,4 @@ def test_an_unknown_shape_is_an_error() -> None:
 
 def test_colours_are_further_apart_than_twice_the_judge_allows() -> None:
     distances = [np.linalg.norm(np.subtract(one, other)) for one, other in itertools.combinations(PALETTE.values(), 2)]
-    assert min(distances) > 2 * 60
+    assert min(distances) > 2 * COLOUR_LIMIT

@@ -27,7 +27,7 @@ def test_no_caption_that_it_was_trained_on_is_warned_of() -> None:
 @pytest.mark.parametrize(
     ("prompt", "said"),
     [
-        ("an orange circle", '"an", "orange", and'),
+        ("an olive circle", '"an", "olive", and'),
         ("a grean circle", '"grean" (did you mean green?)'),
         ("a red sqare", '"sqare" (did you mean square?)'),
         ("a black hole", '"hole"'),
@@ -47,12 +47,12 @@ def test_a_negative_prompt_is_looked_at_too() -> None:
 
 
 def test_a_model_that_reads_any_text_is_warned_of_nothing() -> None:
-    assert warnings_of(TINY.changed(vocabulary=None), "an orange circle") == ()
+    assert warnings_of(TINY.changed(vocabulary=None), "an olive circle") == ()
 
 
 def test_a_description_of_before_lists_no_words() -> None:
     before = {name: value for name, value in TINY.plain().items() if name != "vocabulary"}
-    assert warnings_of(BundleManifest.read(before), "an orange circle") == ()
+    assert warnings_of(BundleManifest.read(before), "an olive circle") == ()
 
 
 @given(text=st.text(max_size=2000))
@@ -64,6 +64,6 @@ def test_a_warning_is_short_and_printable_whatever_the_text(text: str) -> None:
 
 def test_megabytes_cost_no_more_than_a_long_prompt() -> None:
     start = time.thread_time()
-    warnings_of(TINY, "orange pink " * 200_000)
+    warnings_of(TINY, "maroon olive " * 200_000)
     warnings_of(TINY, "x" * 2_000_000)
     assert time.thread_time() - start < 0.5

@@ -92,13 +92,13 @@ def test_words_that_the_model_does_not_know_are_named(gateway: Gateway) -> None:
     bundle = gateway.bundles["tiny"]
     recipe = job().recipe
     assert recipe is not None
-    orange = recipe.changed(prompt="a orange circle", revision=bundle.revision)
-    state = job().changed(recipe=orange)
+    maroon = recipe.changed(prompt="a maroon circle", revision=bundle.revision)
+    state = job().changed(recipe=maroon)
 
     def warned(state: JobState) -> list[str]:
         return video_of(Row(state, 0), gateway.model, Pace(), gateway.bundles).x_latentline.warnings
 
     [warning] = warned(state)
-    assert warning.startswith('prompt: tiny does not know "orange"')
-    assert warned(state.changed(recipe=orange.changed(prompt="a red circle"))) == []
-    assert warned(state.changed(recipe=orange.changed(revision="of other weights"))) == []
+    assert warning.startswith('prompt: tiny does not know "maroon"')
+    assert warned(state.changed(recipe=maroon.changed(prompt="a red circle"))) == []
+    assert warned(state.changed(recipe=maroon.changed(revision="of other weights"))) == []
