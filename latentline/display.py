@@ -12,7 +12,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from latentline.board import Board, Row
+from latentline.job_table import Board, Row
 from latentline.summary import HEADINGS, Summary
 from schemas.job import JobStatus
 from schemas.printable import printable

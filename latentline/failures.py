@@ -50,8 +50,8 @@ def exit_code(error: Exception) -> int:
 def is_expected(error: Exception) -> bool:
     from infra.local.stack import StackError
     from schemas.errors import LatentlineError
-    from streams.client.errors import ClientError
-    from streams.clients import FatalClientError
+    from streams.kafka.clients import FatalClientError
+    from streams.kafka.errors import ClientError
 
     return isinstance(error, CommandFailed | StackError | ClientError | LatentlineError | FatalClientError)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from infra.local.stack import Stack
-    from stages.store import ArtifactStore
-    from streams.settings import Settings
+    from runtime.settings import Settings
+    from stages.storage.artifacts import ArtifactStore
 
 PREFIX = "LATENTLINE_"
 
@@ -27,7 +27,7 @@ def settings() -> Settings:
     Raises `StackError` when no broker is named and no stack runs, `ValidationError` for a bad variable.
     """
     from infra.local.plan import settings_in
-    from streams.settings import Settings
+    from runtime.settings import Settings
 
     if f"{PREFIX}KAFKA_BOOTSTRAP" in os.environ:
         return Settings()
@@ -38,13 +38,13 @@ def settings() -> Settings:
 def settings_of(stack: Stack) -> Settings:
     """Settings of a running stack, whatever broker or store this process's variables name."""
     from infra.local.plan import settings_in
-    from streams.settings import Settings
+    from runtime.settings import Settings
 
     return settings_in(stack.environment(), Settings())
 
 
 def store(settings: Settings) -> ArtifactStore:
-    from stages.store import ArtifactStore
+    from stages.storage.artifacts import ArtifactStore
 
     return ArtifactStore.connect(
         settings.store_endpoint, settings.store_access_key, settings.store_secret_key.get_secret_value(),

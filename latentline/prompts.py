@@ -9,9 +9,9 @@ from typing import Any
 import typer
 from pydantic import ValidationError
 
-from schemas.events import PromptSubmitted
+from schemas.events.prompts import PromptSubmitted
+from schemas.field_types import without_nulls
 from schemas.json_text import NotJson, parsed
-from schemas.written import without_nulls
 
 
 def prompt_of(fields: dict[str, Any], where: str = "") -> PromptSubmitted:

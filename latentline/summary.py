@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from schemas.events import Completion, JobCompleted
+from schemas.events.completions import Completion, JobCompleted
 from schemas.stage import STAGES, Stage
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from latentline.board import error_note
+from latentline.job_table import error_note
 from schemas.job import Attempt, JobState, Lease
 from schemas.printable import printable
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schemas.events import ArtifactRef, ObjectRef
+from schemas.events.artifacts import ArtifactRef, ObjectRef
 from schemas.job import JobState
-from schemas.places import MANIFEST
 from schemas.stage import STAGES, Stage
+from schemas.store_layout import MANIFEST
 
 if TYPE_CHECKING:
-    from stages.store import ArtifactStore
+    from stages.storage.artifacts import ArtifactStore
 
 
 def download(store: ArtifactStore, job: str, ref: ObjectRef, target: Path) -> bytes:

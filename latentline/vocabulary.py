@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from latentline.terminal import echo
 
 if TYPE_CHECKING:
-    from schemas.events import PromptSubmitted
-    from streams.settings import Settings
+    from runtime.settings import Settings
+    from schemas.events.prompts import PromptSubmitted
 
 
 def warn(settings: Settings, prompts: list[PromptSubmitted]) -> None:

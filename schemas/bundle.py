@@ -24,7 +24,7 @@ class Geometry(Frozen):
 
 
 LONGEST_PROMPT = 4096
-"""Characters: a job's state holds four such texts, and has a cap (`streams.coordinator.records`)."""
+"""Characters: a job's state holds four such texts, and has a cap (`streams.coordinator.core.records`)."""
 
 
 class Limits(Frozen):

@@ -10,13 +10,14 @@ from typing import Self
 
 from pydantic import Field
 
-from schemas import places
+from schemas import store_layout
 from schemas.base import Frozen
-from schemas.events import Name, ObjectRef
+from schemas.events.artifacts import ObjectRef
+from schemas.events.reports import Name
 from schemas.job import JobState, JobStatus
-from schemas.places import ObjectKey
 from schemas.retention import Retention
 from schemas.stage import Stage
+from schemas.store_layout import ObjectKey
 
 FILLED = "filled"
 """The key of `CatalogueFilled`: no job is called that."""
@@ -74,7 +75,7 @@ class VideoFile(Frozen):
     @classmethod
     def of(cls, ref: ObjectRef, folder: str) -> Self:
         is_usual = ref.media_type == MEDIA_TYPES.get(ref.name)
-        is_there = ref.key == places.file(folder, ref.sha256, ref.media_type)
+        is_there = ref.key == store_layout.file(folder, ref.sha256, ref.media_type)
         return cls(
             sha256=ref.sha256,
             size=ref.size,
@@ -84,7 +85,7 @@ class VideoFile(Frozen):
 
     def ref(self, name: str, folder: str) -> ObjectRef:
         media_type = self.media_type or MEDIA_TYPES[name]
-        key = self.key or places.file(folder, self.sha256, media_type)
+        key = self.key or store_layout.file(folder, self.sha256, media_type)
         return ObjectRef(name=name, key=key, size=self.size, sha256=self.sha256, media_type=media_type)
 
 
@@ -107,14 +108,14 @@ class CatalogueRecord(Frozen):
 
     @classmethod
     def of(cls, record: VideoRecord) -> Self:
-        folder = places.folder(record.tenant, Stage.MUX, "", record.job)
+        folder = store_layout.folder(record.tenant, Stage.MUX, "", record.job)
         said = {name: getattr(record, name) for name in cls.model_fields if name != "files"}
         return cls(**said, files={ref.name: VideoFile.of(ref, folder) for ref in record.objects})
 
     @property
     def record(self) -> VideoRecord:
         """The same with whole references."""
-        folder = places.folder(self.tenant, Stage.MUX, "", self.job)
+        folder = store_layout.folder(self.tenant, Stage.MUX, "", self.job)
         said = {name: getattr(self, name) for name in type(self).model_fields if name != "files"}
         refs = {name: self.files[name].ref(name, folder) for name in MEDIA_TYPES if name in self.files}
         return VideoRecord(**said, **refs)

@@ -18,12 +18,13 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from schemas import catalogue, events, job, webhooks
+from schemas import catalogue, job, webhooks
 from schemas.base import Frozen
 from schemas.bounds import LONGEST_HEADER_BYTES, MOST_JSON_MARKS
 from schemas.errors import legible
+from schemas.events import completions, progress, prompts, reports, tasks, tenants, usage
 from schemas.json_text import NotJson, parsed
-from schemas.media import MediaType
+from schemas.media_type import MediaType
 
 CONTENT_TYPE = "application/json"
 TYPE_PREFIX = "latentline."
@@ -32,12 +33,12 @@ LONGEST_MESSAGE, LONGEST_DETAIL = 2000, 200
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 """CloudEvents allows none in an attribute; a line break in an id would make signatures ambiguous."""
 EVENTS: tuple[type[Frozen], ...] = (
-    events.PromptSubmitted, events.CancelRequested, events.DeleteRequested,
-    events.Task, events.CancelTask, events.Drain,
-    events.Started, events.Done, events.Failed, events.Preempted, events.TaskCancelled, events.InputMissing,
-    events.Heartbeat, events.Tick, events.DrainRequested, events.ExpiryDue, events.StepProgress,
-    events.JobCompleted, events.JobFailed, events.JobCancelled, events.UsageWindow, events.ApiKey,
-    events.TenantSettings,
+    prompts.PromptSubmitted, prompts.CancelRequested, prompts.DeleteRequested,
+    tasks.Task, tasks.CancelTask, tasks.Drain,
+    reports.Started, reports.Done, reports.Failed, reports.Preempted, reports.TaskCancelled, reports.InputMissing,
+    reports.Heartbeat, reports.Tick, reports.DrainRequested, reports.ExpiryDue, progress.StepProgress,
+    completions.JobCompleted, completions.JobFailed, completions.JobCancelled, usage.UsageWindow, tenants.ApiKey,
+    tenants.TenantSettings,
     job.JobState, catalogue.VideoRecord, catalogue.CatalogueRecord, catalogue.CatalogueFilled,
     webhooks.WebhookEndpoint, webhooks.EndpointDisabled, webhooks.WebhookDelivery, webhooks.DeliveryRequested,
     webhooks.TenantSecret,
@@ -73,7 +74,7 @@ READ_HEADERS = {
     "content-type", "ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_subject", "traceparent",
     "ce_traceparent",
 }  # fmt: skip
-"""Extension attributes are read by those whom they concern (`streams.addressing`)."""
+"""Extension attributes are read by those whom they concern (`streams.kafka.addressing`)."""
 STRUCTURED, BATCH = "application/cloudevents+json", "application/cloudevents-batch"
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 

@@ -6,7 +6,8 @@ from pydantic import Field
 
 from schemas.base import Frozen, OpenEnum, plain_members
 from schemas.errors import ErrorReport
-from schemas.events import ArtifactRef, ObjectRef, Runs
+from schemas.events.artifacts import ArtifactRef, ObjectRef
+from schemas.events.prompts import Runs
 from schemas.recipe import Recipe
 from schemas.retention import Retention
 from schemas.stage import Stage

@@ -10,7 +10,7 @@ from typing import TypeVar
 from schemas.base import made
 from schemas.bundle import BundleManifest, Limits
 from schemas.errors import InvalidJob
-from schemas.events import PromptSubmitted
+from schemas.events.prompts import PromptSubmitted
 from schemas.recipe import FIRST_BLOCK_CACHE, LARGEST_SEED, FeatureCache, Recipe, derived_seed
 from schemas.retention import CLASSES, Retention
 from schemas.text import clean_text
@@ -30,7 +30,7 @@ def recipe_of(
 ) -> Recipe:
     """The normalised recipe of a prompt. Raises `InvalidJob` naming field, value, limit and nearest value.
 
-    `tokens`: how many prompt and negative prompt have, where they were counted (`streams.tokens`).
+    `tokens`: how many prompt and negative prompt have, where they were counted (`runtime.token_counter`).
     """
     bundle = find_bundle(asked.model or default_model, bundles)
     limits, defaults = bundle.limits, bundle.defaults

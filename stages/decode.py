@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from gpu_runner.decode import Frames, decode_frames
 from gpu_runner.device import memory_errors
 from gpu_runner.families.base import Family
-from schemas.events import Task
+from schemas.events.tasks import Task
 from schemas.recipe import Recipe
 from schemas.stage import Stage
 from stages.contract import Blob, Context, Output
+from stages.media.h264 import VideoEncoder, webp
 from stages.tensors import from_bytes
-from stages.video import VideoEncoder, webp
 
 
 class Decode:

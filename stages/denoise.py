@@ -9,12 +9,12 @@ from gpu_runner.denoise import Denoise, SolverState
 from gpu_runner.device import memory_errors
 from gpu_runner.families.base import Family
 from schemas.errors import Preempted
-from schemas.events import Task
+from schemas.events.tasks import Task
 from schemas.stage import Stage
-from stages.checkpoint import CheckpointWriter
 from stages.contract import Context, Output
-from stages.interval import IntervalRule
-from stages.preview import PreviewWriter
+from stages.execution.checkpoint_interval import IntervalRule
+from stages.execution.checkpoint_writer import CheckpointWriter
+from stages.media.preview import PreviewWriter
 from stages.tensors import from_bytes, to_blob
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from gpu_runner.device import memory_errors
 from gpu_runner.families.base import Family
-from schemas.events import Task
+from schemas.events.tasks import Task
 from schemas.stage import Stage
 from stages.contract import Context, Output
 from stages.tensors import to_blob

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from schemas.errors import Bug
-from schemas.events import Task
+from schemas.events.tasks import Task
 from schemas.stage import Stage
 from stages.contract import Blob, Context, Output
-from stages.spritesheet import Spritesheet
-from stages.video import Probe, probe, remux
+from stages.media.h264 import Probe, probe, remux
+from stages.media.spritesheet import Spritesheet
 
 
 class Mux:

@@ -13,7 +13,7 @@ import pytest
 from infra.local import bucket, topics
 from infra.local.plan import settings_in
 from infra.local.stack import Stack
-from streams.settings import Settings
+from runtime.settings import Settings
 
 _numbers = itertools.count()
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from schemas.events import ArtifactRef, ObjectRef
-from stages.store import ArtifactStore
+from schemas.events.artifacts import ArtifactRef, ObjectRef
+from stages.storage.artifacts import ArtifactStore
 
 Harm = Callable[[ArtifactStore, ArtifactRef, ObjectRef], str]
 """Does it to an output, or to an object of it; returns the object key that is not as promised now."""

@@ -19,17 +19,17 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, Producer, TopicPartiti
 from pydantic import SecretStr
 
 from infra.local import ports
-from infra.local.guard import MARK, Guard
+from infra.local.reaper import MARK, Guard
 from infra.local.services import THREADING
 from infra.local.topics import partitions
+from runtime.settings import Settings
 from schemas import envelope
 from schemas.base import Frozen
-from schemas.events import CancelRequested, PromptSubmitted
+from schemas.events.prompts import CancelRequested, PromptSubmitted
 from schemas.job import JobState
-from schemas.keys import job_id
-from streams import clients
-from streams.settings import Settings
-from streams.topics import PROMPTS, Topic
+from schemas.stage_keys import job_id
+from streams.kafka import clients
+from streams.kafka.topics import PROMPTS, Topic
 from tests.support import eventually
 
 QUICK = {"heartbeat_interval_s": 0.5, "worker_lost_after_s": 4.0, "unread_lease_after_s": 3.0, "drain_grace_s": 2.0,

@@ -10,10 +10,10 @@ import psutil
 from confluent_kafka import Message
 
 from infra.local.plan import Plan
-from streams import clients
-from streams.audit.log import Log
-from streams.settings import Settings
-from streams.topics import TOPICS
+from operations.audit.log import Log
+from runtime.settings import Settings
+from streams.kafka import clients
+from streams.kafka.topics import TOPICS
 
 HOMES = ("credentials", "secrets", "stack.json", "kafka/server.properties", "minio/.minio.sys/config/iam")
 """Below a stack's folder: files of mode 0600 for whoever must know, and what the store itself keeps of its users."""

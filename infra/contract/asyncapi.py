@@ -15,7 +15,7 @@ from infra.contract.markdown import first_line
 from schemas.base import Frozen
 from schemas.envelope import CONTENT_TYPE, HEADERS, MODELS, Header, type_of
 from schemas.signature import SIGNATURE
-from streams.topics import TOPICS, Topic
+from streams.kafka.topics import TOPICS, Topic
 
 Node = dict[str, Any]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import promql_parser
 
-from streams.metrics import CATALOGUE, EVERY, Label, Metric
+from runtime.metrics import CATALOGUE, EVERY, Label, Metric
 
 TARGET_LABELS = ("job", "instance", "service")
 """What scraping adds to every series: infra/prometheus/prometheus.yml."""

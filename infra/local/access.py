@@ -8,7 +8,7 @@ from typing import Protocol
 
 from infra.local.minio import Credentials
 from infra.local.services import Service
-from streams.settings import Settings
+from runtime.settings import Settings
 
 Environment = dict[str, str]
 """Variables `LATENTLINE_*`."""

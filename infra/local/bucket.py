@@ -9,7 +9,7 @@ from minio import Minio
 from minio.commonconfig import ENABLED, Filter
 from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
 
-from streams.settings import Settings
+from runtime.settings import Settings
 
 ARTIFACT_DAYS = 14
 """Only the net below the janitor. Longer than any job's deadline: a live job never loses an intermediate to it."""

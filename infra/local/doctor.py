@@ -9,7 +9,7 @@ from infra.local import line_checks, machine_checks
 from infra.local.finding import Finding, Problem, Subject
 from infra.local.plan import settings_in
 from infra.local.stack import Stack
-from streams.settings import Settings
+from runtime.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from infra.local.stack import Stack
-from streams.settings import Settings
+from runtime.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from pathlib import Path
 from infra.local.access import BrokerAccess
 from infra.local.cache import FetchError, cache_folder, filling
 from infra.local.jars import verify
+from infra.local.owner_only import write_private
 from infra.local.ports import HOST, answers, wait_until
-from infra.local.private import write_private
 from infra.local.process import Process, tail
 
 VERSION = "4.4.0"
@@ -60,7 +60,7 @@ def java() -> Path:
 
 
 def classes_ahead() -> Path:
-    """Where this Java keeps the classes of this Kafka, once `infra.local.ahead` has made it: no other Java takes it."""
+    """Where this Java keeps the classes of this Kafka, once `infra.local.class_cache` has made it: no other Java takes it."""
     image = (java().parents[1] / "lib" / "modules").stat()
     return cache_folder() / "kafka" / f"{VERSION}-{image.st_size:x}-{image.st_mtime_ns:x}" / "classes.aot"
 

@@ -20,14 +20,14 @@ from infra.local import topics
 from infra.local.finding import Problem, Subject
 from infra.local.health import unready, warnings
 from infra.local.stack import Stack
+from operations import diagnosis
+from operations.workers import Roll
+from runtime.settings import Settings
 from schemas.bundle import read_bundles
-from streams.client import diagnosis
-from streams.client.errors import ClientError
-from streams.client.workers import Roll
-from streams.clients import ErrorWatch
-from streams.partitions import TOO_MANY
-from streams.settings import Settings
-from streams.topics import TOPICS
+from streams.kafka.clients import ErrorWatch
+from streams.kafka.errors import ClientError
+from streams.kafka.partitions import TOO_MANY
+from streams.kafka.topics import TOPICS
 
 ANSWER_WITHIN_S = 3.0
 LARGEST_SKEW_S = 60.0

@@ -15,8 +15,8 @@ from packaging.requirements import Requirement
 from infra.local import kafka, minio_binary
 from infra.local.cache import FetchError, cache_folder
 from infra.local.finding import Problem, Subject
-from infra.local.guard import MARK
 from infra.local.plan import Plan
+from infra.local.reaper import MARK
 from infra.local.services import SERVER_PORTS, SERVICES
 
 EXTRAS = ("runner", "views", "gateway", "notifier", "infra")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.local.minio_binary import minio_binary
+from infra.local.owner_only import write_private
 from infra.local.ports import HOST, wait_until
-from infra.local.private import write_private
 from infra.local.process import Process, tail
 
 

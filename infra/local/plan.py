@@ -13,10 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 from infra.local import ports
 from infra.local.access import Access, Open
 from infra.local.minio import Credentials
-from infra.local.private import write_private
+from infra.local.owner_only import write_private
 from infra.local.services import SERVER_PORTS, SERVICES, THREADING, Service
 from infra.security.access import Guarded
-from streams.settings import Settings
+from runtime.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[2]
 

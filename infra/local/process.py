@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from infra.local.guard import MARK, kill_marked
+from infra.local.reaper import MARK, kill_marked
 
 
 @dataclass

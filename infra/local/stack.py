@@ -18,12 +18,12 @@ import orjson
 
 from infra.local.cache import cache_folder, cache_path, locked
 from infra.local.health import unready
-from infra.local.leftovers import end_leftovers
+from infra.local.leftover_processes import end_leftovers
 from infra.local.plan import PROJECT, Plan
 from infra.local.ports import wait_until
 from infra.local.process import tail
-from infra.local.running import KEEPER, is_keeper, keeper_of, plans
 from infra.local.services import SERVICES, Service
+from infra.local.stack_discovery import KEEPER, is_keeper, keeper_of, plans
 
 Say = Callable[[str], None]
 HOPELESS_RESTARTS = 4

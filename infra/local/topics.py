@@ -20,10 +20,10 @@ from confluent_kafka.admin import (
 )
 
 from infra.local.ports import wait_until
-from streams import clients
-from streams.clients import ErrorWatch
-from streams.settings import Settings
-from streams.topics import TOPICS, Topic
+from runtime.settings import Settings
+from streams.kafka import clients
+from streams.kafka.clients import ErrorWatch
+from streams.kafka.topics import TOPICS, Topic
 
 TIMEOUT = 15.0
 

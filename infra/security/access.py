@@ -10,14 +10,14 @@ from pydantic import SecretStr
 from infra.local import topics
 from infra.local.access import BrokerAccess, Environment
 from infra.local.minio import Credentials
-from infra.local.private import FOLDER_MODE, write_private
+from infra.local.owner_only import FOLDER_MODE, write_private
 from infra.local.services import Service
 from infra.security import api_keys, broker, store
 from infra.security.rights import COORDINATOR, KEY_SECRET, OPERATOR, Rights, principal, table
 from infra.security.vault import SHARED, Vault
+from runtime.settings import Settings
 from schemas.signature import Signer, Signers, write_signers
-from streams.clients import SASL_MECHANISM
-from streams.settings import Settings
+from streams.kafka.clients import SASL_MECHANISM
 
 OWNER = "owner"
 """The broker's own user, which may do everything, and whom no service comes as."""

@@ -10,12 +10,12 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from gateway.api_keys import digest_of
 from infra.security.rights import upstream_of
 from infra.security.vault import Vault
-from schemas.events import ApiKey
-from streams.client.tenants import put_key, read_keys
-from streams.gateway.keys import digest_of
-from streams.settings import Settings
+from operations.tenants import put_key, read_keys
+from runtime.settings import Settings
+from schemas.events.tenants import ApiKey
 
 API_KEY = "api_key"
 MADE_FOR = "first key of this tenant, made by `latentline up`"

@@ -23,7 +23,7 @@ from pydantic import SecretStr
 
 from infra.local.ports import wait_until
 from infra.security.rights import Rights
-from streams.topics import Topic
+from streams.kafka.topics import Topic
 
 TIMEOUT = 15.0
 ITERATIONS = 4096

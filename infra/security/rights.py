@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from infra.local.services import Service
-from schemas import places
+from schemas import store_layout
 from schemas.stage import STAGES, Stage
-from streams.clients import COORDINATORS_GROUP, UNUSED_GROUP
-from streams.topics import (
+from streams.kafka.clients import COORDINATORS_GROUP, UNUSED_GROUP
+from streams.kafka.topics import (
     COMPLETIONS,
     DLQ,
     ENDPOINTS,
@@ -67,15 +67,15 @@ class Rights:
 
 def outputs(stage: Stage) -> str:
     """Every object of a stage, whatever tenant or job."""
-    return f"{places.folder('*', stage, '*', '*')}/*"
+    return f"{store_layout.folder('*', stage, '*', '*')}/*"
 
 
 def checkpoints(stage: Stage) -> str:
-    return f"{places.folder('*', stage, '*', '*')}/checkpoint/*"
+    return f"{store_layout.folder('*', stage, '*', '*')}/checkpoint/*"
 
 
-PREVIEWS = places.preview("*", "*")
-MANIFESTS = (f"artifacts/*/{places.MANIFEST}", f"videos/*/{places.MANIFEST}")
+PREVIEWS = store_layout.preview("*", "*")
+MANIFESTS = (f"artifacts/*/{store_layout.MANIFEST}", f"videos/*/{store_layout.MANIFEST}")
 
 
 def worker(stages: Sequence[Stage]) -> Rights:

@@ -10,7 +10,7 @@ from minio.credentials.providers import StaticProvider
 from pydantic import SecretStr
 
 from infra.security.rights import Rights
-from streams.settings import Settings
+from runtime.settings import Settings
 
 VERSION = "2012-10-17"
 

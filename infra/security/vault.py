@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from infra.local.private import FOLDER_MODE, write_private
+from infra.local.owner_only import FOLDER_MODE, write_private
 
 RANDOM_BYTES = 24
 """As text 32 characters: MinIO takes 40 at most."""

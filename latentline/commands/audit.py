@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentline import line
-from latentline.moments import moment
 from latentline.terminal import echo
+from latentline.time_arguments import moment
 
 if TYPE_CHECKING:
-    from streams.audit.report import Report
+    from operations.audit.report import Report
 
 DEFAULT_GRACE_DAYS = 2.0
 
@@ -34,9 +34,9 @@ def audit(
 
     Reads all of both; the line may work on meanwhile. The exit code is 1 if any promise is broken.
     """
-    from latentline.auditing import print_report
+    from latentline.audit_report import print_report
     from latentline.output import to_json
-    from streams.audit.run import audit as check
+    from operations.audit.run import audit as check
 
     settings = line.settings()
     ended_after = moment(keep, time.time()) or 0.0

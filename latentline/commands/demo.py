@@ -23,10 +23,10 @@ from latentline.vocabulary import warn
 if TYPE_CHECKING:
     from infra.local.stack import Stack
     from latentline.summary import Summary
-    from schemas.events import PromptSubmitted
+    from runtime.settings import Settings
+    from schemas.events.prompts import PromptSubmitted
     from streams.client.submit import Submitted
     from streams.client.updates import Ended
-    from streams.settings import Settings
 
 PROMPTS = Path(__file__).resolve().parents[2] / "examples" / "prompts.jsonl"
 PATIENCE_S = 180.0
@@ -82,8 +82,8 @@ def interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def run(settings: Settings, prompts: list[PromptSubmitted], out: Path) -> list[Summary]:
-    from latentline.board import Board
-    from latentline.watching import watch
+    from latentline.job_table import Board
+    from latentline.watch_view import watch
     from streams.client.follow import Follower
     from streams.client.submit import submit
 
@@ -99,7 +99,7 @@ def run(settings: Settings, prompts: list[PromptSubmitted], out: Path) -> list[S
 
 def collect(settings: Settings, jobs: list[Submitted], ends: dict[str, Ended], out: Path) -> list[Summary]:
     """Fetch, judge and strip the videos of the jobs that completed."""
-    from latentline.films import read_film, verdict, write_strip
+    from latentline.demo_videos import read_film, verdict, write_strip
     from latentline.summary import Summary
 
     summaries, films = [], []
@@ -119,7 +119,7 @@ def collect(settings: Settings, jobs: list[Submitted], ends: dict[str, Ended], o
 def fetch(settings: Settings, completion: object, place: Path) -> Path | None:
     """Video and poster, side by side; the path of the video."""
     from latentline.videos import download
-    from schemas.events import JobCompleted
+    from schemas.events.completions import JobCompleted
 
     if not isinstance(completion, JobCompleted):
         return None

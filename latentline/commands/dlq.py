@@ -10,13 +10,13 @@ import typer
 
 from latentline import line
 from latentline.failures import CommandFailed
-from latentline.moments import moment
 from latentline.terminal import echo
+from latentline.time_arguments import moment
 from schemas.printable import printable
 
 if TYPE_CHECKING:
-    from streams.client.letters import Filter, Letter
-    from streams.client.redrive import Redriven
+    from operations.dead_letters.records import Filter, Letter
+    from operations.dead_letters.redrive import Redriven
 
 dlq = typer.Typer(no_args_is_help=True, help="Dead letters: list, show, redrive, drop.")
 
@@ -38,7 +38,7 @@ def list_letters(
     """List dead letters, oldest first."""
     from latentline import display
     from latentline.output import to_json
-    from streams.client.letters import letters
+    from operations.dead_letters.records import letters
 
     found = list(letters(line.settings(), filter_of(reason, tenant, since, until, dropped)))
     if as_json:
@@ -89,7 +89,7 @@ def redrive(
     Each becomes a new event that names the letter; a job that was given up becomes a new job of the same recipe.
     A letter that is redriven twice is one job.
     """
-    from streams.client.redrive import send
+    from operations.dead_letters.redrive import send
 
     records, refused = split(meant(places, everything, filter_of(reason, tenant, since, until)))
     for why in refused:
@@ -115,7 +115,7 @@ def drop(
     They stay in `dlq` until retention removes them, as evidence: `dlq list --dropped` shows them, and `dlq redrive`
     takes them by their places.
     """
-    from streams.client.drop import drop as write
+    from operations.dead_letters.drop import drop as write
 
     found = meant(places, everything, filter_of(reason, tenant, since, until))
     if found and not dry_run:
@@ -126,7 +126,7 @@ def drop(
 
 def meant(places: list[str] | None, everything: bool, filtered: Filter) -> list[Letter]:
     """Letters by name or by filter: one of the two, and never all of them by accident."""
-    from streams.client.letters import letters
+    from operations.dead_letters.records import letters
 
     if bool(places) == (everything or filtered != filter_of()):
         raise typer.BadParameter("name letters, or choose them by --reason, --tenant, --since, --until or --all")
@@ -135,7 +135,7 @@ def meant(places: list[str] | None, everything: bool, filtered: Filter) -> list[
 
 def split(found: list[Letter]) -> tuple[list[Redriven], list[str]]:
     """The new events, and why there is none of the others."""
-    from streams.client.redrive import NotRedrivable, redriven
+    from operations.dead_letters.redrive import NotRedrivable, redriven
 
     records, refused = [], []
     for letter in found:
@@ -148,7 +148,7 @@ def split(found: list[Letter]) -> tuple[list[Redriven], list[str]]:
 
 def chosen(places: list[str]) -> list[Letter]:
     """Also those that were dropped. Raises `CommandFailed` for a place where there is no letter."""
-    from streams.client.letters import Filter, letters
+    from operations.dead_letters.records import Filter, letters
 
     found = {letter.place: letter for letter in letters(line.settings(), Filter(dropped=None))}
     for place in places:
@@ -161,7 +161,7 @@ def filter_of(
     reason: str | None = None, tenant: str | None = None, since: str | None = None, until: str | None = None,
     dropped: bool = False,
 ) -> Filter:  # fmt: skip
-    from streams.client.letters import Filter
+    from operations.dead_letters.records import Filter
 
     now = time.time()
     return Filter(reason, tenant, moment(since, now), moment(until, now), dropped)

@@ -13,7 +13,7 @@ from latentline.terminal import echo
 from schemas.printable import printable
 
 if TYPE_CHECKING:
-    from schemas.events import Heartbeat
+    from schemas.events.reports import Heartbeat
 
 NEAREST = 3
 
@@ -30,7 +30,7 @@ def drain(
     """
     from pydantic import ValidationError
 
-    from streams.client.workers import Roll
+    from operations.workers import Roll
 
     with Roll(line.settings()) as roll:
         if worker not in roll.names():

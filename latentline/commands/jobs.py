@@ -35,7 +35,7 @@ def jobs(
 ) -> None:
     """List the line's jobs, oldest first."""
     from latentline import display
-    from latentline.board import row_of
+    from latentline.job_table import row_of
     from latentline.output import to_json
     from streams.client.snapshot import snapshot
 
@@ -56,7 +56,7 @@ def show(job: JobId, as_json: AsJson = False) -> None:
 
     Attempts with worker, times and errors, and the objects it left in the store.
     """
-    from latentline.showing import print_job, print_json
+    from latentline.job_view import print_job, print_json
 
     settings = line.settings()
     state = find(job)
@@ -111,7 +111,7 @@ def target_of(job: str, output: Path | None) -> Path:
 
 
 def find(text: str) -> JobState:
-    from latentline.finding import find_job
+    from latentline.job_lookup import find_job
     from streams.client.snapshot import snapshot
 
     return find_job(snapshot(line.settings()), text)

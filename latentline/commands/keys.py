@@ -13,7 +13,7 @@ from latentline.terminal import echo
 from schemas.printable import printable
 
 if TYPE_CHECKING:
-    from schemas.events import ApiKey
+    from schemas.events.tenants import ApiKey
 
 keys = typer.Typer(no_args_is_help=True, help="API keys of the gateway's tenants.")
 
@@ -29,8 +29,8 @@ def create(
     """
     from pydantic import ValidationError
 
-    from streams.client.tenants import put_key
-    from streams.gateway.keys import new_key
+    from gateway.api_keys import new_key
+    from operations.tenants import put_key
 
     settings = line.settings()
     try:
@@ -47,7 +47,7 @@ def create(
 def list_keys(as_json: Annotated[bool, typer.Option("--json", help="JSON for programs.")] = False) -> None:
     """List the keys, oldest first; what is left of them is their hash."""
     from latentline.output import to_json
-    from streams.client.tenants import read_keys
+    from operations.tenants import read_keys
 
     for key in read_keys(line.settings()):
         echo(to_json(key) if as_json else described(key))
@@ -56,7 +56,7 @@ def list_keys(as_json: Annotated[bool, typer.Option("--json", help="JSON for pro
 @keys.command("revoke")
 def revoke(key: Annotated[str, typer.Argument(metavar="KEY_ID", help="As `keys list` names it.")]) -> None:
     """End a key: requests that carry it get 401 within a moment."""
-    from streams.client.tenants import put_key, read_keys
+    from operations.tenants import put_key, read_keys
 
     settings = line.settings()
     found = next((each for each in read_keys(settings) if each.id == key), None)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from latentline import line
-from latentline.finding import find_job
+from latentline.job_lookup import find_job
 from latentline.terminal import echo
 from schemas.stage import STAGES, Stage
 
@@ -21,7 +21,7 @@ def replay(
     A new job, with its own completion, whose metadata names the old one as `parent`. Earlier stages are taken from the
     store.
     """
-    from streams.client.again import replayed
+    from operations.resubmit import replayed
     from streams.client.snapshot import snapshot
     from streams.client.submit import submit
 

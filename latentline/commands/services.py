@@ -40,14 +40,14 @@ def coordinator() -> None:
 
 def views() -> None:
     """Run the usage views (Faust) in the foreground."""
-    from streams.views.main import run_views
+    from streams.usage.main import run_views
 
     raise typer.Exit(run_views(line.settings()))
 
 
 def gateway() -> None:
     """Run the HTTP gateway in the foreground."""
-    from streams.gateway.main import run_gateway
+    from gateway.main import run_gateway
 
     raise typer.Exit(run_gateway(line.settings()))
 
@@ -57,7 +57,7 @@ def notifier() -> None:
 
     A second one stands by and takes over when the first dies.
     """
-    from streams.notifier.main import run_notifier
+    from webhooks.main import run_notifier
 
     raise typer.Exit(run_notifier(line.settings()))
 
@@ -67,7 +67,7 @@ def janitor() -> None:
 
     A second one beside it does no harm.
     """
-    from streams.janitor.main import run_janitor
+    from operations.janitor.main import run_janitor
 
     raise typer.Exit(run_janitor(line.settings()))
 

@@ -15,7 +15,7 @@ from latentline.terminal import echo
 
 if TYPE_CHECKING:
     from infra.local.stack import Stack
-    from streams.settings import Settings
+    from runtime.settings import Settings
 
 Answer = TypeVar("Answer")
 DEFAULT_TENANT = "default"
@@ -43,7 +43,7 @@ def up(
     too.
     """
     from infra.local.services import services
-    from streams.settings import Settings
+    from runtime.settings import Settings
 
     Settings()  # what no process would start with is refused before any is started
     stack = line.local_stack()
@@ -74,7 +74,7 @@ def doctor() -> None:
     """Say what is wrong here, and what to do about it."""
     from infra.local.doctor import check
     from latentline import display
-    from streams.settings import Settings
+    from runtime.settings import Settings
 
     console, findings = display.console(), check(Settings(), line.local_stack())
     for finding in findings:
@@ -127,7 +127,7 @@ def tenants_of(secure: bool, names: list[str]) -> tuple[str, ...]:
     """Of a secure line one at least; raises `typer.BadParameter` for a name that is none, and in an open line."""
     from pydantic import TypeAdapter, ValidationError
 
-    from schemas.events import Name
+    from schemas.events.reports import Name
 
     if names and not secure:
         raise typer.BadParameter("an open line takes prompts of everybody: say --secure too", param_hint="--tenant")
@@ -171,7 +171,7 @@ def places(stack: Stack) -> str:
 
 def key_line(settings: Settings) -> str:
     """The key that a newcomer needs; nobody else's is printed."""
-    from streams.settings import DEFAULT_KEY
+    from runtime.settings import DEFAULT_KEY
 
     is_default = settings.gateway_default_key.get_secret_value() == DEFAULT_KEY
     return f"API key {DEFAULT_KEY} (development)" if is_default else "API keys: latentline keys create"

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentline import line
-from latentline.moments import moment
 from latentline.terminal import echo
+from latentline.time_arguments import moment
 
 if TYPE_CHECKING:
-    from streams.upkeep.plan import Loose
+    from operations.gc.plan import Loose
 
 store = typer.Typer(no_args_is_help=True, help="What the store holds.")
 
@@ -30,8 +30,8 @@ def usage(keep: Keep = None, as_json: AsJson = False) -> None:
     """
     from latentline import display
     from latentline.output import to_json
-    from streams.upkeep.plan import usage as sums
-    from streams.upkeep.sight import see
+    from operations.gc.plan import usage as sums
+    from operations.gc.snapshot import see
 
     settings, now = line.settings(), time.time()
     seen = see(settings, line.store(settings), ended_before=moment(keep, now) or 0.0, now=now)
@@ -66,7 +66,7 @@ def gc(
     --keep says; the catalogue to every video that is kept. Without --apply nothing is touched.
     """
     from latentline.output import to_json
-    from streams.upkeep.gc import collect
+    from operations.gc.collector import collect
 
     settings, now = line.settings(), time.time()
     oldest = moment(grace, now) or now

@@ -16,10 +16,10 @@ from latentline.terminal import echo
 from latentline.vocabulary import warn
 
 if TYPE_CHECKING:
-    from schemas.events import PromptSubmitted
+    from runtime.settings import Settings
+    from schemas.events.prompts import PromptSubmitted
     from schemas.job import JobState
     from streams.client.submit import Submitted
-    from streams.settings import Settings
 
 ANSWERED_WITHIN_S = 15.0
 
@@ -97,8 +97,8 @@ def send(settings: Settings, prompts: list[PromptSubmitted], as_json: bool) -> N
 
 
 def submit_and_watch(settings: Settings, prompts: list[PromptSubmitted], as_json: bool) -> None:
-    from latentline.board import Board
-    from latentline.watching import all_completed, watch
+    from latentline.job_table import Board
+    from latentline.watch_view import all_completed, watch
     from streams.client.follow import Follower
     from streams.client.submit import submit as submit_prompts
 

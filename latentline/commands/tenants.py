@@ -24,7 +24,7 @@ def rotate_secret(
     """
     from pydantic import ValidationError
 
-    from streams.client.tenants import rotate_webhook_secret
+    from operations.tenants import rotate_webhook_secret
 
     try:
         rotated = rotate_webhook_secret(line.settings(), tenant, time.time(), keep_old=not at_once)
@@ -57,8 +57,8 @@ def set_retention(
     """
     from pydantic import ValidationError
 
+    from operations.tenants import set_retention as put
     from schemas.retention import CLASSES, Retention
-    from streams.client.tenants import set_retention as put
 
     names = [*CLASSES, "default"]
     if retention not in names:

@@ -20,10 +20,10 @@ def watch(
 
     Without any, the whole line until Ctrl-C. The exit code is 1 if a job that was named did not complete.
     """
-    from latentline.board import Board
-    from latentline.finding import find_job, is_whole
-    from latentline.watching import all_completed
-    from latentline.watching import watch as show
+    from latentline.job_lookup import find_job, is_whole
+    from latentline.job_table import Board
+    from latentline.watch_view import all_completed
+    from latentline.watch_view import watch as show
     from streams.client.follow import Follower
 
     with Follower(line.settings()) as follower:

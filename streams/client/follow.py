@@ -13,14 +13,15 @@ from typing import Self
 
 from confluent_kafka import Message
 
-from schemas.events import Completion, StepProgress
+from runtime.settings import Settings
+from schemas.events.completions import Completion
+from schemas.events.progress import StepProgress
 from schemas.job import JobState
-from streams.client.errors import NothingHappened, UnknownJobs
-from streams.client.reader import Reader, event_of
 from streams.client.snapshot import latest_states
 from streams.client.updates import Changed, Ended, Stepped, Update, status_of
-from streams.settings import Settings
-from streams.topics import COMPLETIONS, JOBS, PROGRESS
+from streams.kafka.errors import NothingHappened, UnknownJobs
+from streams.kafka.reader import Reader, event_of
+from streams.kafka.topics import COMPLETIONS, JOBS, PROGRESS
 
 LOOK_BACK_S = 60.0
 TURN_S = 0.1

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from confluent_kafka import Message
 
+from runtime.settings import Settings
 from schemas.job import JobState
-from streams.client.reader import Reader, event_of
-from streams.settings import Settings
-from streams.topics import JOBS
+from streams.kafka.reader import Reader, event_of
+from streams.kafka.topics import JOBS
 
 
 def snapshot(settings: Settings) -> dict[str, JobState]:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
+from runtime.settings import Settings
 from schemas import envelope
-from schemas.events import CancelRequested, PromptSubmitted
-from schemas.keys import identity_of
-from streams import clients
-from streams.client.errors import ClientError, NotDelivered, Unreachable
-from streams.settings import Settings
-from streams.signing import signed
-from streams.topics import PROMPTS
+from schemas.events.prompts import CancelRequested, PromptSubmitted
+from schemas.stage_keys import identity_of
+from streams.kafka import clients
+from streams.kafka.errors import ClientError, NotDelivered, Unreachable
+from streams.kafka.signing import signed
+from streams.kafka.topics import PROMPTS
 
 DELIVERED_WITHIN_S = 15.0
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from schemas.events import Completion, JobCancelled, JobCompleted, StepProgress
+from schemas.events.completions import Completion, JobCancelled, JobCompleted
+from schemas.events.progress import StepProgress
 from schemas.job import JobState, JobStatus
 
 

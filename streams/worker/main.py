@@ -8,21 +8,21 @@ from types import FrameType
 import structlog
 from confluent_kafka import KafkaException
 
+from runtime import health, logs, metrics
+from runtime.settings import Settings
+from runtime.watchdog import Watchdog
 from schemas.bundle import read_bundles
 from schemas.stage import Stage
-from streams import health, log, metrics
-from streams.clients import FatalClientError
-from streams.partitions import WrongPartitions
-from streams.settings import Settings
-from streams.watchdog import Watchdog
-from streams.worker.worker import Worker, WorkerBroken
+from streams.kafka.clients import FatalClientError
+from streams.kafka.partitions import WrongPartitions
+from streams.worker.loop.worker import Worker, WorkerBroken
 
 logger = structlog.get_logger(__name__)
 
 
 def run_worker(settings: Settings, stages: tuple[Stage, ...]) -> int:
     """Work until told to leave (0), or until a client or the compute child is beyond repair (1)."""
-    log.configure(settings, "-".join(stages))
+    logs.configure(settings, "-".join(stages))
     models = tuple(read_bundles(settings.bundles))
     worker = Worker(settings, stages, models)
 

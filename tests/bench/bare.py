@@ -11,9 +11,9 @@ import uvicorn
 from confluent_kafka import KafkaError, Message
 from fastapi import FastAPI, Request
 
-from streams import clients
-from streams.settings import Settings
-from streams.topics import PROMPTS
+from runtime.settings import Settings
+from streams.kafka import clients
+from streams.kafka.topics import PROMPTS
 
 
 def make_app(settings: Settings) -> FastAPI:

@@ -26,17 +26,18 @@ from gpu_runner.bundle import Bundle
 from gpu_runner.device import bit_class, configure
 from gpu_runner.families.wan import Wan
 from schemas.bundle import BundleManifest, read_bundles
-from schemas.events import PromptSubmitted, Task
+from schemas.events.prompts import PromptSubmitted
+from schemas.events.tasks import Task
 from schemas.limits import recipe_of
 from schemas.recipe import Recipe
 from schemas.stage import Stage
-from stages.checkpoints import StoredCheckpoints
 from stages.denoise import DenoiseStage
-from stages.in_process import NEVER, Undisturbed
-from stages.interval import IntervalRule
-from stages.store import ArtifactStore
+from stages.execution.checkpoint_interval import IntervalRule
+from stages.execution.in_process import NEVER, Undisturbed
+from stages.storage.artifacts import ArtifactStore
+from stages.storage.checkpoints import StoredCheckpoints
 from stages.tensors import from_bytes, to_blob
-from streams.worker.child import intervals_of, store_of
+from streams.worker.compute.child import intervals_of, store_of
 from tests.bench.kills import Loss, two_denoisers
 from tests.bench.report import Spread, last_line, table, write_section
 

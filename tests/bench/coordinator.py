@@ -24,16 +24,20 @@ from confluent_kafka import OFFSET_BEGINNING, Message, TopicPartition
 
 from infra.local.plan import settings_in
 from infra.local.stack import Stack
-from schemas import envelope, places
+from runtime.settings import Settings
+from schemas import envelope, store_layout
 from schemas.base import Frozen
-from schemas.events import ArtifactRef, Done, Heartbeat, Inbox, JobCompleted, ObjectRef, PromptSubmitted, Started, Task
-from schemas.keys import job_id
+from schemas.events.artifacts import ArtifactRef, ObjectRef
+from schemas.events.completions import JobCompleted
+from schemas.events.prompts import PromptSubmitted
+from schemas.events.reports import Done, Heartbeat, Inbox, Started
+from schemas.events.tasks import Task
 from schemas.stage import STAGES, Stage
-from streams import clients
-from streams.addressing import extensions_of
-from streams.settings import Settings
-from streams.topics import COMPLETIONS, PROMPTS, REPORTS, TASKS
-from streams.worker.held import fields_of
+from schemas.stage_keys import job_id
+from streams.kafka import clients
+from streams.kafka.addressing import extensions_of
+from streams.kafka.topics import COMPLETIONS, PROMPTS, REPORTS, TASKS
+from streams.worker.loop.active_tasks import fields_of
 from tests.bench import ended
 from tests.bench.report import last_line, table, write_section
 from tests.processes import Service
@@ -134,9 +138,9 @@ class Fleet:
 
 def answers(task: Task) -> tuple[Started, Done]:
     fields = fields_of(task, task.incarnation.partition(".")[0])
-    place = places.folder(task.tenant, task.stage, task.key, task.job)
+    place = store_layout.folder(task.tenant, task.stage, task.key, task.job)
     ref = ArtifactRef(
-        stage=task.stage, key=task.key, manifest_key=f"{place}/{places.MANIFEST}", etag=str(task.lease)
+        stage=task.stage, key=task.key, manifest_key=f"{place}/{store_layout.MANIFEST}", etag=str(task.lease)
     )  # fmt: skip
     video = ObjectRef(name="video", key=f"{place}/v.mp4", size=1, sha256="0" * 64)
     return Started(**fields), Done(**fields, artifact=ref, objects=(video,), seconds=1.0)

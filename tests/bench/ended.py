@@ -19,13 +19,13 @@ import orjson
 import psutil
 
 from infra.local import topics
+from runtime.settings import Settings
 from schemas import envelope
-from schemas.events import Started
+from schemas.events.reports import Started
 from schemas.job import JobState
 from schemas.stage import STAGES
-from streams import clients
-from streams.settings import Settings
-from streams.topics import JOBS
+from streams.kafka import clients
+from streams.kafka.topics import JOBS
 from tests.bench.report import Spread, table
 from tests.processes import Service
 from tests.sim.played_line import Line, done, names

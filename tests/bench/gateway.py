@@ -26,21 +26,22 @@ import orjson
 import psutil
 from confluent_kafka import Producer
 
+from gateway.api.create import expected_state
+from gateway.dependencies import Gateway
 from infra.local import ports
 from infra.local.plan import settings_in
 from infra.local.stack import Stack
+from runtime.settings import DEFAULT_KEY, Settings
 from schemas import envelope
 from schemas.base import Frozen
 from schemas.bundle import read_bundles
-from schemas.events import ArtifactRef, ObjectRef, PromptSubmitted
+from schemas.events.artifacts import ArtifactRef, ObjectRef
+from schemas.events.prompts import PromptSubmitted
 from schemas.job import JobState, JobStatus
-from schemas.keys import job_id
 from schemas.stage import STAGES
-from streams import clients
-from streams.gateway.creating import expected_state
-from streams.gateway.gateway import Gateway
-from streams.settings import DEFAULT_KEY, Settings
-from streams.topics import JOBS, Topic
+from schemas.stage_keys import job_id
+from streams.kafka import clients
+from streams.kafka.topics import JOBS, Topic
 from tests.bench.load import Load, Request, percentile
 from tests.bench.report import last_line, table, write_section
 from tests.processes import Service, environment_of, services

@@ -15,15 +15,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from infra.local.health import unready
 from infra.local.stack import Stack
+from runtime import metrics
+from runtime.settings import Settings
 from schemas import envelope
-from schemas.events import StepProgress
+from schemas.events.progress import StepProgress
 from schemas.job import JobState, Lease
 from schemas.recipe import Recipe
 from schemas.stage import Stage
-from streams import metrics
-from streams.settings import Settings
-from streams.topics import JOBS, PROGRESS
-from streams.worker.child import store_of
+from streams.kafka.topics import JOBS, PROGRESS
+from streams.worker.compute.child import store_of
 from tests.bench.line import running_stack
 from tests.e2e.latents import latents_of
 from tests.processes import Tail, Upstream, states_of, tail

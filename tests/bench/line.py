@@ -27,13 +27,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from infra.local.plan import settings_in
 from infra.local.services import services
 from infra.local.stack import Stack
+from runtime.settings import Settings
 from schemas.bundle import BundleManifest, read_bundles
-from schemas.events import JobCompleted, PromptSubmitted
+from schemas.events.completions import JobCompleted
+from schemas.events.prompts import PromptSubmitted
 from schemas.limits import recipe_of
 from schemas.recipe import Recipe
-from stages.video import VideoEncoder, remux
-from streams.settings import Settings
-from streams.topics import COMPLETIONS
+from stages.media.h264 import VideoEncoder, remux
+from streams.kafka.topics import COMPLETIONS
 from tests.bench.report import Spread, last_line, table, write_section
 from tests.processes import Tail, Upstream, tail
 from tests.support import eventually

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from streams.settings import DEFAULT_KEY
+from runtime.settings import DEFAULT_KEY
 
 HEADERS = f"host: 127.0.0.1\r\nauthorization: Bearer {DEFAULT_KEY}\r\n"
 

@@ -20,15 +20,16 @@ from gpu_runner.families.wan import Wan
 from infra.local import bucket
 from infra.local.plan import settings_in
 from infra.local.stack import Stack
-from schemas.events import PromptSubmitted, Task
+from runtime.settings import Settings
+from schemas.events.prompts import PromptSubmitted
+from schemas.events.tasks import Task
 from schemas.limits import recipe_of
 from schemas.stage import Stage
 from stages.denoise import DenoiseStage
-from stages.in_process import NEVER, Undisturbed
-from stages.store import ArtifactStore
+from stages.execution.in_process import NEVER, Undisturbed
+from stages.storage.artifacts import ArtifactStore
 from stages.tensors import to_blob
-from streams.settings import Settings
-from streams.worker.child import store_of
+from streams.worker.compute.child import store_of
 from tests.bench.report import Spread, last_line, table, write_section
 
 BUNDLE = Path("bundles/tiny")

@@ -9,8 +9,8 @@ import pytest
 from infra.local import ports
 from infra.local.plan import PROJECT
 from infra.local.stack import Stack
-from streams.settings import Settings
-from streams.topics import COMPLETIONS, JOBS
+from runtime.settings import Settings
+from streams.kafka.topics import COMPLETIONS, JOBS
 from tests.broker.workers import PlayedWorker
 from tests.conftest import new_line
 from tests.processes import QUICK, Service, Tail, Upstream, services, tail

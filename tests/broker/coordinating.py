@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from runtime.settings import Settings
 from schemas.bundle import read_bundles
-from schemas.events import Completion
+from schemas.events.completions import Completion
 from schemas.job import JobState
-from streams import clients
-from streams.coordinator.policy import Policy
+from streams.coordinator.core.policy import Policy
 from streams.coordinator.service.main import Coordinator
-from streams.settings import Settings
-from streams.topics import JOBS
+from streams.kafka import clients
+from streams.kafka.topics import JOBS
 from tests.broker.workers import PlayedWorker
 from tests.contract import golden
 from tests.processes import Tail

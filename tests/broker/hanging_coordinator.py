@@ -6,9 +6,9 @@ import sys
 import time
 from typing import Any
 
-from streams.coordinator import intake
+from runtime.settings import Settings
+from streams.coordinator.core import intake
 from streams.coordinator.service import run_coordinator
-from streams.settings import Settings
 
 HANG = "hang, please"
 

@@ -6,8 +6,8 @@ import signal
 import subprocess
 import sys
 
-from streams import health, metrics
-from streams.settings import Settings
+from runtime import health, metrics
+from runtime.settings import Settings
 
 
 def main(wish: str) -> int:

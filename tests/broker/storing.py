@@ -6,12 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from latentline import line as command_line
-from schemas.events import Completion, Done, JobCompleted, Manifest, Task
+from runtime.settings import Settings
+from schemas.events.artifacts import Manifest
+from schemas.events.completions import Completion, JobCompleted
+from schemas.events.reports import Done
+from schemas.events.tasks import Task
 from schemas.job import JobState
 from schemas.stage import Stage
 from stages.contract import Blob
-from stages.store import ArtifactStore
-from streams.settings import Settings
+from stages.storage.artifacts import ArtifactStore
 from tests.broker.coordinating import one_end
 from tests.broker.workers import PlayedWorker
 from tests.processes import Tail, Upstream, states_of

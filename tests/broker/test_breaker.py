@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from runtime.settings import Settings
 from schemas.errors import ErrorKind, ErrorReport
-from schemas.events import Failed, JobCompleted, JobFailed, Task
+from schemas.events.completions import JobCompleted, JobFailed
+from schemas.events.reports import Failed
+from schemas.events.tasks import Task
 from schemas.stage import Stage
-from streams.coordinator.breaker import LEAST_FAILURES
-from streams.settings import Settings
+from streams.coordinator.core.stage_breaker import LEAST_FAILURES
 from tests.broker.coordinating import coordinating, finish, one_end
 from tests.broker.workers import PlayedWorker
 from tests.processes import Tail, Upstream

@@ -15,10 +15,10 @@ import pytest
 
 from infra.local import ports
 from infra.local.stack import Stack
-from schemas.events import PromptSubmitted
-from schemas.keys import job_id
-from streams.settings import DEFAULT_KEY
-from streams.topics import JOBS, PROMPTS
+from runtime.settings import DEFAULT_KEY
+from schemas.events.prompts import PromptSubmitted
+from schemas.stage_keys import job_id
+from streams.kafka.topics import JOBS, PROMPTS
 from tests.conftest import new_line
 from tests.processes import QUICK, Service, services, states_of, tail
 from tests.support import eventually

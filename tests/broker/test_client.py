@@ -13,23 +13,25 @@ from typing import cast
 import pytest
 from confluent_kafka import Message, Producer
 
+from runtime.settings import Settings
 from schemas import envelope
 from schemas.base import Frozen
-from schemas.events import CancelRequested, Completion, PromptSubmitted, StepProgress
+from schemas.events.completions import Completion
+from schemas.events.progress import StepProgress
+from schemas.events.prompts import CancelRequested, PromptSubmitted
 from schemas.job import JobState, JobStatus
-from schemas.keys import identity_of, job_id
 from schemas.stage import Stage
-from streams import clients
-from streams.client.errors import ClientError, NothingHappened, TopicMissing, UnknownJobs, Unreachable
+from schemas.stage_keys import identity_of, job_id
 from streams.client.follow import Follower
-from streams.client.reader import Reader, event_of
 from streams.client.snapshot import snapshot
 from streams.client.submit import cancel, send, submit
 from streams.client.updates import Changed, Ended, Stepped
-from streams.settings import Settings
-from streams.topics import COMPLETIONS, JOBS, PROGRESS, PROMPTS, Topic
+from streams.kafka import clients
+from streams.kafka.errors import ClientError, NothingHappened, TopicMissing, UnknownJobs, Unreachable
+from streams.kafka.reader import Reader, event_of
+from streams.kafka.topics import COMPLETIONS, JOBS, PROGRESS, PROMPTS, Topic
 from tests.support import eventually
-from tests.unit.test_reducers import completion_of, ended_state, waiting
+from tests.unit.streams.usage.test_reducers import completion_of, ended_state, waiting
 
 pytestmark = pytest.mark.broker
 

@@ -6,12 +6,14 @@ import time
 
 import pytest
 
+from runtime.settings import Settings
 from schemas.errors import StoreUnavailable
-from schemas.events import Failed, JobCompleted, Task
+from schemas.events.completions import JobCompleted
+from schemas.events.reports import Failed
+from schemas.events.tasks import Task
 from schemas.job import JobState
 from schemas.stage import STAGES, Stage
-from streams.settings import Settings
-from streams.topics import COMPLETIONS, JOBS
+from streams.kafka.topics import COMPLETIONS, JOBS
 from tests.broker.coordinating import one_end
 from tests.broker.workers import PlayedWorker
 from tests.jumping import AHEAD, BACK, HOUR

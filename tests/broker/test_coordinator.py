@@ -8,17 +8,18 @@ import orjson
 import pytest
 from confluent_kafka import TopicPartition
 
+from runtime.settings import Settings
 from schemas import envelope
 from schemas.envelope import type_of
-from schemas.events import JobCancelled, JobCompleted, JobFailed, PromptSubmitted
+from schemas.events.completions import JobCancelled, JobCompleted, JobFailed
+from schemas.events.prompts import PromptSubmitted
 from schemas.job import JobStatus
-from schemas.keys import identity_of, job_id
-from streams import clients
-from streams.coordinator import core
-from streams.coordinator.job import ended, new_job
-from streams.coordinator.records import LARGEST_STATE_BYTES
-from streams.settings import Settings
-from streams.topics import DLQ, JOBS, PROMPTS, REPORTS
+from schemas.stage_keys import identity_of, job_id
+from streams.coordinator.core import dispatch
+from streams.coordinator.core.records import LARGEST_STATE_BYTES
+from streams.coordinator.core.transitions import ended, new_job
+from streams.kafka import clients
+from streams.kafka.topics import DLQ, JOBS, PROMPTS, REPORTS
 from tests.broker.coordinating import coordinating, finish, one_end, write_state
 from tests.broker.workers import PlayedWorker
 from tests.processes import Tail, Upstream, states_of, tail
@@ -57,14 +58,14 @@ def test_nothing_is_placed_before_heartbeats_of_its_own_time_have_been_read(
 def test_a_poison_event_is_found_in_its_batch_and_the_others_are_served(
     quick: Settings, upstream: Upstream, jobs: Tail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take = core.take
+    take = dispatch.take
 
-    def poisoned(ledger: Any, policy: Any, record: core.Record, now: float) -> Any:
+    def poisoned(ledger: Any, policy: Any, record: dispatch.Record, now: float) -> Any:
         if b"poison" in (record.value or b""):
             raise ZeroDivisionError("poison")
         return take(ledger, policy, record, now)
 
-    monkeypatch.setattr(core, "take", poisoned)
+    monkeypatch.setattr(dispatch, "take", poisoned)
     prompts = ["a red square moving left on a blue background"] * 5
     ids = [upstream.submit(prompt) for prompt in [*prompts[:2], "a poison prompt", *prompts[2:]]]
     with coordinating(quick), tail(quick, DLQ) as letters:
@@ -81,14 +82,14 @@ def test_a_prompt_that_cannot_be_taken_in_fails_its_job_once_and_no_other(
     quick: Settings, upstream: Upstream, jobs: Tail, completions: Tail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One with a wrong field, one that the core cannot take: each is a dead letter and one failure that all see."""
-    take = core.take
+    take = dispatch.take
 
-    def poisoned(ledger: Any, policy: Any, record: core.Record, now: float) -> Any:
+    def poisoned(ledger: Any, policy: Any, record: dispatch.Record, now: float) -> Any:
         if b"poison" in (record.value or b""):
             raise ZeroDivisionError("poison")
         return take(ledger, policy, record, now)
 
-    monkeypatch.setattr(core, "take", poisoned)
+    monkeypatch.setattr(dispatch, "take", poisoned)
     around = [("ce_type", type_of(PromptSubmitted).encode()), ("ce_id", b"1"), ("ce_source", b"test")]
     fields: dict[str, dict[str, object]] = {
         "wrong": {"prompt": "a red square", "seed": "many"}, "bad": {"prompt": "poison"}, "good": {"prompt": 7},
@@ -214,7 +215,7 @@ def test_a_job_that_an_earlier_release_let_near_the_cap_costs_nobody_else(
 def test_a_placement_that_raises_blames_no_record(
     quick: Settings, upstream: Upstream, worker: PlayedWorker, completions: Tail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = core.place
+    place = dispatch.place
     broken = [True]
 
     def placing(ledger: Any, now: float) -> Any:
@@ -222,7 +223,7 @@ def test_a_placement_that_raises_blames_no_record(
             raise ZeroDivisionError("a bug of placement")
         return place(ledger, now)
 
-    monkeypatch.setattr(core, "place", placing)
+    monkeypatch.setattr(dispatch, "place", placing)
     with coordinating(quick) as coordinator, tail(quick, DLQ) as letters, tail(quick, JOBS) as jobs:
         job = upstream.submit()
         eventually(lambda: job in states_of(jobs.events()))

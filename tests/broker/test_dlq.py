@@ -11,22 +11,22 @@ import typer
 from typer.testing import CliRunner, Result
 
 from latentline.main import app
-from latentline.moments import moment
+from latentline.time_arguments import moment
+from operations.dead_letters.records import Filter, Letter, letters
+from operations.dead_letters.redrive import NotRedrivable, redriven
+from runtime.settings import Settings
 from schemas import envelope
 from schemas.errors import PoisonJob
-from schemas.events import PromptSubmitted
+from schemas.events.prompts import PromptSubmitted
 from schemas.job import JobState, JobStatus
 from schemas.stage import STAGES
-from streams.client.letters import Filter, Letter, letters
-from streams.client.redrive import NotRedrivable, redriven
-from streams.coordinator.effects import DeadLetter
-from streams.coordinator.ending import fail
-from streams.coordinator.intake import Raw
-from streams.coordinator.job import new_job, with_recipe
-from streams.coordinator.ledger import Ledger
-from streams.coordinator.records import Writer
-from streams.settings import Settings
-from streams.topics import DLQ, PROMPTS
+from streams.coordinator.core.completion import fail
+from streams.coordinator.core.effects import DeadLetter
+from streams.coordinator.core.intake import Raw
+from streams.coordinator.core.records import Writer
+from streams.coordinator.core.state.ledger import Ledger
+from streams.coordinator.core.transitions import new_job, with_recipe
+from streams.kafka.topics import DLQ, PROMPTS
 from tests.contract.examples import NOW, RECIPE
 from tests.processes import Upstream, tail
 from tests.support import eventually

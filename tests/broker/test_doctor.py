@@ -18,8 +18,8 @@ from infra.local.finding import Finding
 from infra.local.plan import PROJECT, Plan
 from infra.local.services import Service
 from infra.local.stack import Stack, StackError
-from streams.settings import Settings
-from streams.topics import JOBS, PROMPTS, USAGE
+from runtime.settings import Settings
+from streams.kafka.topics import JOBS, PROMPTS, USAGE
 from tests.support import eventually
 
 pytestmark = pytest.mark.broker

@@ -11,7 +11,7 @@ import sys
 import httpx
 import pytest
 
-from streams.settings import DEFAULT_KEY
+from runtime.settings import DEFAULT_KEY
 from tests.processes import Service
 
 pytestmark = pytest.mark.broker

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from schemas.events import DeleteRequested, PromptSubmitted
+from runtime.settings import Settings
+from schemas.events.prompts import DeleteRequested, PromptSubmitted
 from schemas.job import JobState, JobStatus
 from schemas.stage import STAGES
-from streams.coordinator.ended import NO_OFFSET
+from streams.coordinator.core.state.tombstone import NO_OFFSET
 from streams.coordinator.service.cell import DELETES_A_BATCH
-from streams.settings import Settings
-from streams.topics import DLQ
+from streams.kafka.topics import DLQ
 from tests.broker.coordinating import Watched, coordinating, finish
 from tests.broker.workers import PlayedWorker
 from tests.processes import Tail, Upstream, states_of, tail

@@ -13,9 +13,9 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from pydantic import SecretStr
 
 from infra.local import ports, topics
+from runtime.settings import DEFAULT_KEY, Settings
 from schemas.webhooks import COMPLETED, FULL, WebhookEndpoint
-from streams.settings import DEFAULT_KEY, Settings
-from streams.topics import ENDPOINTS, JOBS, PROMPTS, TOPICS, WEBHOOKS, Topic
+from streams.kafka.topics import ENDPOINTS, JOBS, PROMPTS, TOPICS, WEBHOOKS, Topic
 from tests.broker.test_notifier import Log
 from tests.broker.workers import PlayedWorker
 from tests.processes import Tail, services

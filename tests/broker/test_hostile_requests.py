@@ -13,8 +13,8 @@ import httpx
 import orjson
 import pytest
 
+from runtime.settings import DEFAULT_KEY
 from schemas.bounds import LARGEST_BODY_BYTES
-from streams.settings import DEFAULT_KEY
 from tests.processes import Service
 from tests.support import eventually
 

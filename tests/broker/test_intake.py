@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from schemas.events import PromptSubmitted
+from gateway.intake import Intake
+from runtime.settings import Settings
+from schemas.events.prompts import PromptSubmitted
 from schemas.job import JobState
-from streams.gateway.intake import Intake
-from streams.settings import Settings
-from streams.topics import PROMPTS
+from streams.kafka.topics import PROMPTS
 from tests.processes import tail
 from tests.support import eventually
 from tests.unit.gateway.samples import job

@@ -16,21 +16,22 @@ from typer.testing import CliRunner
 from infra.local import ports
 from latentline import line as command_line
 from latentline.main import app
+from operations.audit.log import Log
+from operations.audit.run import audit
+from operations.gc.snapshot import LogView
+from operations.janitor.erasure import erase
+from operations.janitor.searches import Search, folders_of
+from runtime.settings import DEFAULT_KEY, Settings
 from schemas import envelope
 from schemas.catalogue import FILLED, CatalogueRecord, VideoRecord
-from schemas.events import DeleteRequested, Manifest
+from schemas.events.artifacts import Manifest
+from schemas.events.prompts import DeleteRequested
 from schemas.job import JobState, JobStatus
 from schemas.retention import Retention
 from schemas.stage import STAGES, Stage
 from stages.contract import Blob
-from streams import clients
-from streams.audit.log import Log
-from streams.audit.run import audit
-from streams.janitor.erasure import erase
-from streams.janitor.searches import Search, folders_of
-from streams.settings import DEFAULT_KEY, Settings
-from streams.topics import DLQ, JOBS, VIDEOS
-from streams.upkeep.sight import LogView
+from streams.kafka import clients
+from streams.kafka.topics import DLQ, JOBS, VIDEOS
 from tests.broker.coordinating import coordinating
 from tests.broker.storing import Line, Meanwhile, StoringWorker
 from tests.contract import golden

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from runtime.settings import Settings
 from schemas.errors import ResourceExhausted
-from schemas.events import Completion, Failed, JobCompleted, JobFailed, Task
+from schemas.events.completions import Completion, JobCompleted, JobFailed
+from schemas.events.reports import Failed
+from schemas.events.tasks import Task
 from schemas.stage import Stage
-from streams.settings import Settings
-from streams.topics import COMPLETIONS
+from streams.kafka.topics import COMPLETIONS
 from tests.broker.coordinating import coordinating, one_end
 from tests.broker.workers import PlayedWorker
 from tests.processes import Upstream, tail

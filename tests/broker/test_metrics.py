@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from infra.local import ports
 from infra.local.plan import PROJECT
 from infra.local.stack import Stack
-from streams import metrics
-from streams.metrics import CATALOGUE, CELL_GAUGES
+from runtime import metrics
+from runtime.metrics import CATALOGUE, CELL_GAUGES
 from tests.conftest import new_line
 from tests.processes import Service, services
 from tests.support import eventually

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from confluent_kafka import TopicPartition
 
+from gateway.read_model import missing_jobs
+from gateway.read_model.missing_jobs import MissingJobs
+from gateway.read_model.read_model import ReadModel
+from runtime.settings import Settings
 from schemas.job import JobStatus
-from streams import clients
-from streams.gateway import missing_jobs
-from streams.gateway.missing_jobs import MissingJobs
-from streams.gateway.read_model import ReadModel
-from streams.settings import Settings
-from streams.topics import PROMPTS
+from streams.kafka import clients
+from streams.kafka.topics import PROMPTS
 from tests.processes import Upstream
 from tests.support import eventually
 from tests.unit.gateway.samples import job

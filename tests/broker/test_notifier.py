@@ -14,9 +14,11 @@ from confluent_kafka import Producer
 from pydantic import SecretStr
 from standardwebhooks import WebhookVerificationError
 
+from operations.tenants import rotate_webhook_secret
+from runtime.settings import Settings
 from schemas import envelope
 from schemas.base import Frozen
-from schemas.events import StepProgress
+from schemas.events.progress import StepProgress
 from schemas.job import JobState, JobStatus, StageState
 from schemas.stage import Stage
 from schemas.webhooks import (
@@ -29,16 +31,14 @@ from schemas.webhooks import (
     WebhookDelivery,
     WebhookEndpoint,
 )
-from streams import clients
-from streams.client.tenants import rotate_webhook_secret
-from streams.notifier import keys
-from streams.settings import Settings
-from streams.topics import COMPLETIONS, ENDPOINTS, JOBS, WEBHOOKS, Topic
-from streams.topics import PROGRESS as STEPS
+from streams.kafka import clients
+from streams.kafka.topics import COMPLETIONS, ENDPOINTS, JOBS, WEBHOOKS, Topic
+from streams.kafka.topics import PROGRESS as STEPS
 from tests.contract.examples import STATE, first
 from tests.processes import Service, services, tail
 from tests.receiver import Receiver, endless_continue
 from tests.support import eventually
+from webhooks import secrets
 
 pytestmark = pytest.mark.broker
 
@@ -93,7 +93,7 @@ def receiver() -> Iterator[Receiver]:
 
 def heard(receiver: Receiver, endpoint: WebhookEndpoint, path: str = "/") -> list[tuple[str, str]]:
     """Types and jobs of what came there, each signed as it should be."""
-    events = receiver.verified(path, keys.secret_of_endpoint(ROOT, endpoint))
+    events = receiver.verified(path, secrets.secret_of_endpoint(ROOT, endpoint))
     return [(event["type"], event["data"]["id"]) for event in events]
 
 
@@ -183,7 +183,7 @@ def told_after(log: Log, job: str, number: int, receiver: Receiver, endpoint: We
 
 
 def percents(receiver: Receiver, endpoint: WebhookEndpoint, job: str) -> list[int]:
-    events = receiver.verified("/", keys.secret_of_endpoint(ROOT, endpoint))
+    events = receiver.verified("/", secrets.secret_of_endpoint(ROOT, endpoint))
     return [each["data"]["progress"] for each in events if (each["type"], each["data"]["id"]) == (PROGRESS, job)]
 
 
@@ -191,7 +191,7 @@ def percents(receiver: Receiver, endpoint: WebhookEndpoint, job: str) -> list[in
 def test_a_rotated_secret_of_a_tenant_signs_what_goes_to_the_url_of_a_prompt(
     settings: Settings, log: Log, receiver: Receiver
 ) -> None:
-    first, second, third = (keys.secret_of_tenant(ROOT, "acme", generation) for generation in (1, 2, 3))
+    first, second, third = (secrets.secret_of_tenant(ROOT, "acme", generation) for generation in (1, 2, 3))
 
     def told_to(path: str) -> str:
         job = log.end(webhook_url=f"{receiver.url}{path}")

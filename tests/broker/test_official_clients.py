@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.settings import DEFAULT_KEY
+from runtime.settings import DEFAULT_KEY
 from tests.clients import SDKS
 from tests.clients.checks import NEED_NO_WORKER
 from tests.clients.ran import ran

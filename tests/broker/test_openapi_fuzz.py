@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.settings import DEFAULT_KEY
+from runtime.settings import DEFAULT_KEY
 from tests.processes import Service
 
 pytestmark = pytest.mark.broker

@@ -16,9 +16,9 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from infra.local.stack import Stack
-from streams import clients
-from streams.settings import Settings
-from streams.topics import COMPLETIONS
+from runtime.settings import Settings
+from streams.kafka import clients
+from streams.kafka.topics import COMPLETIONS
 from tests.conftest import forget, new_line
 from tests.processes import Tail, Upstream
 from tests.support import eventually

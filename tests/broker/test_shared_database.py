@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from infra.local import ports
-from streams.settings import DEFAULT_KEY
+from runtime.settings import DEFAULT_KEY
 from tests.postgres import Postgres
 from tests.processes import Service, services
 from tests.support import eventually

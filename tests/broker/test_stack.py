@@ -18,17 +18,17 @@ from minio import Minio
 
 from infra.local import ports
 from infra.local.access import BrokerAccess
-from infra.local.ahead import keep_classes
-from infra.local.guard import mark_of
+from infra.local.class_cache import keep_classes
 from infra.local.health import unready
 from infra.local.kafka import Kafka
 from infra.local.plan import Plan
-from infra.local.running import is_keeper
+from infra.local.reaper import mark_of
 from infra.local.services import Service
 from infra.local.stack import Stack, StackError
-from streams import clients
-from streams.settings import Settings
-from streams.topics import PROMPTS
+from infra.local.stack_discovery import is_keeper
+from runtime.settings import Settings
+from streams.kafka import clients
+from streams.kafka.topics import PROMPTS
 from tests.support import eventually
 
 pytestmark = pytest.mark.broker
@@ -180,10 +180,10 @@ def test_a_killed_keeper_takes_everything_with_it(make: Make) -> None:
     keeper = stack.status()["keeper"]
     grandchild = f"sleep {Plan.load(stack.data).ports['parent'] + 600}"
     assert grandchild in command_lines(stack.data)
-    (guard,) = (one for one in processes_of(stack.data) if "infra.local.guard" in one.cmdline())
+    (guard,) = (one for one in processes_of(stack.data) if "infra.local.reaper" in one.cmdline())
     guard.kill()
     eventually(lambda: not guard.is_running())
-    eventually(lambda: any("infra.local.guard" in line for line in command_lines(stack.data)))
+    eventually(lambda: any("infra.local.reaper" in line for line in command_lines(stack.data)))
     os.kill(keeper, signal.SIGKILL)
     eventually(lambda: processes_of(stack.data) == [])
     assert stack.status()["state"] == "down"
@@ -191,7 +191,7 @@ def test_a_killed_keeper_takes_everything_with_it(make: Make) -> None:
 
 def killed_together(stack: Stack) -> set[str]:
     """Kills supervisor and guard before either can act; the command lines that are left."""
-    guards = [one for one in processes_of(stack.data) if "infra.local.guard" in one.cmdline()]
+    guards = [one for one in processes_of(stack.data) if "infra.local.reaper" in one.cmdline()]
     # A stopped guard does not see its supervisor end.
     for guard in guards:
         guard.suspend()

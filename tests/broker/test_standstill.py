@@ -15,13 +15,13 @@ from infra.local.finding import Finding, Subject
 from infra.local.health import unready, warnings
 from infra.local.plan import Plan
 from infra.local.stack import Stack
-from streams import health, metrics
-from streams.audit.run import notices_of
-from streams.client import diagnosis
-from streams.coordinator import core, standstill
+from operations import diagnosis
+from operations.audit.run import notices_of
+from runtime import health, metrics
+from runtime.settings import Settings
+from streams.coordinator.core import dispatch, standstill
 from streams.coordinator.service import stability
-from streams.settings import Settings
-from streams.topics import DLQ, JOBS, PROMPTS, REPORTS, Topic
+from streams.kafka.topics import DLQ, JOBS, PROMPTS, REPORTS, Topic
 from tests.broker.coordinating import Watched, coordinating
 from tests.broker.workers import PlayedWorker
 from tests.processes import Tail, Upstream, states_of, tail
@@ -104,7 +104,7 @@ def test_jobs_that_wait_beside_a_free_worker_are_told(
     quick: Settings, upstream: Upstream, worker: PlayedWorker, jobs: Tail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when every placement fails: heartbeats are read, ticks are committed, and nobody gets a task."""
-    monkeypatch.setattr(core, "place", lambda ledger, now: [])
+    monkeypatch.setattr(dispatch, "place", lambda ledger, now: [])
     with coordinating(quick) as coordinator, healthz(quick, coordinator) as url:
         upstream.submit()
 

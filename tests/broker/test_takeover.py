@@ -10,9 +10,9 @@ from itertools import pairwise
 import pytest
 
 from infra.local.plan import PROJECT
-from schemas.events import Completion, JobCompleted
+from runtime.settings import Settings
+from schemas.events.completions import Completion, JobCompleted
 from schemas.job import JobState
-from streams.settings import Settings
 from tests.broker.coordinating import finish
 from tests.broker.workers import PlayedWorker
 from tests.processes import Service, Tail, Upstream, services, states_of

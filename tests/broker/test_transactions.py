@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from schemas.events import JobCompleted
+from runtime.settings import Settings
+from schemas.events.completions import JobCompleted
 from schemas.job import JobState
-from streams import clients
-from streams.settings import Settings
-from streams.transactions import Lost
+from streams.kafka import clients
+from streams.kafka.transactions import Lost
 from tests.broker.coordinating import coordinating, finish
 from tests.broker.workers import PlayedWorker
 from tests.processes import Tail, Upstream

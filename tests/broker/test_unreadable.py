@@ -13,12 +13,12 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from infra.local import topics
-from streams import clients
-from streams.client.letters import Filter, letters
-from streams.coordinator.effects import DeadLetter
-from streams.coordinator.records import Writer
-from streams.settings import Settings
-from streams.topics import DLQ, PROMPTS, Topic
+from operations.dead_letters.records import Filter, letters
+from runtime.settings import Settings
+from streams.coordinator.core.effects import DeadLetter
+from streams.coordinator.core.records import Writer
+from streams.kafka import clients
+from streams.kafka.topics import DLQ, PROMPTS, Topic
 from tests.broker.coordinating import coordinating
 from tests.processes import Tail, Upstream, states_of, tail
 from tests.support import eventually

@@ -6,18 +6,19 @@ import pytest
 from confluent_kafka.admin import NewPartitions
 
 from infra.local import topics
+from runtime.settings import Settings
 from schemas.bundle import read_bundles
-from schemas.events import DeleteRequested, JobCompleted
+from schemas.events.completions import JobCompleted
+from schemas.events.prompts import DeleteRequested
 from schemas.job import FORMAT, JobState, JobStatus
 from schemas.stage import Stage
-from streams import clients
-from streams.coordinator.policy import Policy
+from streams.coordinator.core.policy import Policy
 from streams.coordinator.service.changelog import ChangelogUnreadable
 from streams.coordinator.service.main import Coordinator
-from streams.partitions import WrongPartitions
-from streams.settings import Settings
-from streams.topics import COMPLETIONS, JOBS, PROMPTS, TASKS_MUX, Topic
-from streams.worker.inbox import Inboxes
+from streams.kafka import clients
+from streams.kafka.partitions import WrongPartitions
+from streams.kafka.topics import COMPLETIONS, JOBS, PROMPTS, TASKS_MUX, Topic
+from streams.worker.loop.inbox import Inboxes
 from tests.broker.coordinating import coordinating, finish, write_state
 from tests.broker.workers import PlayedWorker
 from tests.contract import golden

@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 from infra.local import topics
 from latentline import line as command_line
 from latentline.main import app
+from operations.audit.run import audit
+from operations.gc.collector import collect
+from operations.gc.snapshot import EmptyLog
+from runtime.settings import Settings
 from schemas.stage import STAGES, Stage
 from stages.contract import Blob
-from stages.store import ArtifactStore
-from streams.audit.run import audit
-from streams.client.errors import ClientError
-from streams.settings import Settings
-from streams.upkeep.gc import collect
-from streams.upkeep.sight import EmptyLog
+from stages.storage.artifacts import ArtifactStore
+from streams.kafka.errors import ClientError
 from tests.broker.coordinating import coordinating
 from tests.broker.storing import Line, Meanwhile, StoringWorker
 from tests.processes import Tail, Upstream

@@ -23,18 +23,18 @@ from confluent_kafka import OFFSET_BEGINNING, Producer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from infra.local import ports
+from runtime.settings import Settings
 from schemas import envelope
 from schemas.base import Frozen
-from schemas.events import UsageWindow
+from schemas.events.usage import UsageWindow
 from schemas.job import JobState, JobStatus
-from streams import clients
-from streams.settings import Settings
-from streams.topics import COMPLETIONS, JOBS, USAGE, Topic
-from streams.views.progress import SOURCES, Progress, behind
-from streams.views.reducers import window_start
+from streams.kafka import clients
+from streams.kafka.topics import COMPLETIONS, JOBS, USAGE, Topic
+from streams.usage.lag import SOURCES, Progress, behind
+from streams.usage.reducers import window_start
 from tests.processes import environment_of
 from tests.support import eventually
-from tests.unit.test_reducers import completion_of, ended_state, waiting
+from tests.unit.streams.usage.test_reducers import completion_of, ended_state, waiting
 
 pytestmark = pytest.mark.broker
 
@@ -77,7 +77,7 @@ def views(line: Settings) -> Iterator[Process]:
     settings = line.model_copy(update={"views_port": views_port, "metrics_port": metrics_port})
     environment = environment_of(settings)
     popen = subprocess.Popen(
-        [sys.executable, "-m", "streams.views.main"], env={**os.environ, **environment, "LATENTLINE_LOG_FORMAT": "json"}
+        [sys.executable, "-m", "streams.usage.main"], env={**os.environ, **environment, "LATENTLINE_LOG_FORMAT": "json"}
     )
     try:
         process = Process(popen, settings)

@@ -7,9 +7,9 @@ from urllib.request import urlopen
 
 import pytest
 
+from runtime.settings import Settings
 from schemas.job import JobState
-from streams.settings import Settings
-from streams.topics import DLQ
+from streams.kafka.topics import DLQ
 from tests.broker.hanging_coordinator import HANG
 from tests.processes import Service, Tail, Upstream, tail
 from tests.support import eventually

@@ -13,17 +13,18 @@ from urllib.request import urlopen
 import pytest
 from confluent_kafka import Producer, TopicPartition
 
+from runtime.settings import Settings
 from schemas import envelope
-from schemas.events import CancelTask, Drain, Failed, Heartbeat, InputMissing, Outcome, Started, Task
+from schemas.events.reports import Failed, Heartbeat, InputMissing, Outcome, Started
+from schemas.events.tasks import CancelTask, Drain, Task
 from schemas.stage import Stage
-from streams import clients
-from streams.addressing import extensions_of
-from streams.settings import Settings
-from streams.topics import REPORTS, TASKS_MUX
-from streams.worker.inbox import InboxBroken, Inboxes
+from streams.kafka import clients
+from streams.kafka.addressing import extensions_of
+from streams.kafka.topics import REPORTS, TASKS_MUX
+from streams.worker.loop.inbox import InboxBroken, Inboxes
 from tests.processes import Service, Tail, tail
 from tests.support import eventually
-from tests.unit.test_reducers import RECIPE
+from tests.unit.streams.usage.test_reducers import RECIPE
 
 pytestmark = pytest.mark.broker
 
@@ -102,7 +103,7 @@ def test_a_task_that_it_cannot_decode_is_reported_failed(played: Played) -> None
 
 def test_an_input_that_is_gone_is_reported_lost(played: Played) -> None:
     beat = played.ready()
-    from schemas.events import ArtifactRef
+    from schemas.events.artifacts import ArtifactRef
 
     upstream = ArtifactRef(
         stage=Stage.DECODE, key="k", manifest_key="artifacts/acme/decode/k/manifest.json", etag="gone"

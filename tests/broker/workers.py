@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import Producer
 
-from schemas import envelope, places
+from runtime.settings import Settings
+from schemas import envelope, store_layout
 from schemas.base import Frozen
-from schemas.events import ArtifactRef, Done, Heartbeat, HeldLease, HeldState, Inbox, ObjectRef, Started, Task
+from schemas.events.artifacts import ArtifactRef, ObjectRef
+from schemas.events.reports import Done, Heartbeat, HeldLease, HeldState, Inbox, Started
+from schemas.events.tasks import Task
 from schemas.stage import STAGES, Stage
-from streams import clients
-from streams.addressing import extensions_of
-from streams.settings import Settings
-from streams.topics import REPORTS, TASKS
+from streams.kafka import clients
+from streams.kafka.addressing import extensions_of
+from streams.kafka.topics import REPORTS, TASKS
 from tests.processes import Tail
 
 
@@ -64,9 +66,9 @@ class PlayedWorker:
         self.say(Started(**self.fields(task)))
 
     def finish(self, task: Task) -> None:
-        place = places.folder(task.tenant, task.stage, task.key, task.job)
+        place = store_layout.folder(task.tenant, task.stage, task.key, task.job)
         ref = ArtifactRef(
-            stage=task.stage, key=task.key, manifest_key=f"{place}/{places.MANIFEST}", etag=uuid.uuid4().hex
+            stage=task.stage, key=task.key, manifest_key=f"{place}/{store_layout.MANIFEST}", etag=uuid.uuid4().hex
         )
         video = ObjectRef(name="video", key=f"{place}/v.mp4", size=1, sha256="0" * 64)
         self.say(Done(**self.fields(task), artifact=ref, objects=(video,), seconds=0.5))

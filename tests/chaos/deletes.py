@@ -10,13 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 
-from schemas import places
+from operations.audit.videos import outputs_of
+from schemas import store_layout
 from schemas.errors import StoreUnavailable
-from schemas.events import Completion, DeleteRequested, JobCompleted
+from schemas.events.completions import Completion, JobCompleted
+from schemas.events.prompts import DeleteRequested
 from schemas.job import JobState, JobStatus
 from schemas.stage import Stage
-from stages.store import ArtifactStore
-from streams.audit.videos import outputs_of
+from stages.storage.artifacts import ArtifactStore
 from tests.chaos.workload import Order
 
 SHARE, DELAY_S = 0.2, (0.0, 15.0)
@@ -118,8 +119,8 @@ class Deletes:
 def prefixes_of(state: JobState, kept: set[tuple[str, str, str]]) -> list[str]:
     """Where a deleted job may have left nothing: all of its outputs but those that another job refers to."""
     outputs = [(Stage(stage), key) for tenant, stage, key in outputs_of(state) if (tenant, stage, key) not in kept]
-    folders = [places.folder(state.tenant, stage, key, state.job) for stage, key in [(Stage.MUX, ""), *outputs]]
-    return [places.preview(state.tenant, state.job), *(f"{folder}/" for folder in folders)]
+    folders = [store_layout.folder(state.tenant, stage, key, state.job) for stage, key in [(Stage.MUX, ""), *outputs]]
+    return [store_layout.preview(state.tenant, state.job), *(f"{folder}/" for folder in folders)]
 
 
 def before_delete(history: Sequence[JobState]) -> JobState:

@@ -18,13 +18,13 @@ import httpx
 import orjson
 from confluent_kafka import KafkaException, Producer
 
+from runtime.settings import DEFAULT_KEY, Settings
 from schemas import envelope
 from schemas.envelope import Headers
-from schemas.events import CancelRequested, PromptSubmitted
-from schemas.keys import job_id
-from streams import clients
-from streams.settings import DEFAULT_KEY, Settings
-from streams.topics import PROMPTS
+from schemas.events.prompts import CancelRequested, PromptSubmitted
+from schemas.stage_keys import job_id
+from streams.kafka import clients
+from streams.kafka.topics import PROMPTS
 
 TENANT = "mallory"
 FIRST_S, GAP_S = 10.0, (10.0, 30.0)

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from schemas.events import Completion, StepProgress
+from schemas.events.completions import Completion
+from schemas.events.progress import StepProgress
 from schemas.job import Attempt, JobState
 from schemas.stage import Stage
 from tests.chaos.victims import Hit

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from operations.audit.report import Report
 from schemas.errors import InputLost, StoreUnavailable
-from schemas.events import ArtifactRef
+from schemas.events.artifacts import ArtifactRef
 from schemas.job import JobState, JobStatus
-from stages.store import ArtifactStore
-from streams.audit.report import Report
+from stages.storage.artifacts import ArtifactStore
 from tests.chaos.schedule import OUTPUT_KINDS, Fault
 from tests.chaos.victims import Hit
 from tests.harm import HARMS

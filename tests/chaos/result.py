@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from streams.audit.report import Report
+from operations.audit.report import Report
 from tests.bench.report import table
 from tests.chaos.deletes import GONE_BOUND_S, Deleted
 from tests.chaos.hostile import STANDSTILL_BOUND_S, Harm

@@ -24,14 +24,14 @@ from infra.local.plan import Plan, settings_in
 from infra.local.services import FIRST_PORT, Service, services
 from infra.local.stack import Stack
 from latentline import line as command_line
+from operations.audit.report import Report
+from operations.audit.run import audit
+from runtime.settings import Settings
 from schemas import envelope
-from schemas.events import JobFailed
-from stages.store import ArtifactStore
-from streams import clients
-from streams.audit.report import Report
-from streams.audit.run import audit
-from streams.settings import Settings
-from streams.topics import PROMPTS
+from schemas.events.completions import JobFailed
+from stages.storage.artifacts import ArtifactStore
+from streams.kafka import clients
+from streams.kafka.topics import PROMPTS
 from tests.bench.report import RELIABILITY, last_line, write_section
 from tests.chaos import deletes
 from tests.chaos.again import STORE

@@ -6,13 +6,15 @@ import time
 
 from pydantic import SecretStr
 
+from operations.audit.report import Breach, Compute, Report
 from schemas import envelope
 from schemas.envelope import UnreadableEvent
-from schemas.events import ArtifactRef, CancelRequested, PromptSubmitted, StepProgress
+from schemas.events.artifacts import ArtifactRef
+from schemas.events.progress import StepProgress
+from schemas.events.prompts import CancelRequested, PromptSubmitted
 from schemas.job import Attempt, JobState, JobStatus, StageState
 from schemas.stage import Stage
-from stages.store import ArtifactStore
-from streams.audit.report import Breach, Compute, Report
+from stages.storage.artifacts import ArtifactStore
 from tests.chaos.deletes import AGAIN_S, GONE_BOUND_S, Deleted, Deletes, before_delete, drawn
 from tests.chaos.hostile import ATTACKS, Harm, attacks
 from tests.chaos.measure import ends_of, recoveries, standstill, work
@@ -24,7 +26,7 @@ from tests.chaos.victims import Hit
 from tests.chaos.workload import EVERY_LONG, LONG_STEPS, workload
 from tests.contract.examples import RECIPE
 from tests.support import eventually
-from tests.unit.test_reducers import completion_of, ended_state
+from tests.unit.streams.usage.test_reducers import completion_of, ended_state
 
 JOB = "video_" + "a" * 32
 

@@ -13,14 +13,14 @@ from random import Random
 from pydantic import SecretStr
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from runtime.settings import Settings
 from schemas import envelope
-from schemas.events import Completion, JobCompleted
+from schemas.events.completions import Completion, JobCompleted
 from schemas.webhooks import COMPLETED, FAILED, WebhookEndpoint
-from streams import clients
-from streams.notifier import keys
-from streams.settings import Settings
-from streams.topics import ENDPOINTS
+from streams.kafka import clients
+from streams.kafka.topics import ENDPOINTS
 from tests.receiver import Receiver
+from webhooks import secrets as keys
 
 TOLD = ("acme", "globex")
 FAILS = 0.1

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from confluent_kafka import OFFSET_BEGINNING, KafkaException, TopicPartition
 
 from infra.local.topics import partitions
-from schemas.events import Completion, StepProgress
+from runtime.settings import Settings
+from schemas.events.completions import Completion
+from schemas.events.progress import StepProgress
 from schemas.job import JobState
-from streams import clients
-from streams.client.reader import event_of
-from streams.settings import Settings
-from streams.topics import COMPLETIONS, JOBS, PROGRESS
+from streams.kafka import clients
+from streams.kafka.reader import event_of
+from streams.kafka.topics import COMPLETIONS, JOBS, PROGRESS
 
 BATCH, WAIT_S = 500, 0.02
 

@@ -9,8 +9,8 @@ from random import Random
 from schemas import envelope
 from schemas.base import Frozen
 from schemas.envelope import Headers
-from schemas.events import CancelRequested, PromptSubmitted
-from schemas.keys import job_id
+from schemas.events.prompts import CancelRequested, PromptSubmitted
+from schemas.stage_keys import job_id
 
 TENANTS = ("acme", "globex", "initech", "umbrella")
 COLOURS, SHAPES, WAYS = ("red", "green", "blue", "yellow"), ("circle", "square"), ("left", "right", "up", "down")

@@ -5,10 +5,11 @@ The name of an example is its golden file: the event type, then `.2`, `.3`, ... 
 
 from __future__ import annotations
 
-from schemas import catalogue, events, webhooks
+from schemas import catalogue, webhooks
 from schemas.base import Frozen
 from schemas.envelope import type_of
 from schemas.errors import ErrorKind, ErrorReport
+from schemas.events import artifacts, completions, progress, prompts, reports, tasks, tenants, usage
 from schemas.job import Attempt, JobState, JobStatus, Lease, StageState
 from schemas.recipe import Encoding, FeatureCache, Recipe, VaeTiling
 from schemas.retention import Retention
@@ -29,12 +30,12 @@ ERROR = ErrorReport(
     kind=ErrorKind.INVALID_JOB, code="invalid_value", message="num_frames = 16: must be 4k + 1",
     field="num_frames", value="16", limit="must be 4k + 1 and at most 161", nearest="17",
 )  # fmt: skip
-ARTIFACT = events.ArtifactRef(
+ARTIFACT = artifacts.ArtifactRef(
     stage=Stage.DENOISE, key=KEY, manifest_key=f"artifacts/denoise/{KEY}/manifest.json", etag="e1"
 )
-VIDEO = events.ObjectRef(name="video", key="videos/a.mp4", size=12345, sha256="cd" * 32, media_type="video/mp4")
-POSTER = events.ObjectRef(name="poster", key="videos/a.webp", size=678, sha256="ef" * 32, media_type="image/webp")
-SPRITESHEET = events.ObjectRef(
+VIDEO = artifacts.ObjectRef(name="video", key="videos/a.mp4", size=12345, sha256="cd" * 32, media_type="video/mp4")
+POSTER = artifacts.ObjectRef(name="poster", key="videos/a.webp", size=678, sha256="ef" * 32, media_type="image/webp")
+SPRITESHEET = artifacts.ObjectRef(
     name="spritesheet", key="videos/a.jpg", size=910, sha256="0a" * 32, media_type="image/jpeg"
 )
 OUTCOME = {"incarnation": "w1-7f", "worker": "w1", "lease": 7, "job": JOB, "stage": Stage.DENOISE, "key": KEY}
@@ -42,7 +43,7 @@ END = {
     "job": JOB, "tenant": "acme", "accepted_at": NOW, "ended_at": NOW + 9, "recipe": RECIPE,
     "metadata": {"order": "17"},
     "stages": (
-        events.StageSummary(
+        completions.StageSummary(
             stage=Stage.DENOISE, attempts=2, wait_seconds=0.5, seconds=4.25, wasted_seconds=1.5, worker="w1",
             reused=True, resumed_from_step=6, timings={"compute": 4.0},
         ),
@@ -50,51 +51,51 @@ END = {
 }  # fmt: skip
 
 FIRST: tuple[Frozen, ...] = (
-    events.PromptSubmitted(
+    prompts.PromptSubmitted(
         prompt="ein roter Kreis bewegt sich, 🔴 →", tenant="acme", idempotency_key="order-17", model="tiny",
         negative_prompt="blurry", size="64x48", seconds=2.0, num_frames=17, fps=8, num_inference_steps=12,
         guidance_scale=3.0, scheduler="unipc", seed=42, priority=5, metadata={"order": "17"},
     ),
-    events.CancelRequested(job=JOB, tenant="acme", reason="changed my mind"),
-    events.DeleteRequested(job=JOB, tenant="acme"),
-    events.Task(
+    prompts.CancelRequested(job=JOB, tenant="acme", reason="changed my mind"),
+    prompts.DeleteRequested(job=JOB, tenant="acme"),
+    tasks.Task(
         incarnation="w1-7f", lease=7, job=JOB, tenant="acme", stage=Stage.DENOISE, key=KEY, recipe=RECIPE, attempt=2,
         upstream=ARTIFACT, condemned_etag="e0", metadata={"order": "17"},
     ),
-    events.CancelTask(incarnation="w1-7f", lease=7, reason="asked by the user"),
-    events.Drain(incarnation="w1-7f", reason="a newer life of this worker runs", at_once=True),
-    events.Started.model_validate(OUTCOME),
-    events.Done.model_validate(OUTCOME | {
+    tasks.CancelTask(incarnation="w1-7f", lease=7, reason="asked by the user"),
+    tasks.Drain(incarnation="w1-7f", reason="a newer life of this worker runs", at_once=True),
+    reports.Started.model_validate(OUTCOME),
+    reports.Done.model_validate(OUTCOME | {
         "artifact": ARTIFACT, "objects": (VIDEO,), "seconds": 4.25, "reused": True, "resumed_from_step": 6,
         "timings": {"compute": 4.0}, "facts": {"frames": 17, "ratio": 0.5, "codec": "h264", "whole": True},
     }),
-    events.Failed.model_validate(OUTCOME | {"error": ERROR, "seconds": 1.5, "log_tail": ("one", "two")}),
-    events.Preempted.model_validate(OUTCOME | {"step": 6, "seconds": 1.5}),
-    events.TaskCancelled.model_validate(OUTCOME | {"seconds": 1.5}),
-    events.InputMissing.model_validate(
+    reports.Failed.model_validate(OUTCOME | {"error": ERROR, "seconds": 1.5, "log_tail": ("one", "two")}),
+    reports.Preempted.model_validate(OUTCOME | {"step": 6, "seconds": 1.5}),
+    reports.TaskCancelled.model_validate(OUTCOME | {"seconds": 1.5}),
+    reports.InputMissing.model_validate(
         OUTCOME | {"upstream_stage": Stage.ENCODE, "upstream_key": KEY, "etag": "e1", "why": "the digest differs"}
     ),
-    events.Heartbeat(
+    reports.Heartbeat(
         incarnation="w1-7f", worker="w1", node="gpu-3", started_at=NOW, slots=1, bundles=("tiny",),
-        inboxes=(events.Inbox(stage=Stage.DENOISE, partition=3, echo=7),),
-        leases=(events.HeldLease(
-            lease=7, job=JOB, stage=Stage.DENOISE, state=events.HeldState.PARKED, step=6, checkpoint_step=4
+        inboxes=(reports.Inbox(stage=Stage.DENOISE, partition=3, echo=7),),
+        leases=(reports.HeldLease(
+            lease=7, job=JOB, stage=Stage.DENOISE, state=reports.HeldState.PARKED, step=6, checkpoint_step=4
         ),),
         loaded=("denoise/tiny",), bit_class="cpu/2", draining=True, leaving=True, condition="store_unreachable",
     ),
-    events.Tick(cell=0, coordinator="c1", number=99, after_gap=True),
-    events.DrainRequested(worker="denoise-2", reason="the node gets a new driver"),
-    events.StepProgress(job=JOB, tenant="acme", stage=Stage.DENOISE, lease=7, step=6, steps=12, step_seconds=0.25),
-    events.JobCompleted.model_validate(
+    reports.Tick(cell=0, coordinator="c1", number=99, after_gap=True),
+    reports.DrainRequested(worker="denoise-2", reason="the node gets a new driver"),
+    progress.StepProgress(job=JOB, tenant="acme", stage=Stage.DENOISE, lease=7, step=6, steps=12, step_seconds=0.25),
+    completions.JobCompleted.model_validate(
         END | {"video": VIDEO, "poster": POSTER, "seconds": 2.125, "bucket": "latentline"}
     ),
-    events.JobFailed.model_validate(END | {"error": ERROR, "stage": Stage.DENOISE}),
-    events.JobCancelled.model_validate(END | {"reason": "changed my mind", "stage": Stage.DENOISE}),
-    events.UsageWindow(
+    completions.JobFailed.model_validate(END | {"error": ERROR, "stage": Stage.DENOISE}),
+    completions.JobCancelled.model_validate(END | {"reason": "changed my mind", "stage": Stage.DENOISE}),
+    usage.UsageWindow(
         tenant="acme", window_start=NOW, window_seconds=3600.0, jobs={"completed": 3}, video_seconds=6.375,
         compute_seconds={"denoise": 12.5},
     ),
-    events.ApiKey(
+    tenants.ApiKey(
         id="key_0011223344556677", tenant="acme", digest="0f" * 32, name="website", created_at=NOW, revoked_at=NOW + 9
     ),
     JobState(
@@ -133,8 +134,8 @@ FIRST: tuple[Frozen, ...] = (
         type="video.failed",
     ),
     webhooks.TenantSecret(tenant="acme", generation=2, former_secret_until=NOW + 86400),
-    events.ExpiryDue(job=JOB),
-    events.TenantSettings(
+    reports.ExpiryDue(job=JOB),
+    tenants.TenantSettings(
         tenant="acme", retention=Retention.EPHEMERAL, retention_of_earlier=Retention.STANDARD, set_at=NOW
     ),
     catalogue.VideoRecord(
@@ -155,7 +156,7 @@ FIRST: tuple[Frozen, ...] = (
 )  # fmt: skip
 
 STATE = next(example for example in FIRST if isinstance(example, JobState))
-BEAT = next(example for example in FIRST if isinstance(example, events.Heartbeat))
+BEAT = next(example for example in FIRST if isinstance(example, reports.Heartbeat))
 CACHE = FeatureCache(kind="first_block_cache", threshold=0.1, cache_reset_every=5)
 CACHED = RECIPE.model_copy(update={"cache": CACHE})
 HAVE_RECIPES = ("task", "job_completed", "job_failed", "job_cancelled")
@@ -179,10 +180,10 @@ def started_over(state: Frozen) -> Frozen:
 
 
 LATER: dict[str, Frozen] = {
-    "latentline.heartbeat.v1.2": events.Heartbeat.model_validate(
+    "latentline.heartbeat.v1.2": reports.Heartbeat.model_validate(
         BEAT.model_dump() | {"last_end": "ended by SIGKILL; its log ends with: ..."}
     ),
-    "latentline.heartbeat.v1.3": events.Heartbeat.model_validate(
+    "latentline.heartbeat.v1.3": reports.Heartbeat.model_validate(
         BEAT.model_dump() | {"last_end": "ended by SIGKILL; its log ends with: ...", "revisions": {"tiny": "ab" * 32}}
     ),
     "latentline.job_state.v1.2": STATE.model_copy(update={
@@ -220,7 +221,7 @@ LATER |= {
         update={"stages": tuple(each.model_copy(update=STARTED_OVER) for each in example.stages)}
     )
     for name, example in LATER.items()
-    if isinstance(example, events.Completion) and name.endswith(".v1.3")
+    if isinstance(example, completions.Completion) and name.endswith(".v1.3")
 }
 LATER["latentline.job_state.v1.6"] = started_over(LATER["latentline.job_state.v1.5"])
 LATER |= {

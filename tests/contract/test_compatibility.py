@@ -15,7 +15,8 @@ from infra.contract.generate import FOLDER, PROJECT
 from infra.contract.json_schema import Schema, reader_schema
 from schemas.base import Frozen
 from schemas.envelope import MODELS
-from schemas.events import JobFailed, PromptSubmitted
+from schemas.events.completions import JobFailed
+from schemas.events.prompts import PromptSubmitted
 from tests.contract import golden
 
 NEW_READERS, OLD_READERS = "new readers refuse old events", "old readers refuse new events"

@@ -13,11 +13,11 @@ from infra.contract import generate
 from infra.contract.clients_page import TABLES, shown
 from infra.contract.generate import FOLDER, PROJECT
 from infra.contract.settings_page import page
+from runtime.settings import Settings
 from schemas import envelope
 from schemas.envelope import HEADERS, MODELS
-from schemas.events import PromptSubmitted
-from streams.settings import Settings
-from streams.topics import TOPICS
+from schemas.events.prompts import PromptSubmitted
+from streams.kafka.topics import TOPICS
 from tests.contract import golden
 
 DOCUMENT: dict[str, Any] = yaml.safe_load((PROJECT / FOLDER / "asyncapi.yaml").read_bytes())

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import pytest
 
 from infra.local.stack import Stack
-from schemas.events import Completion
+from runtime.settings import Settings
+from schemas.events.completions import Completion
 from schemas.job import JobState
-from streams.settings import Settings
-from streams.topics import COMPLETIONS, DLQ, JOBS
+from streams.kafka.topics import COMPLETIONS, DLQ, JOBS
 from tests.conftest import new_line
 from tests.processes import QUICK, WHOLE_LINE, Service, Tail, Upstream, services, states_of
 from tests.proxy import Proxy

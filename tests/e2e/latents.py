@@ -12,18 +12,19 @@ from gpu_runner.decode import decode_frames
 from gpu_runner.denoise import Denoise
 from gpu_runner.device import configure
 from gpu_runner.families.wan import Wan
-from gpu_runner.tiny.data import Pixels
-from schemas.events import JobCompleted, StepProgress
+from schemas.events.completions import JobCompleted
+from schemas.events.progress import StepProgress
 from schemas.job import JobState
 from schemas.recipe import Recipe
 from schemas.stage import Stage
 from stages.decode import encode_chunks
-from stages.in_process import Undisturbed
-from stages.store import ArtifactStore
+from stages.execution.in_process import Undisturbed
+from stages.media.h264 import decode
+from stages.storage.artifacts import ArtifactStore
 from stages.tensors import from_bytes
-from stages.video import decode
 from tests.e2e.conftest import Line
 from tests.processes import Tail
+from tiny_model.data import Pixels
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "tiny"
 

@@ -7,10 +7,10 @@ import uuid
 import pytest
 
 from latentline import line as command_line
-from schemas.events import JobCompleted
+from operations.audit.report import Report
+from operations.audit.run import audit
+from schemas.events.completions import JobCompleted
 from stages.contract import Blob
-from streams.audit.report import Report
-from streams.audit.run import audit
 from tests.e2e.conftest import Line
 
 pytestmark = pytest.mark.broker

@@ -11,8 +11,9 @@ import pytest
 
 from schemas import envelope
 from schemas.errors import ErrorKind
-from schemas.events import JobCancelled, JobCompleted, JobFailed, PromptSubmitted
-from schemas.keys import job_id
+from schemas.events.completions import JobCancelled, JobCompleted, JobFailed
+from schemas.events.prompts import PromptSubmitted
+from schemas.stage_keys import job_id
 from tests.e2e.conftest import Line
 from tests.support import eventually
 

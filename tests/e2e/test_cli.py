@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import pytest
 
-from stages.video import probe
+from stages.media.h264 import probe
 from tests.e2e.conftest import Line
 from tests.processes import environment_of
 from tests.support import eventually

@@ -10,7 +10,7 @@ from threading import Thread
 import pytest
 
 from infra.local import ports
-from streams.settings import DEFAULT_KEY
+from runtime.settings import DEFAULT_KEY
 from tests.clients import SDKS
 from tests.clients.ran import CHECKS, ran
 from tests.e2e.conftest import Line

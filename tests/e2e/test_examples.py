@@ -15,16 +15,17 @@ from typing import IO
 import pytest
 from confluent_kafka import TopicPartition
 
+from runtime.settings import Settings
 from schemas import envelope
-from schemas.events import JobCompleted, PromptSubmitted
-from schemas.keys import identity_of
-from streams import clients
-from streams.client.reader import Reader
-from streams.settings import Settings
-from streams.topics import COMPLETIONS, PROMPTS
+from schemas.events.completions import JobCompleted
+from schemas.events.prompts import PromptSubmitted
+from schemas.stage_keys import identity_of
+from streams.kafka import clients
+from streams.kafka.reader import Reader
+from streams.kafka.topics import COMPLETIONS, PROMPTS
 from tests.e2e.conftest import Line
 from tests.support import eventually
-from tests.unit.test_board import completion
+from tests.unit.latentline.test_job_table import completion
 
 pytestmark = pytest.mark.broker
 

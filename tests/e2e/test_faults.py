@@ -11,10 +11,12 @@ import pytest
 
 from infra.local.stack import Stack
 from latentline import line as command_line
-from schemas.events import Completion, Heartbeat, HeldLease, HeldState, JobCompleted, StepProgress
+from operations.audit.run import audit
+from schemas.events.completions import Completion, JobCompleted
+from schemas.events.progress import StepProgress
+from schemas.events.reports import Heartbeat, HeldLease, HeldState
 from schemas.stage import Stage
-from streams.audit.run import audit
-from streams.topics import PROGRESS, REPORTS
+from streams.kafka.topics import PROGRESS, REPORTS
 from tests.e2e.conftest import Line
 from tests.e2e.latents import denoised
 from tests.processes import Tail, tail

@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 
 from infra.local import ports
+from runtime.settings import DEFAULT_KEY
 from schemas.digest import sha256
-from stages.video import probe
-from streams.settings import DEFAULT_KEY
-from streams.topics import PROMPTS
+from stages.media.h264 import probe
+from streams.kafka.topics import PROMPTS
 from tests.clients.relay import troubled
 from tests.e2e.conftest import Line
 from tests.e2e.test_cli import objects, run

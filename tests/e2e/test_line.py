@@ -9,19 +9,20 @@ import pytest
 import torch
 from minio import Minio
 
-from gpu_runner.tiny.captions import parse_caption
-from gpu_runner.tiny.data import Pixels
-from gpu_runner.tiny.judge import judge
-from schemas.events import JobCancelled, JobCompleted, ObjectRef
+from runtime.settings import Settings
+from schemas.events.artifacts import ObjectRef
+from schemas.events.completions import JobCancelled, JobCompleted
 from schemas.stage import STAGES, Stage
-from stages.video import decode, probe
-from streams.settings import Settings
-from streams.topics import PROGRESS
-from streams.worker.child import store_of
+from stages.media.h264 import decode, probe
+from streams.kafka.topics import PROGRESS
+from streams.worker.compute.child import store_of
 from tests.e2e.conftest import Line
 from tests.e2e.latents import completed, denoised, latents_of, undisturbed_frames, undisturbed_latents
 from tests.processes import tail
 from tests.support import eventually
+from tiny_model.captions import parse_caption
+from tiny_model.data import Pixels
+from tiny_model.judge import judge
 
 pytestmark = pytest.mark.broker
 

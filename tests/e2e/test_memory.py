@@ -7,7 +7,7 @@ import resource
 import psutil
 import pytest
 
-from schemas.events import JobCompleted
+from schemas.events.completions import JobCompleted
 from schemas.stage import Stage
 from tests.chaos.victims import compute_children
 from tests.e2e.conftest import Line

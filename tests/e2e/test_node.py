@@ -9,11 +9,12 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from schemas.events import JobCompleted, StepProgress
+from runtime.settings import Settings
+from schemas.events.completions import JobCompleted
+from schemas.events.progress import StepProgress
 from schemas.job import JobState
 from schemas.stage import Stage
-from streams.settings import Settings
-from streams.topics import COMPLETIONS, JOBS, PROGRESS
+from streams.kafka.topics import COMPLETIONS, JOBS, PROGRESS
 from tests.processes import QUICK, Service, Tail, Upstream, services, states_of, tail
 from tests.support import eventually
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.events import Heartbeat, JobCompleted
+from runtime.settings import Settings
+from schemas.events.completions import JobCompleted
+from schemas.events.reports import Heartbeat
 from schemas.stage import STAGES
-from streams.settings import Settings
-from streams.topics import COMPLETIONS, REPORTS
+from streams.kafka.topics import COMPLETIONS, REPORTS
 from tests.processes import QUICK, Upstream, services, tail
 from tests.support import eventually
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.events import JobCompleted, JobFailed, StepProgress
+from schemas.events.completions import JobCompleted, JobFailed
+from schemas.events.progress import StepProgress
 from schemas.stage import Stage
-from streams.topics import PROGRESS
+from streams.kafka.topics import PROGRESS
 from tests.e2e.conftest import Line
 from tests.e2e.test_cli import run
 from tests.e2e.test_faults import end_of

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, expect
 
 from infra.local import ports
-from streams.settings import DEFAULT_KEY
+from runtime.settings import DEFAULT_KEY
 from tests.e2e.browser import PHONE, chromium, person
 from tests.e2e.conftest import Line
 from tests.processes import Service, services

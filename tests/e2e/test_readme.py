@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from infra.local import ports
-from stages.video import probe
-from streams.topics import COMPLETIONS, PROMPTS
+from stages.media.h264 import probe
+from streams.kafka.topics import COMPLETIONS, PROMPTS
 from tests.e2e.conftest import Line
 from tests.e2e.test_cli import variables
 from tests.processes import Service, services

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.events import ArtifactRef, JobCompleted
+from schemas.events.artifacts import ArtifactRef
+from schemas.events.completions import JobCompleted
 from schemas.job import JobState
 from schemas.stage import STAGES, Stage
-from streams.worker.child import store_of
+from streams.worker.compute.child import store_of
 from tests.e2e.conftest import Line
 from tests.harm import HARMS, Harm, delete_object
 

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from latentline.main import app
-from schemas.events import JobCompleted
+from schemas.events.completions import JobCompleted
 from schemas.job import JobState
 from schemas.stage import STAGES, Stage
 from tests.e2e.conftest import Line

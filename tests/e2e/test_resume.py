@@ -17,8 +17,8 @@ from gpu_runner.schedulers import FLOW_MATCH_SCHEDULERS
 from schemas.job import Lease
 from schemas.recipe import FeatureCache
 from schemas.stage import Stage
-from streams.topics import PROGRESS
-from streams.worker.child import store_of
+from streams.kafka.topics import PROGRESS
+from streams.worker.compute.child import store_of
 from tests.e2e.conftest import Line
 from tests.e2e.latents import completed, denoised, latents_of, undisturbed_latents
 from tests.processes import Service, Tail, tail

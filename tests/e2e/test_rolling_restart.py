@@ -6,10 +6,11 @@ import signal
 
 import pytest
 
-from schemas.events import JobCompleted, StepProgress
+from runtime.settings import Settings
+from schemas.events.completions import JobCompleted
+from schemas.events.progress import StepProgress
 from schemas.stage import Stage
-from streams.settings import Settings
-from streams.topics import COMPLETIONS, JOBS, PROGRESS
+from streams.kafka.topics import COMPLETIONS, JOBS, PROGRESS
 from tests.chaos.measure import work
 from tests.processes import WHOLE_LINE, Tail, Upstream, services, states_of, tail
 from tests.support import eventually

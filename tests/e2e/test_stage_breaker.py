@@ -9,9 +9,10 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
-from schemas.events import JobCompleted, StepProgress
+from schemas.events.completions import JobCompleted
+from schemas.events.progress import StepProgress
 from schemas.stage import Stage
-from streams.topics import PROGRESS
+from streams.kafka.topics import PROGRESS
 from tests.chaos.victims import compute_children
 from tests.e2e.conftest import Line
 from tests.processes import Tail, tail

@@ -11,9 +11,9 @@ import openai
 import pytest
 from pydantic import SecretStr
 
+from gateway.api_keys import new_key
 from infra.local import ports
-from streams.client.tenants import put_key
-from streams.gateway.keys import new_key
+from operations.tenants import put_key
 from tests.e2e.conftest import Line
 from tests.e2e.test_cli import run
 from tests.processes import Service, services

@@ -12,11 +12,12 @@ from infra.local import doctor
 from infra.local.finding import Finding
 from infra.local.plan import PROJECT, Plan
 from infra.local.stack import Stack
+from runtime.settings import Settings
 from schemas.bundle import BundleManifest
-from schemas.events import Heartbeat, JobCompleted
+from schemas.events.completions import JobCompleted
+from schemas.events.reports import Heartbeat
 from schemas.stage import Stage
-from streams.settings import Settings
-from streams.topics import COMPLETIONS, JOBS, REPORTS
+from streams.kafka.topics import COMPLETIONS, JOBS, REPORTS
 from tests.processes import QUICK, Service, Upstream, services, states_of, tail
 from tests.runner.models import described
 from tests.runner.test_files import WEIGHTS, flip_last_byte

@@ -22,7 +22,7 @@ SMALL_LINES = "tests/sim/test_scenarios.py::test_small_lines_under_faults[0]"
 MUTATIONS = (
     # -- the store: what exists, exists whole ----------------------------------------------------------------------
     Mutation(
-        "an outcome before its manifest", "stages/execute.py",
+        "an outcome before its manifest", "stages/execution/execute.py",
         "        return store.publish(folder, manifest, replaces=stale_etag(store, folder, task))\n",
         "        place = f'{folder}/manifest.json'\n"
         "        ref = ArtifactRef(stage=task.stage, key=task.key, manifest_key=place, etag='soon')\n"
@@ -30,7 +30,7 @@ MUTATIONS = (
         "tests/store/test_execute.py::test_a_task_is_computed_once_and_then_answered_from_its_manifest",
     ),
     Mutation(
-        "a manifest before its objects", "stages/execute.py",
+        "a manifest before its objects", "stages/execution/execute.py",
         '    with watch.part("put"):\n        objects = tuple(store.put(folder, blob) for blob in output.objects)\n',
         '    with watch.part("put"):\n'
         "        objects = (store.put(folder, output.objects[0]),)\n"
@@ -41,34 +41,34 @@ MUTATIONS = (
         "tests/store/test_execute.py::test_an_upload_that_is_cut_leaves_no_output",
     ),
     Mutation(
-        "the last writer of a manifest wins", "stages/object_store.py",
+        "the last writer of a manifest wins", "stages/storage/object_store.py",
         '{"If-None-Match": "*"}', "{}",
         "tests/store/test_conformance.py::test_of_eight_racers_one_wins_and_all_report_it[seaweedfs]",
     ),
     Mutation(
-        "no digest is checked", "stages/store.py",
+        "no digest is checked", "stages/storage/artifacts.py",
         " or sha256(data) != ref.sha256:", ":",
         "tests/store/test_conformance.py::test_corrupt_and_missing_objects_are_found[seaweedfs]",
     ),
     Mutation(
-        "a condemned output is an answer", "stages/execute.py",
+        "a condemned output is an answer", "stages/execution/execute.py",
         " or found.ref.etag == task.condemned_etag:", ":",
         "tests/store/test_execute.py::test_a_condemned_etag_is_computed_again_and_replaced",
     ),
     Mutation(
-        "a torn checkpoint is accepted", "stages/checkpoints.py",
+        "a torn checkpoint is accepted", "stages/storage/checkpoints.py",
         "if data is not None and sha256(data) == digest:", "if data is not None:",
         "tests/store/test_conformance.py::test_highest_valid_checkpoint_wins_and_two_are_kept[seaweedfs]",
     ),
     Mutation(
-        "a checkpoint of another bit class is resumed", "stages/checkpoints.py",
+        "a checkpoint of another bit class is resumed", "stages/storage/checkpoints.py",
         "/checkpoint/{bit_class}/", "/checkpoint/",
         "tests/store/test_execute.py::test_a_checkpoint_is_found_in_its_own_bit_class_alone",
     ),
     Mutation(
-        "a stage key forgets a field", "schemas/keys.py",
+        "a stage key forgets a field", "schemas/stage_keys.py",
         '"guidance_scale", ', "",
-        "tests/unit/test_keys.py::test_a_field_changes_its_stage_and_those_after_it",
+        "tests/unit/schemas/test_stage_keys.py::test_a_field_changes_its_stage_and_those_after_it",
     ),
     # -- the coordinator: one end a job, memory behind the log -----------------------------------------------------
     Mutation(
@@ -82,7 +82,7 @@ MUTATIONS = (
         "tests/broker/test_transactions.py::test_an_aborted_transaction_leaves_no_trace_and_is_done_again",
     ),
     Mutation(
-        "input offsets outside the transaction", "streams/transactions.py",
+        "input offsets outside the transaction", "streams/kafka/transactions.py",
         "            if offsets:\n", "            if False:\n",
         "tests/broker/test_coordinator.py::test_a_job_ends_once_and_offsets_move_with_its_results",
     ),
@@ -169,33 +169,33 @@ MUTATIONS = (
     ),
     # -- the worker ------------------------------------------------------------------------------------------------
     Mutation(
-        "the child begins before its Started is delivered", "streams/worker/leases.py",
+        "the child begins before its Started is delivered", "streams/worker/loop/leases.py",
         "        self.reporter.outcome(outcomes.started(held, self.worker), traceparent)\n",
         "        self.reporter.outcome(outcomes.started(held, self.worker), traceparent)\n"
         "        self.compute.send(Run(task, traceparent))\n",
-        "tests/unit/worker/test_leases.py::test_the_child_gets_a_task_only_when_its_started_is_delivered",
+        "tests/unit/streams/worker/test_leases.py::test_the_child_gets_a_task_only_when_its_started_is_delivered",
     ),
     Mutation(
-        "a lease is unlisted before its outcome is delivered", "streams/worker/leases.py",
+        "a lease is unlisted before its outcome is delivered", "streams/worker/loop/leases.py",
         "        self.held.change(held.task.lease, phase=Phase.ENDING)\n",
         "        self.held.delivered(held.task.lease)\n",
-        "tests/unit/worker/test_leases.py::test_a_lease_is_listed_until_its_outcome_is_delivered",
+        "tests/unit/streams/worker/test_leases.py::test_a_lease_is_listed_until_its_outcome_is_delivered",
     ),
     Mutation(
-        "a draining worker takes tasks", "streams/worker/worker.py",
+        "a draining worker takes tasks", "streams/worker/loop/worker.py",
         "        if self.draining_until is not None:\n            self.leases.decline(",
         "        if False:\n            self.leases.decline(",
-        "tests/unit/worker/test_leaving.py::test_a_draining_worker_takes_nothing_and_hands_over_what_does_not_fit",
+        "tests/unit/streams/worker/test_leaving.py::test_a_draining_worker_takes_nothing_and_hands_over_what_does_not_fit",
     ),
     # -- the audit -------------------------------------------------------------------------------------------------
     Mutation(
-        "the audit compares no digests", "streams/audit/objects.py",
+        "the audit compares no digests", "operations/audit/objects.py",
         "        if self.digests.get(ref.key, ref.sha256) != ref.sha256:\n", "        if False:\n",
-        "tests/unit/test_audit_objects.py::test_an_object_that_is_not_as_promised",
+        "tests/unit/operations/audit/test_objects.py::test_an_object_that_is_not_as_promised",
     ),
     Mutation(
-        "the audit lets a second completion pass", "streams/audit/completions.py",
+        "the audit lets a second completion pass", "operations/audit/completions.py",
         "        if len(ends) > 1:\n", "        if False:\n",
-        "tests/unit/test_audit_completions.py::test_each_ended_job_has_exactly_one_completion",
+        "tests/unit/operations/audit/test_completions.py::test_each_ended_job_has_exactly_one_completion",
     ),
 )  # fmt: skip

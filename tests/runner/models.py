@@ -23,12 +23,12 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 from gpu_runner import describe, feature_cache
 from gpu_runner.families import cogvideox
 from gpu_runner.schedulers import flow_match_scheduler
-from gpu_runner.tiny.captions import split
-from gpu_runner.tiny.model import build_tokenizer, build_transformer
 from schemas.bundle import read_bundles
-from schemas.events import PromptSubmitted
+from schemas.events.prompts import PromptSubmitted
 from schemas.limits import recipe_of
 from schemas.recipe import FeatureCache, Recipe
+from tiny_model.captions import split
+from tiny_model.model import build_tokenizer, build_transformer
 
 TINY = Path("bundles/tiny")
 PROMPT = "a yellow circle moving up on a purple background"

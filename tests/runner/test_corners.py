@@ -17,11 +17,11 @@ from gpu_runner.families import family_of
 from gpu_runner.families.base import Family
 from schemas.bundle import LONGEST_SIDE, BundleManifest, Limits
 from schemas.errors import InvalidJob
-from schemas.events import PromptSubmitted
+from schemas.events.prompts import PromptSubmitted
 from schemas.limits import even_multiple, most_frames, recipe_of, valid_sides
 from schemas.recipe import Recipe
-from stages.in_process import InProcessLine
-from stages.video import probe
+from stages.execution.in_process import InProcessLine
+from stages.media.h264 import probe
 from tests.runner.models import SMALLEST, TINY
 
 Corner = tuple[int, int, int]

@@ -13,13 +13,14 @@ from gpu_runner.families.base import Family
 from gpu_runner.families.wan import Wan
 from schemas.bundle import read_bundles
 from schemas.errors import Preempted
-from schemas.events import PromptSubmitted, Task
+from schemas.events.prompts import PromptSubmitted
+from schemas.events.tasks import Task
 from schemas.limits import recipe_of
 from schemas.recipe import FeatureCache, Recipe
 from schemas.stage import Stage
 from stages.denoise import DenoiseStage
-from stages.in_process import Undisturbed
-from stages.interval import IntervalRule
+from stages.execution.checkpoint_interval import IntervalRule
+from stages.execution.in_process import Undisturbed
 from stages.tensors import from_bytes, to_blob
 from tests.runner.test_stages import Kept, Watched
 

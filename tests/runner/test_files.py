@@ -11,7 +11,7 @@ from gpu_runner.bundle import Bundle
 from gpu_runner.files import WrongWeights
 from schemas.bundle import MANIFEST_NAME
 from schemas.stage import Stage
-from stages.loading import load_stage
+from stages.execution.loading import load_stage
 from tests.runner.models import TINY
 
 WEIGHTS = "vae/diffusion_pytorch_model.safetensors"

@@ -18,10 +18,10 @@ from gpu_runner.bundle import Bundle
 from gpu_runner.decode import Frames, decode_frames
 from gpu_runner.families.wan import Wan
 from schemas.bundle import read_bundles
-from schemas.events import PromptSubmitted
+from schemas.events.prompts import PromptSubmitted
 from schemas.limits import recipe_of
 from stages.decode import encode_chunks
-from stages.in_process import Undisturbed
+from stages.execution.in_process import Undisturbed
 
 LARGEST_CHUNK = 4
 

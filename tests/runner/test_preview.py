@@ -13,18 +13,18 @@ import torch
 from PIL import Image
 
 from gpu_runner.bundle import Bundle
-from gpu_runner.colours import picture_of
 from gpu_runner.denoise import Denoise
 from gpu_runner.families import cogvideox
 from gpu_runner.families.cogvideox import CogVideoX
 from gpu_runner.families.wan import Wan
+from gpu_runner.latent_rgb import picture_of
 from schemas.bundle import LatentColours
 from schemas.errors import StoreUnavailable
-from schemas.events import Task
-from stages import preview
+from schemas.events.tasks import Task
 from stages.contract import StageRunner
-from stages.in_process import Undisturbed
-from stages.preview import PreviewWriter
+from stages.execution.in_process import Undisturbed
+from stages.media import preview
+from stages.media.preview import PreviewWriter
 from tests.runner.models import CASES, TINY
 from tests.runner.test_stages import STEPS, denoise, inputs, task, whole
 from tests.support import eventually

@@ -8,20 +8,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpu_runner.tiny.captions import Caption
-from gpu_runner.tiny.judge import judge
-from gpu_runner.tiny.scores import FIGURES, misses, score, table, write_card
 from schemas.bundle import read_bundles
 from schemas.errors import Cancelled, Interrupted, Preempted, StoreUnavailable
-from schemas.events import PromptSubmitted, Task
+from schemas.events.prompts import PromptSubmitted
+from schemas.events.tasks import Task
 from schemas.limits import recipe_of
 from schemas.stage import Stage
-from stages.checkpoint import CheckpointWriter
 from stages.contract import Checkpoint, StageRunner
-from stages.evaluate import clip
-from stages.in_process import InProcessLine, Undisturbed
-from stages.interval import IntervalRule
-from stages.loading import bit_class, load_stage
+from stages.execution.checkpoint_interval import IntervalRule
+from stages.execution.checkpoint_writer import CheckpointWriter
+from stages.execution.in_process import InProcessLine, Undisturbed
+from stages.execution.loading import bit_class, load_stage
+from tiny_model.captions import Caption
+from tiny_model.evaluate import clip
+from tiny_model.judge import judge
+from tiny_model.scores import FIGURES, misses, score, table, write_card
 
 TINY = Path("bundles/tiny")
 STEPS = 6

@@ -21,17 +21,18 @@ from gpu_runner.families.wan import Wan
 from gpu_runner.tiling import Axis
 from schemas.bundle import read_bundles
 from schemas.errors import Cancelled, ResourceExhausted
-from schemas.events import PromptSubmitted, Task
+from schemas.events.prompts import PromptSubmitted
+from schemas.events.tasks import Task
 from schemas.limits import recipe_of
 from schemas.recipe import Recipe, VaeTiling
 from schemas.stage import Stage
 from stages.contract import Output
 from stages.decode import Decode
 from stages.denoise import DenoiseStage
-from stages.in_process import Undisturbed
-from stages.interval import IntervalRule
+from stages.execution.checkpoint_interval import IntervalRule
+from stages.execution.in_process import Undisturbed
+from stages.media.h264 import probe
 from stages.tensors import to_blob
-from stages.video import probe
 
 TINY = Path("bundles/tiny")
 CPU = torch.device("cpu")

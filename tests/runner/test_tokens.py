@@ -8,8 +8,8 @@ import pytest
 from diffusers.pipelines.wan.pipeline_wan import prompt_clean
 from transformers import AutoTokenizer
 
+from runtime.token_counter import as_wan_reads, read_tokenizer, tokens_of
 from schemas.bundle import read_bundles
-from streams.tokens import as_wan_reads, read_tokenizer, tokens_of
 
 BUNDLE = Path("bundles/tiny")
 TEXTS = (

@@ -14,15 +14,16 @@ from PIL import Image
 
 from schemas.bundle import read_bundles
 from schemas.errors import Bug
-from schemas.events import PromptSubmitted, Task
+from schemas.events.prompts import PromptSubmitted
+from schemas.events.tasks import Task
 from schemas.limits import recipe_of
 from schemas.recipe import Encoding, Recipe
 from schemas.stage import Stage
 from stages.decode import encode_chunks
-from stages.in_process import Undisturbed
+from stages.execution.in_process import Undisturbed
+from stages.media.h264 import Frames, VideoEncoder, decode, opened, probe, remux
+from stages.media.spritesheet import Spritesheet, spread
 from stages.mux import Mux
-from stages.spritesheet import Spritesheet, spread
-from stages.video import Frames, VideoEncoder, decode, opened, probe, remux
 
 COLOURS = {"red": (225, 30, 30), "green": (30, 180, 50), "blue": (35, 60, 225), "purple": (160, 40, 200)}
 BOX_HEADER = 8

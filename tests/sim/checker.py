@@ -6,13 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from schemas.events import Completion, JobCancelled, JobCompleted, JobFailed, Task
+from schemas.events.completions import Completion, JobCancelled, JobCompleted, JobFailed
+from schemas.events.tasks import Task
 from schemas.job import JobState, JobStatus, StageState
 from schemas.stage import Stage
-from streams.coordinator.effects import Count, Effect, Send
-from streams.coordinator.ended import ended_job
-from streams.coordinator.ledger import Ledger
-from streams.coordinator.policy import Policy
+from streams.coordinator.core.effects import Count, Effect, Send
+from streams.coordinator.core.policy import Policy
+from streams.coordinator.core.state.ledger import Ledger
+from streams.coordinator.core.state.tombstone import ended_job
 from tests.sim.driver import Driver, rebuilt
 from tests.sim.logs import Logs
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from schemas import places
+from schemas import store_layout
 from schemas.base import made
 from schemas.errors import ErrorKind, ErrorReport
-from schemas.events import ArtifactRef, Done, Failed, InputMissing, ObjectRef, Outcome, Preempted, Task, TaskCancelled
+from schemas.events.artifacts import ArtifactRef, ObjectRef
+from schemas.events.reports import Done, Failed, InputMissing, Outcome, Preempted, TaskCancelled
+from schemas.events.tasks import Task
 from schemas.stage import Stage
-from streams.worker.held import Held, fields_of
+from streams.worker.loop.active_tasks import Held, fields_of
 
 if TYPE_CHECKING:
     from tests.sim.machine import Machine
@@ -126,7 +128,7 @@ class Child:
         return self.done(held, self._around.store.publish(held.task), reused=False)
 
     def done(self, held: Held, ref: ArtifactRef, reused: bool) -> Done:
-        place = ref.manifest_key.removesuffix(places.MANIFEST)
+        place = ref.manifest_key.removesuffix(store_layout.MANIFEST)
         video = made(ObjectRef, name="video", key=f"{place}v", size=1, sha256="0")
         objects = (video,) if held.task.stage is Stage.MUX else ()
         return made(

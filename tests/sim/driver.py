@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from schemas.events import Tick
+from schemas.events.reports import Tick
 from schemas.job import JobState
-from streams.coordinator import core
-from streams.coordinator.core import Record
-from streams.coordinator.effects import Effect
-from streams.coordinator.ended import read_record
-from streams.coordinator.ledger import Ledger
-from streams.coordinator.policy import Policy
+from streams.coordinator.core import dispatch
+from streams.coordinator.core.dispatch import Record
+from streams.coordinator.core.effects import Effect
+from streams.coordinator.core.policy import Policy
+from streams.coordinator.core.state.ledger import Ledger
+from streams.coordinator.core.state.tombstone import read_record
 from streams.coordinator.service.ticker import Ticker
-from streams.topics import PROMPTS, REPORTS
+from streams.kafka.topics import PROMPTS, REPORTS
 from tests.sim.logs import POISON, Fenced, Logs, Spoken
 from tests.sim.loop import Loop
 
@@ -126,7 +126,7 @@ class Driver:
         effects: list[Effect] = []
         for record in batch:
             effects += self._decide(record, poison, now)
-        effects += core.place(self.ledger, now)
+        effects += dispatch.place(self.ledger, now)
         tick = self.ticker.due()
         offsets = self._offsets | {record.topic: record.offset + 1 for record in batch}
         states = list(self.ledger.jobs.changes.items())
@@ -154,10 +154,10 @@ class Driver:
 
     def _decide(self, record: Record | Spoken, poison: Exception | None, now: float) -> list[Effect]:
         if isinstance(record, Spoken):
-            return core.decide(self.ledger, self.policy, record.record, record.event, record.attributes, now)
+            return dispatch.decide(self.ledger, self.policy, record.record, record.event, record.attributes, now)
         if poison is not None:
-            return core.bury(self.ledger, self.policy, record, "poison_event", repr(poison), now)
-        effects = core.take(self.ledger, self.policy, record, now)
+            return dispatch.bury(self.ledger, self.policy, record, "poison_event", repr(poison), now)
+        effects = dispatch.take(self.ledger, self.policy, record, now)
         if POISON in record.headers:
             raise ValueError("poison")
         return effects

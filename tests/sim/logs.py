@@ -10,13 +10,15 @@ from typing import NamedTuple, Protocol
 from schemas import envelope
 from schemas.base import Frozen
 from schemas.envelope import Envelope, Headers
-from schemas.events import CancelTask, Drain, JobCancelled, JobCompleted, JobFailed, Task, Tick
+from schemas.events.completions import JobCancelled, JobCompleted, JobFailed
+from schemas.events.reports import Tick
+from schemas.events.tasks import CancelTask, Drain, Task
 from schemas.job import JobState
 from schemas.stage import Stage
-from streams.addressing import extensions_of
-from streams.coordinator.core import Record
-from streams.coordinator.effects import Complete, DeadLetter, Effect, Send
-from streams.topics import PROMPTS, REPORTS
+from streams.coordinator.core.dispatch import Record
+from streams.coordinator.core.effects import Complete, DeadLetter, Effect, Send
+from streams.kafka.addressing import extensions_of
+from streams.kafka.topics import PROMPTS, REPORTS
 from tests.sim.tape import Tape
 
 POISON = ("simulated_poison", b"1")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from schemas.base import made
-from schemas.events import CancelTask, Drain, Heartbeat, Inbox, Outcome, Started, Task
+from schemas.events.reports import Heartbeat, Inbox, Outcome, Started
+from schemas.events.tasks import CancelTask, Drain, Task
 from schemas.stage import STAGES, Stage
-from streams.worker.held import Held, HeldLeases, Phase, fields_of
+from streams.worker.loop.active_tasks import Held, HeldLeases, Phase, fields_of
 from tests.sim.child import BIT_CLASS, Child, interrupted
 from tests.sim.life import Life
 from tests.sim.logs import Order

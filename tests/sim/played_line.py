@@ -5,31 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from schemas import places
+from schemas import store_layout
 from schemas.bundle import read_bundles
 from schemas.errors import ErrorKind, ErrorReport
-from schemas.events import (
-    ArtifactRef,
-    Done,
-    Failed,
-    Heartbeat,
-    HeldLease,
-    HeldState,
-    Inbox,
-    InputMissing,
-    ObjectRef,
-    PromptSubmitted,
-    Started,
-    Task,
-    Tick,
-)
-from schemas.keys import identity_of
+from schemas.events.artifacts import ArtifactRef, ObjectRef
+from schemas.events.prompts import PromptSubmitted
+from schemas.events.reports import Done, Failed, Heartbeat, HeldLease, HeldState, Inbox, InputMissing, Started, Tick
+from schemas.events.tasks import Task
 from schemas.stage import STAGES
-from streams.coordinator import intake, membership, outcomes, placement
-from streams.coordinator.effects import Complete, Effect, Send
-from streams.coordinator.intake import Raw
-from streams.coordinator.ledger import Ledger
-from streams.coordinator.policy import Policy
+from schemas.stage_keys import identity_of
+from streams.coordinator.core import intake, membership, outcomes, placement
+from streams.coordinator.core.effects import Complete, Effect, Send
+from streams.coordinator.core.intake import Raw
+from streams.coordinator.core.policy import Policy
+from streams.coordinator.core.state.ledger import Ledger
 
 PROMPT = PromptSubmitted(prompt="a red square moving right on a blue background", idempotency_key="one")
 
@@ -94,8 +83,8 @@ def names(task: Task) -> dict[str, object]:
 
 
 def done(task: Task, etag: str = "etag") -> Done:
-    place = places.folder(task.tenant, task.stage, task.key, task.job)
-    ref = ArtifactRef(stage=task.stage, key=task.key, manifest_key=f"{place}/{places.MANIFEST}", etag=etag)
+    place = store_layout.folder(task.tenant, task.stage, task.key, task.job)
+    ref = ArtifactRef(stage=task.stage, key=task.key, manifest_key=f"{place}/{store_layout.MANIFEST}", etag=etag)
     video = ObjectRef(name="video", key=f"{place}/v", size=1, sha256="0")
     return Done(**names(task), artifact=ref, objects=(video,), seconds=1.0)
 

@@ -16,12 +16,14 @@ from pathlib import Path
 from schemas.bundle import read_bundles
 from schemas.digest import sha256
 from schemas.errors import ErrorKind, ErrorReport
-from schemas.events import CancelRequested, DrainRequested, Heartbeat, Outcome, PromptSubmitted, Task
+from schemas.events.prompts import CancelRequested, PromptSubmitted
+from schemas.events.reports import DrainRequested, Heartbeat, Outcome
+from schemas.events.tasks import Task
 from schemas.job import JobState
-from schemas.keys import job_id
 from schemas.stage import Stage
-from streams.coordinator.policy import Policy
-from streams.topics import PROMPTS, REPORTS
+from schemas.stage_keys import job_id
+from streams.coordinator.core.policy import Policy
+from streams.kafka.topics import PROMPTS, REPORTS
 from tests.sim import scenario as faults
 from tests.sim.checker import Checker
 from tests.sim.child import BIT_CLASS, error_of

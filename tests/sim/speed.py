@@ -13,31 +13,22 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.table import Table
 
-from schemas import envelope, places
+from schemas import envelope, store_layout
 from schemas.base import Frozen
-from schemas.events import (
-    ArtifactRef,
-    Done,
-    Heartbeat,
-    HeldLease,
-    HeldState,
-    Inbox,
-    ObjectRef,
-    PromptSubmitted,
-    Started,
-    Task,
-    Tick,
-)
+from schemas.events.artifacts import ArtifactRef, ObjectRef
+from schemas.events.prompts import PromptSubmitted
+from schemas.events.reports import Done, Heartbeat, HeldLease, HeldState, Inbox, Started, Tick
+from schemas.events.tasks import Task
 from schemas.job import JobState
 from schemas.stage import STAGES
-from streams.addressing import extensions_of
-from streams.coordinator import core
-from streams.coordinator.core import Record
-from streams.coordinator.effects import Effect, Send
-from streams.coordinator.ledger import Ledger
-from streams.coordinator.records import Writer
-from streams.topics import PROMPTS, REPORTS
-from streams.worker.held import fields_of
+from streams.coordinator.core import dispatch
+from streams.coordinator.core.dispatch import Record
+from streams.coordinator.core.effects import Effect, Send
+from streams.coordinator.core.records import Writer
+from streams.coordinator.core.state.ledger import Ledger
+from streams.kafka.addressing import extensions_of
+from streams.kafka.topics import PROMPTS, REPORTS
+from streams.worker.loop.active_tasks import fields_of
 from tests.sim.driver import load_record
 from tests.sim.simulator import POLICY
 
@@ -68,11 +59,11 @@ class Cell:
         read = time.process_time()
         effects: list[Effect] = []
         for record, event, attributes in events_read:
-            effects += core.decide(self.ledger, POLICY, record, event, attributes, self.now)
-        effects += core.place(self.ledger, self.now)
+            effects += dispatch.decide(self.ledger, POLICY, record, event, attributes, self.now)
+        effects += dispatch.place(self.ledger, self.now)
         decided = time.process_time()
         writer = Writer(0, POLICY.coordinator, self.now)
-        core.written(self.ledger, writer, effects)
+        dispatch.written(self.ledger, writer, effects)
         written = time.process_time()
         self.ended += [state for state in self.ledger.jobs.changes.values() if state is not None and state.status.ended]
         self.ledger.commit()
@@ -101,8 +92,8 @@ def beat(number: int, task: Task | None = None) -> Heartbeat:
 
 def answers(task: Task) -> tuple[Started, Done]:
     fields = fields_of(task, task.incarnation.partition(".")[0])
-    place = places.folder(task.tenant, task.stage, task.key, task.job)
-    manifest = f"{place}/{places.MANIFEST}"
+    place = store_layout.folder(task.tenant, task.stage, task.key, task.job)
+    manifest = f"{place}/{store_layout.MANIFEST}"
     ref = ArtifactRef(stage=task.stage, key=task.key, manifest_key=manifest, etag=str(task.lease))
     video = ObjectRef(name="video", key=f"{place}/v", size=1, sha256="0")
     return Started(**fields), Done(**fields, artifact=ref, objects=(video,), seconds=1.0)

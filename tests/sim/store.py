@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from schemas import places
+from schemas import store_layout
 from schemas.base import made
-from schemas.events import ArtifactRef, Task
+from schemas.events.artifacts import ArtifactRef
+from schemas.events.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Store:
         ref = self.hit(task)
         if ref is None:
             etag = f"{task.key[:8]}-{task.lease}"
-            place = places.folder(task.tenant, task.stage, task.key, task.job)
-            manifest = f"{place}/{places.MANIFEST}"
+            place = store_layout.folder(task.tenant, task.stage, task.key, task.job)
+            manifest = f"{place}/{store_layout.MANIFEST}"
             ref = made(ArtifactRef, stage=task.stage, key=task.key, manifest_key=manifest, etag=etag)
             self.kept[task.key] = Kept(ref)
         return ref

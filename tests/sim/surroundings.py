@@ -7,7 +7,8 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Protocol
 
 from schemas.errors import ErrorReport
-from schemas.events import Heartbeat, Outcome, Task
+from schemas.events.reports import Heartbeat, Outcome
+from schemas.events.tasks import Task
 from tests.sim.logs import Logs
 from tests.sim.loop import Loop
 from tests.sim.scenario import JobPlan

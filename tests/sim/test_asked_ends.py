@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from operations.audit.jobs import check_state
 from schemas.errors import ErrorKind
-from schemas.events import CancelRequested, CancelTask, DeleteRequested, JobCancelled
+from schemas.events.completions import JobCancelled
+from schemas.events.prompts import CancelRequested, DeleteRequested
+from schemas.events.tasks import CancelTask
 from schemas.job import JobStatus
-from streams.audit.jobs import check_state
-from streams.coordinator import intake
-from streams.coordinator.effects import Count, DeadLetter, Send
-from streams.coordinator.intake import Raw
+from streams.coordinator.core import intake
+from streams.coordinator.core.effects import Count, DeadLetter, Send
+from streams.coordinator.core.intake import Raw
 from tests.sim.played_line import PROMPT, Line, ends, failed
 
 

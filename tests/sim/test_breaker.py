@@ -7,18 +7,18 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runtime.metrics import registry_of
 from schemas.errors import ErrorKind, ErrorReport
-from schemas.events import Task
+from schemas.events.tasks import Task
 from schemas.job import JobStatus
 from schemas.stage import Stage
-from streams.coordinator import breaker
-from streams.coordinator.breaker import KEPT_TICKS, LEAST_FAILURES, LEAST_JOBS, Breaker, Ended
-from streams.coordinator.effects import Count, Effect
-from streams.coordinator.job import new_job
-from streams.coordinator.ledger import Ledger
-from streams.coordinator.retry import FAILURE_COSTS_S
+from streams.coordinator.core import stage_breaker
+from streams.coordinator.core.effects import Count, Effect
+from streams.coordinator.core.retry import FAILURE_COSTS_S
+from streams.coordinator.core.stage_breaker import KEPT_TICKS, LEAST_FAILURES, LEAST_JOBS, Breaker, Ended
+from streams.coordinator.core.state.ledger import Ledger
+from streams.coordinator.core.transitions import new_job
 from streams.coordinator.service.observe import Observer
-from streams.metrics import registry_of
 from tests.sim.played_line import PROMPT, Line, done, ends, failed
 from tests.sim.test_found import next_life, placed, submit
 
@@ -332,7 +332,7 @@ def test_what_most_of_the_kept_did_opens_and_closes_it(
         tick += 20 * pause
         told.append(Ended(str(job), fails, tick))
         was_open, found = found.is_open, found.after(told[-1])
-        kept = [past for past in told if past.tick >= tick - KEPT_TICKS][-breaker.KEPT :]
+        kept = [past for past in told if past.tick >= tick - KEPT_TICKS][-stage_breaker.KEPT :]
         failures = [past.job for past in kept if past.failed]
         most = len(failures) > len(kept) - len(failures)
         is_failing = most and len(failures) >= LEAST_FAILURES and len(set(failures)) >= LEAST_JOBS
@@ -349,9 +349,9 @@ def test_a_success_that_tells_nothing_new_may_be_left_out(runs: list[tuple[int, 
         for job in [f"{number}-{place}" for place in range(length)]:
             whole = whole.after(Ended(job, fails, ledger.tick, "t"))
             if fails:
-                breaker.failed(ledger, Stage.ENCODE, new_job(job, "t", "", 0.0), 1, error)
+                stage_breaker.failed(ledger, Stage.ENCODE, new_job(job, "t", "", 0.0), 1, error)
             else:
-                breaker.succeeded(ledger, Stage.ENCODE, new_job(job, "t", "", 0.0), 1)
+                stage_breaker.succeeded(ledger, Stage.ENCODE, new_job(job, "t", "", 0.0), 1)
             assert ledger.breakers[Stage.ENCODE].is_open == whole.is_open
 
 

@@ -9,7 +9,7 @@ import pytest
 from schemas.errors import ErrorKind
 from schemas.job import JobStatus
 from schemas.stage import Stage
-from streams.coordinator.retry import LONGEST_DELAY, is_due
+from streams.coordinator.core.retry import LONGEST_DELAY, is_due
 from tests.sim import scenario as faults
 from tests.sim.scenario import SMALL, draw
 from tests.sim.simulator import World

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from schemas.errors import ErrorKind
-from schemas.events import (
-    InputMissing,
-    JobCompleted,
-    JobFailed,
-    Started,
-    Task,
-)
+from schemas.events.completions import JobCompleted, JobFailed
+from schemas.events.reports import InputMissing, Started
+from schemas.events.tasks import Task
 from schemas.job import JobStatus
-from schemas.keys import job_id
 from schemas.stage import STAGES, Stage
-from streams.coordinator import placement
-from streams.coordinator.effects import Count, DeadLetter, Send
+from schemas.stage_keys import job_id
+from streams.coordinator.core import placement
+from streams.coordinator.core.effects import Count, DeadLetter, Send
 from tests.sim.played_line import PROMPT, Line, done, ends, failed, names
 
 

@@ -7,14 +7,15 @@ from collections.abc import Callable
 import pytest
 
 from schemas.errors import ErrorKind
-from schemas.events import CancelRequested, DeleteRequested
+from schemas.events.prompts import CancelRequested, DeleteRequested
 from schemas.job import JobState, JobStatus
 from schemas.stage import STAGES, Stage
-from streams.coordinator import intake, ledger
-from streams.coordinator.effects import Catalogue, Count, DeadLetter
-from streams.coordinator.ended import Common, EndedJob, JobRecord, ended_job, read_record
-from streams.coordinator.intake import Raw
-from streams.coordinator.ledger import Ledger
+from streams.coordinator.core import intake
+from streams.coordinator.core.effects import Catalogue, Count, DeadLetter
+from streams.coordinator.core.intake import Raw
+from streams.coordinator.core.state import ledger
+from streams.coordinator.core.state.ledger import Ledger
+from streams.coordinator.core.state.tombstone import Common, EndedJob, JobRecord, ended_job, read_record
 from tests.sim.driver import load_record
 from tests.sim.played_line import PROMPT, Line, done, failed
 from tests.sim.test_found import DAY, next_life, placed, submit

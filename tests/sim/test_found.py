@@ -6,24 +6,17 @@ import pytest
 
 from schemas.base import Frozen
 from schemas.errors import ErrorKind
-from schemas.events import (
-    CancelTask,
-    Heartbeat,
-    HeldLease,
-    HeldState,
-    Inbox,
-    InputMissing,
-    JobFailed,
-    Started,
-    Task,
-)
+from schemas.events.completions import JobFailed
+from schemas.events.reports import Heartbeat, HeldLease, HeldState, Inbox, InputMissing, Started
+from schemas.events.tasks import CancelTask, Task
 from schemas.job import JobState, JobStatus
 from schemas.stage import STAGES, Stage
-from streams.coordinator import core, membership, placement
-from streams.coordinator.core import Record
-from streams.coordinator.effects import Effect, Send
-from streams.coordinator.ending import guarded
-from streams.coordinator.ledger import Ledger, WorkerView
+from streams.coordinator.core import dispatch as core
+from streams.coordinator.core import membership, placement
+from streams.coordinator.core.completion import guarded
+from streams.coordinator.core.dispatch import Record
+from streams.coordinator.core.effects import Effect, Send
+from streams.coordinator.core.state.ledger import Ledger, WorkerView
 from tests.sim.driver import load_record
 from tests.sim.logs import Logs
 from tests.sim.played_line import PROMPT, Line, done, ends, failed, held, names

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from schemas.digest import digest
-from schemas.events import PromptSubmitted
+from schemas.events.prompts import PromptSubmitted
 from schemas.job import JobState
-from schemas.keys import job_id
-from streams.coordinator import job as transitions
-from streams.coordinator.effects import Count, DeadLetter
+from schemas.stage_keys import job_id
+from streams.coordinator.core import transitions
+from streams.coordinator.core.effects import Count, DeadLetter
 from tests.sim.played_line import Line
 
 PLAIN = PromptSubmitted(prompt="a red square moving right on a blue background")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from schemas.errors import ErrorKind
-from schemas.events import CancelTask, Started, Task
+from schemas.events.reports import Started
+from schemas.events.tasks import CancelTask, Task
 from schemas.job import JobStatus
 from schemas.stage import Stage
-from streams.coordinator import placement
-from streams.coordinator.effects import Count, Send
+from streams.coordinator.core import placement
+from streams.coordinator.core.effects import Count, Send
 from tests.sim.played_line import Line, done, failed, held, names
 
 

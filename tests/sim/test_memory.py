@@ -7,11 +7,14 @@ from dataclasses import replace
 import pytest
 
 from schemas.errors import ChildDied, ResourceExhausted
-from schemas.events import Failed, JobCompleted, JobFailed, PromptSubmitted, Started, Task
+from schemas.events.completions import JobCompleted, JobFailed
+from schemas.events.prompts import PromptSubmitted
+from schemas.events.reports import Failed, Started
+from schemas.events.tasks import Task
 from schemas.job import JobState
-from schemas.keys import stage_keys
 from schemas.stage import STAGES, Stage
-from streams.coordinator.effects import Effect
+from schemas.stage_keys import stage_keys
+from streams.coordinator.core.effects import Effect
 from tests.sim.played_line import PROMPT, Line, done, ends, names
 
 ADVICE = "ask for a smaller size or fewer frames"

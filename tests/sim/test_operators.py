@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from schemas.errors import Bug, ErrorKind
-from schemas.events import CancelRequested, Drain, DrainRequested, JobCancelled, JobFailed
+from schemas.events.completions import JobCancelled, JobFailed
+from schemas.events.prompts import CancelRequested
+from schemas.events.reports import DrainRequested
+from schemas.events.tasks import Drain
 from schemas.job import JobStatus, StageState
-from schemas.keys import job_id
 from schemas.stage import STAGES, Stage
-from streams.coordinator import drains, intake, retry
-from streams.coordinator.effects import Count, DeadLetter, Effect
-from streams.coordinator.intake import Raw
+from schemas.stage_keys import job_id
+from streams.coordinator.core import drains, intake, retry
+from streams.coordinator.core.effects import Count, DeadLetter, Effect
+from streams.coordinator.core.intake import Raw
 from tests.sim.played_line import PROMPT, Line, done, ends, failed, held
 from tests.sim.test_found import DAY, next_life, orders, placed, start, submit
 

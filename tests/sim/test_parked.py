@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from schemas.events import CancelTask, HeldLease, HeldState, Started, Task
+from schemas.events.reports import HeldLease, HeldState, Started
+from schemas.events.tasks import CancelTask, Task
 from schemas.job import JobState, JobStatus
 from schemas.stage import Stage
-from streams.coordinator.effects import Effect, Send
+from streams.coordinator.core.effects import Effect, Send
 from tests.sim import scenario as faults
 from tests.sim.child import STEP_SECONDS
 from tests.sim.played_line import PROMPT, Line, done, names

@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 from schemas.bundle import read_bundles
 from schemas.envelope import Headers, type_of
 from schemas.errors import ErrorKind
-from schemas.events import JobFailed, PromptSubmitted
+from schemas.events.completions import JobFailed
+from schemas.events.prompts import PromptSubmitted
 from schemas.job import JobStatus
-from schemas.keys import identity_of, job_id
-from schemas.rejected import rejected_prompt
-from streams.coordinator import core
-from streams.coordinator.core import Record
-from streams.coordinator.effects import Count, DeadLetter, Effect
-from streams.coordinator.ledger import Ledger
-from streams.coordinator.policy import Policy
+from schemas.rejected_prompt import rejected_prompt
+from schemas.stage_keys import identity_of, job_id
+from streams.coordinator.core import dispatch
+from streams.coordinator.core.dispatch import Record
+from streams.coordinator.core.effects import Count, DeadLetter, Effect
+from streams.coordinator.core.policy import Policy
+from streams.coordinator.core.state.ledger import Ledger
 from tests.sim.played_line import ends
 
 POLICY = Policy(bundles=read_bundles("bundles/tiny"))
@@ -41,7 +42,7 @@ def record(fields: Any, id: str = "1") -> Record:
 
 
 def take(ledger: Ledger, fields: Any, id: str = "1") -> list[Effect]:
-    return core.take(ledger, POLICY, record(fields, id), 1.0)
+    return dispatch.take(ledger, POLICY, record(fields, id), 1.0)
 
 
 def letters(effects: list[Effect]) -> list[str]:
@@ -72,13 +73,13 @@ def test_without_a_key_it_goes_by_source_and_id() -> None:
 
 def test_a_record_that_the_core_cannot_take_in_fails_its_job_as_a_fault_of_ours() -> None:
     ledger, poison = Ledger(), record(GOOD | {"metadata": {"x": "y"}})
-    effects = core.bury(ledger, POLICY, poison, "poison_event", "ZeroDivisionError()", 1.0)
+    effects = dispatch.bury(ledger, POLICY, poison, "poison_event", "ZeroDivisionError()", 1.0)
     assert letters(effects) == ["poison_event"]
     [end] = ends(effects)
     assert isinstance(end, JobFailed)
     assert (end.job, end.error.code, end.metadata) == (JOB, "not_taken_in", {})
     assert "ZeroDivision" not in end.error.message
-    assert core.bury(ledger, POLICY, poison, "poison_event", "again", 2.0) == REPLAY
+    assert dispatch.bury(ledger, POLICY, poison, "poison_event", "again", 2.0) == REPLAY
     assert take(ledger, GOOD | {"metadata": {"x": "y"}}) == REPLAY
 
 
@@ -90,7 +91,7 @@ def test_a_bad_record_ends_no_job_that_was_accepted_under_its_id(bad: dict[str, 
     effects = take(ledger, bad)
     assert (letters(effects), ends(effects)) == (["invalid_field"], [])
     assert ledger.jobs[JOB] == before
-    buried = core.bury(ledger, POLICY, record(GOOD | {"seed": 8}), "too_large", "", 1.0)
+    buried = dispatch.bury(ledger, POLICY, record(GOOD | {"seed": 8}), "too_large", "", 1.0)
     assert (letters(buried), ends(buried), ledger.jobs[JOB]) == (["too_large"], [], before)
 
 
@@ -113,9 +114,9 @@ VALUES = st.recursive(WORDS, lambda inner: st.lists(inner, max_size=3) | st.dict
 @given(fields=st.dictionaries(st.sampled_from(sorted(PromptSubmitted.model_fields)), VALUES, max_size=8))
 def test_any_record_is_a_job_or_a_dead_letter_and_its_replay_nothing_or_the_same_letter(fields: Any) -> None:
     ledger, bad = Ledger(), record(orjson.dumps(fields))
-    first = core.take(ledger, POLICY, bad, 1.0)
+    first = dispatch.take(ledger, POLICY, bad, 1.0)
     known = rejected_prompt(bad.value, bad.headers)
     assert letters(first) or ledger.jobs.changes
     assert len(ends(first)) <= 1
-    again = core.take(ledger, POLICY, bad, 2.0)
+    again = dispatch.take(ledger, POLICY, bad, 2.0)
     assert again == (REPLAY if known is not None else first)

@@ -7,14 +7,16 @@ from dataclasses import replace
 import pytest
 
 from schemas.errors import ErrorKind
-from schemas.events import CancelRequested, DeleteRequested, ExpiryDue, JobCompleted, JobFailed
+from schemas.events.completions import JobCompleted, JobFailed
+from schemas.events.prompts import CancelRequested, DeleteRequested
+from schemas.events.reports import ExpiryDue
 from schemas.job import JobState, JobStatus
 from schemas.retention import Retention
 from schemas.stage import STAGES
-from streams.coordinator import intake
-from streams.coordinator.effects import Catalogue, Count, DeadLetter, Effect, Forward
-from streams.coordinator.ended import EndedJob, JobRecord, ended_job, read_record, retention_start
-from streams.coordinator.intake import Raw
+from streams.coordinator.core import intake
+from streams.coordinator.core.effects import Catalogue, Count, DeadLetter, Effect, Forward
+from streams.coordinator.core.intake import Raw
+from streams.coordinator.core.state.tombstone import EndedJob, JobRecord, ended_job, read_record, retention_start
 from tests.sim.played_line import PROMPT, Line, done, ends, failed
 
 SECONDS = {Retention.EPHEMERAL: 10.0, Retention.STANDARD: 300.0}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from schemas.errors import OtherRevision
-from schemas.events import Failed, Started
+from schemas.events.reports import Failed, Started
 from schemas.stage import STAGES, Stage
-from streams.coordinator import placement
+from streams.coordinator.core import placement
 from tests.sim.played_line import Line, done, names
 
 OTHER = "0" * 64

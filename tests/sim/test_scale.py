@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.events import Tick
-from streams.coordinator.core import Record
-from streams.topics import REPORTS
+from schemas.events.reports import Tick
+from streams.coordinator.core.dispatch import Record
+from streams.kafka.topics import REPORTS
 from tests.sim import million
 from tests.sim.logs import Logs
 

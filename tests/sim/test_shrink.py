@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from streams.coordinator import membership
+from streams.coordinator.core import membership
 from tests.sim import scenario as faults
 from tests.sim.scenario import SMALL, draw
 from tests.sim.shrink import fewer, shrink, story

@@ -10,14 +10,17 @@ import pytest
 from schemas import envelope
 from schemas.base import Frozen
 from schemas.errors import UnreadableTask
-from schemas.events import ArtifactRef, Failed, JobCompleted, Task
+from schemas.events.artifacts import ArtifactRef
+from schemas.events.completions import JobCompleted
+from schemas.events.reports import Failed
+from schemas.events.tasks import Task
 from schemas.job import FORMAT, JobState, JobStatus, StateTooNew
 from schemas.stage import STAGES, Stage
-from streams.coordinator import core
-from streams.coordinator.core import Record
-from streams.coordinator.effects import Effect
-from streams.coordinator.ended import read_record
-from streams.topics import REPORTS
+from streams.coordinator.core import dispatch
+from streams.coordinator.core.dispatch import Record
+from streams.coordinator.core.effects import Effect
+from streams.coordinator.core.state.tombstone import read_record
+from streams.kafka.topics import REPORTS
 from tests.contract import golden
 from tests.contract.examples import RECIPE, TILING
 from tests.sim.played_line import Line, done, ends, names
@@ -31,7 +34,7 @@ def said_by_the_last_release(event: str, **values: Any) -> Record:
 
 
 def tell(line: Line, event: str, **values: Any) -> list[Effect]:
-    return core.take(line.ledger, line.policy, said_by_the_last_release(event, **values), line.now)
+    return dispatch.take(line.ledger, line.policy, said_by_the_last_release(event, **values), line.now)
 
 
 def plain(event: Frozen) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
-from schemas.events import PromptSubmitted, Started
+from schemas.events.prompts import PromptSubmitted
+from schemas.events.reports import Started
 from schemas.stage import Stage
-from streams.coordinator.effects import DeadLetter
-from streams.coordinator.placement import place
+from streams.coordinator.core.effects import DeadLetter
+from streams.coordinator.core.placement import place
+from streams.coordinator.core.standstill import AFTER_S, Standstill
 from streams.coordinator.service.observe import LATELY_S, Observer
-from streams.coordinator.standstill import AFTER_S, Standstill
 from tests.sim.played_line import PROMPT, Line, names
 from tests.sim.test_breaker import broken
 

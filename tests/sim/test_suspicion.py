@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from schemas.errors import ChildDied
-from schemas.events import Failed, HeldLease, HeldState, JobFailed, Preempted, Task
+from schemas.events.completions import JobFailed
+from schemas.events.reports import Failed, HeldLease, HeldState, Preempted
+from schemas.events.tasks import Task
 from schemas.job import JobState, StageState
 from schemas.stage import STAGES
-from streams.coordinator.effects import DeadLetter, Effect
+from streams.coordinator.core.effects import DeadLetter, Effect
 from tests.sim.played_line import Line, done, ends, held, names
 from tests.sim.test_found import next_life, placed, start, submit
 

@@ -11,27 +11,21 @@ from hypothesis import strategies as st
 
 from schemas.bundle import LONGEST_PROMPT
 from schemas.errors import LONGEST_MESSAGE, ErrorKind, ErrorReport
-from schemas.events import (
-    LONGEST_URL,
-    CancelRequested,
-    Failed,
-    JobCancelled,
-    JobCompleted,
-    JobFailed,
-    PromptSubmitted,
-    Task,
-)
+from schemas.events.completions import JobCancelled, JobCompleted, JobFailed
+from schemas.events.prompts import LONGEST_URL, CancelRequested, PromptSubmitted
+from schemas.events.reports import Failed
+from schemas.events.tasks import Task
 from schemas.job import JobState, JobStatus
 from schemas.stage import STAGES
-from streams import topics
-from streams.coordinator import intake, placement
-from streams.coordinator.effects import Complete, Effect, Send
-from streams.coordinator.intake import Raw
-from streams.coordinator.job import ATTEMPTS_KEPT
-from streams.coordinator.ledger import Ledger
-from streams.coordinator.records import LARGEST_STATE_BYTES, Writer
-from streams.coordinator.turn import written
-from streams.outgoing import Outgoing
+from streams.coordinator.core import intake, placement
+from streams.coordinator.core.effects import Complete, Effect, Send
+from streams.coordinator.core.intake import Raw
+from streams.coordinator.core.records import LARGEST_STATE_BYTES, Writer
+from streams.coordinator.core.state.ledger import Ledger
+from streams.coordinator.core.transitions import ATTEMPTS_KEPT
+from streams.coordinator.core.turn import written
+from streams.kafka import topics
+from streams.kafka.producer_record import Outgoing
 from tests.sim.played_line import PROMPT, Line, done, ends, names
 from tests.sim.test_found import placed, submit
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from schemas.events import Heartbeat, Outcome
+from schemas.events.reports import Heartbeat, Outcome
 from tests.sim.life import Life
 from tests.sim.surroundings import Surroundings
 

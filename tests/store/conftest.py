@@ -18,7 +18,7 @@ from infra.local import bucket
 from infra.local.ports import HOST, choose, wait_until
 from infra.local.process import Process, tail
 from infra.local.stack import Stack
-from stages.store import ArtifactStore
+from stages.storage.artifacts import ArtifactStore
 
 SERVERS = ("minio", "seaweedfs")
 SEAWEEDFS_PARTS = ("master", "volume", "filer", "s3")

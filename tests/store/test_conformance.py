@@ -9,12 +9,12 @@ import pytest
 
 from infra.local.ports import HOST, choose
 from schemas.errors import InputLost, StoreUnavailable
-from schemas.events import Manifest
+from schemas.events.artifacts import Manifest
 from schemas.stage import Stage
-from stages.checkpoints import StoredCheckpoints
 from stages.contract import Blob, Checkpoint
-from stages.object_store import Conflict
-from stages.store import ArtifactStore, ManifestUnreadable
+from stages.storage.artifacts import ArtifactStore, ManifestUnreadable
+from stages.storage.checkpoints import StoredCheckpoints
+from stages.storage.object_store import Conflict
 from tests.store.conftest import Server
 
 FOLDER = "artifacts/t/encode/key"

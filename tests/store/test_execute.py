@@ -12,17 +12,19 @@ from typing import Any
 import pytest
 import urllib3
 
+from runtime.settings import Settings
 from schemas.bundle import read_bundles
 from schemas.errors import Cancelled, InputLost, Preempted, StoreUnavailable
-from schemas.events import ArtifactRef, PromptSubmitted, Task
+from schemas.events.artifacts import ArtifactRef
+from schemas.events.prompts import PromptSubmitted
+from schemas.events.tasks import Task
 from schemas.limits import recipe_of
 from schemas.stage import Stage
-from stages.checkpoints import StoredCheckpoints
 from stages.contract import Blob, Checkpoint, Context, Output
-from stages.execute import Result, execute
-from stages.in_process import Undisturbed
-from stages.store import ArtifactStore
-from streams.settings import Settings
+from stages.execution.execute import Result, execute
+from stages.execution.in_process import Undisturbed
+from stages.storage.artifacts import ArtifactStore
+from stages.storage.checkpoints import StoredCheckpoints
 
 BUNDLE = Path("bundles/tiny")
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from runtime.settings import Settings
 from schemas.errors import StoreUnavailable
 from stages.contract import Blob
-from stages.execute import Undelivered, deliver
-from stages.spool import Spool
-from stages.store import ArtifactStore
-from streams.settings import Settings
-from streams.worker.uploader import Spoilt, Unparked, Uploader
+from stages.execution.execute import Undelivered, deliver
+from stages.storage.artifacts import ArtifactStore
+from stages.storage.spool import Spool
+from streams.worker.loop.uploader import Spoilt, Unparked, Uploader
 from tests.proxy import Proxy
 from tests.store.test_execute import Shout, content, done, task
 

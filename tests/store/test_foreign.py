@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import urllib3
 
+from runtime.settings import Settings
 from schemas.digest import sha256
 from schemas.errors import ForeignObject, InputLost
-from schemas.events import ArtifactRef, Manifest, ObjectRef
+from schemas.events.artifacts import ArtifactRef, Manifest, ObjectRef
 from schemas.stage import Stage
-from stages.store import ArtifactStore, ManifestUnreadable
-from streams.settings import Settings
+from stages.storage.artifacts import ArtifactStore, ManifestUnreadable
 from tests.store.test_execute import Shout, done, second_stage, task
 
 pytestmark = pytest.mark.broker

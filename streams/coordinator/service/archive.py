@@ -9,14 +9,14 @@ from itertools import islice
 import structlog
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+from runtime.settings import Settings
 from schemas.job import JobState
-from streams import clients
-from streams.clients import ErrorWatch
-from streams.coordinator.ended import EndedJob, UnreadableState, read_record
+from streams.coordinator.core.state.tombstone import EndedJob, UnreadableState, read_record
 from streams.coordinator.service.changelog import ChangelogUnreadable, state_of
-from streams.settings import Settings
-from streams.topics import JOBS
-from streams.transactions import Lost
+from streams.kafka import clients
+from streams.kafka.clients import ErrorWatch
+from streams.kafka.topics import JOBS
+from streams.kafka.transactions import Lost
 
 READ_WITHIN_S, SHOWN_WITHIN_S, POLL_S = 10.0, 2.0, 0.1
 READ_AHEAD = 2000

@@ -10,23 +10,24 @@ from typing import NamedTuple
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
-from streams import clients, metrics
-from streams.clients import ErrorWatch
-from streams.coordinator import core
-from streams.coordinator.core import Record
-from streams.coordinator.effects import Effect
-from streams.coordinator.ledger import Ledger
-from streams.coordinator.policy import Policy
-from streams.coordinator.records import Writer
+from runtime import metrics
+from runtime.settings import Settings
+from streams.coordinator.core import dispatch
+from streams.coordinator.core.dispatch import Record
+from streams.coordinator.core.effects import Effect
+from streams.coordinator.core.policy import Policy
+from streams.coordinator.core.records import Writer
+from streams.coordinator.core.state.ledger import Ledger
 from streams.coordinator.service.archive import Archive
 from streams.coordinator.service.changelog import Changelog
 from streams.coordinator.service.observe import Observer
-from streams.coordinator.service.source import Source
+from streams.coordinator.service.record_source import Source
 from streams.coordinator.service.stability import Stability
 from streams.coordinator.service.ticker import Ticker
-from streams.settings import Settings
-from streams.topics import REPORTS, TOPICS
-from streams.transactions import Aborted, Lost, Refused, Transactions
+from streams.kafka import clients
+from streams.kafka.clients import ErrorWatch
+from streams.kafka.topics import REPORTS, TOPICS
+from streams.kafka.transactions import Aborted, Lost, Refused, Transactions
 
 REPORTS_A_TURN = 500
 DELETES_A_BATCH = 20
@@ -176,7 +177,7 @@ class Cell:
     def _dead_letter(self, record: Record, error: Exception) -> None:
         log.error("poison event", origin=record.raw.origin, exc_info=error)
         reason = "too_large" if isinstance(error, Refused) else "poison_event"
-        bury = partial(core.bury, self.ledger, self.policy, record, reason, repr(error)[:1000])
+        bury = partial(dispatch.bury, self.ledger, self.policy, record, reason, repr(error)[:1000])
         try:
             self._patiently(bury, [record], places=False)
         except Lost:
@@ -203,24 +204,24 @@ class Cell:
         effects: list[Effect] = []
         for number, record in enumerate(batch):
             try:
-                effects += core.take(self.ledger, self.policy, self._with_state(record), now)
+                effects += dispatch.take(self.ledger, self.policy, self._with_state(record), now)
             except Exception as error:
                 raise Poisoned(Poison(number, error)) from error
         return effects
 
     def _with_state(self, record: Record) -> Record:
         """With the whole state of the ended job that it asks for."""
-        ended = core.asks_for(self.ledger, record)
+        ended = dispatch.asks_for(self.ledger, record)
         return record if ended is None else record._replace(state=self.archive.state(ended))
 
     def _commit(self, decide: Decide, batch: list[Record], places: bool) -> None:
         now = time.time()
         decided = decide(now)
         if places:
-            decided += core.place(self.ledger, now)
+            decided += dispatch.place(self.ledger, now)
         tick = self.ticker.due()
         writer = Writer(self.policy.cell, self.policy.coordinator, now)
-        effects, outgoing = core.written(self.ledger, writer, decided)
+        effects, outgoing = dispatch.written(self.ledger, writer, decided)
         positions = self._positions | {(r.topic, r.partition): r.next_offset for r in batch}
         offsets: dict[str, int] = {}
         if outgoing or effects or tick:
@@ -263,7 +264,7 @@ def portions(prompts: list[Record]) -> Iterator[list[Record]]:
     """In order, `DELETES_A_BATCH` in each; an empty one where there is nothing."""
     portion, deletes = list[Record](), 0
     for record in prompts:
-        if core.is_delete(record):
+        if dispatch.is_delete(record):
             if deletes == DELETES_A_BATCH:
                 yield portion
                 portion, deletes = [], 0

@@ -8,15 +8,15 @@ from collections.abc import Callable
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from runtime.settings import Settings
 from schemas import envelope
 from schemas.envelope import UnreadableEvent
 from schemas.job import JobState, StateTooNew
-from streams import clients
-from streams.clients import ErrorWatch
-from streams.coordinator.ended import JobRecord, UnreadableState, read_record
-from streams.coordinator.ledger import Ledger
-from streams.settings import Settings
-from streams.topics import JOBS
+from streams.coordinator.core.state.ledger import Ledger
+from streams.coordinator.core.state.tombstone import JobRecord, UnreadableState, read_record
+from streams.kafka import clients
+from streams.kafka.clients import ErrorWatch
+from streams.kafka.topics import JOBS
 
 BATCH = 500
 REPLAY_DEADLINE_S = 50.0

@@ -11,24 +11,25 @@ from types import FrameType
 import structlog
 from confluent_kafka import Consumer, TopicPartition
 
+from runtime import logs, metrics
+from runtime.settings import Settings
+from runtime.token_counter import TokenCounter
+from runtime.watchdog import Turns, report_of
 from schemas import envelope
 from schemas.bundle import read_bundles
-from schemas.events import PromptSubmitted
-from streams import clients, log, metrics
-from streams.clients import ErrorWatch
-from streams.coordinator.core import Record
-from streams.coordinator.policy import Policy
-from streams.coordinator.service.caution import Caution
+from schemas.events.prompts import PromptSubmitted
+from streams.coordinator.core.dispatch import Record
+from streams.coordinator.core.policy import Policy
+from streams.coordinator.service.cautious_intake import Caution
 from streams.coordinator.service.cell import Cell, Standby
 from streams.coordinator.service.changelog import ChangelogUnreadable
-from streams.coordinator.service.source import Source
+from streams.coordinator.service.record_source import Source
 from streams.coordinator.service.tenants import Tenants
-from streams.partitions import WrongPartitions, check_count, check_partitions
-from streams.serving import serve
-from streams.settings import Settings
-from streams.tokens import TokenCounter
-from streams.topics import JOBS, PROMPTS, REPORTS, TASKS, VIDEOS
-from streams.watchdog import Turns, report_of
+from streams.kafka import clients
+from streams.kafka.clients import ErrorWatch
+from streams.kafka.partitions import WrongPartitions, check_count, check_partitions
+from streams.kafka.service import serve
+from streams.kafka.topics import JOBS, PROMPTS, REPORTS, TASKS, VIDEOS
 
 PROMPTS_A_TURN = 200
 SERVED = (PROMPTS, REPORTS, JOBS, VIDEOS, *TASKS.values())
@@ -42,7 +43,7 @@ logger = structlog.get_logger(__name__)
 
 def run_coordinator(settings: Settings) -> int:
     """Coordinate until told to stop (0), or until the log and our memory may differ (1): a new life rebuilds."""
-    log.configure(settings, "coordinator")
+    logs.configure(settings, "coordinator")
     bundles = read_bundles(settings.bundles)
     # The state is large and has no cycles: collecting often costs half of a heartbeat.
     gc.set_threshold(100_000, 50, 100)

@@ -9,15 +9,15 @@ from collections.abc import Iterable
 import structlog
 from structlog.stdlib import BoundLogger
 
-from schemas.events import JobCompleted, JobFailed
+from runtime import metrics
+from runtime.logs import trace_id
+from schemas.events.completions import JobCompleted, JobFailed
 from schemas.job import JobState, JobStatus
 from schemas.stage import STAGES, Stage
-from streams import metrics
-from streams.coordinator.effects import Complete, Count, DeadLetter, Effect
-from streams.coordinator.ledger import Ledger, WorkerView
-from streams.coordinator.standstill import Standstill
-from streams.log import trace_id
-from streams.topics import REPORTS
+from streams.coordinator.core.effects import Complete, Count, DeadLetter, Effect
+from streams.coordinator.core.standstill import Standstill
+from streams.coordinator.core.state.ledger import Ledger, WorkerView
+from streams.kafka.topics import REPORTS
 
 LATELY_S, REMEMBERED = 600.0, 1000
 """For how long a dead letter of ours stays a warning, and how many are counted."""

@@ -8,10 +8,10 @@ from threading import Event, Thread
 import structlog
 from confluent_kafka import KafkaException
 
-from streams import metrics
-from streams.offsets import HELD_AFTER_S, Ends, Place, admin_client, ends_of
-from streams.settings import Settings
-from streams.topics import JOBS, PROMPTS, REPORTS
+from runtime import metrics
+from runtime.settings import Settings
+from streams.kafka.offsets import HELD_AFTER_S, Ends, Place, admin_client, ends_of
+from streams.kafka.topics import JOBS, PROMPTS, REPORTS
 
 LOOKED_AT = (PROMPTS, REPORTS, JOBS)
 EVERY_S = 5.0

@@ -6,13 +6,13 @@ import time
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from schemas.events import TenantSettings
+from runtime.settings import Settings
+from schemas.events.tenants import TenantSettings
 from schemas.retention import Retention
-from streams import clients
-from streams.client.reader import event_of
-from streams.clients import ErrorWatch
-from streams.settings import Settings
-from streams.topics import TENANTS
+from streams.kafka import clients
+from streams.kafka.clients import ErrorWatch
+from streams.kafka.reader import event_of
+from streams.kafka.topics import TENANTS
 
 BATCH = 500
 REPLAY_DEADLINE_S = 30.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from schemas.events import Tick
+from schemas.events.reports import Tick
 
 INTERVAL_S = 1.0
 LONGEST_GAP_S = 3.0

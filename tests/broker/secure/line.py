@@ -15,9 +15,9 @@ from infra.local.plan import Plan, settings_in
 from infra.local.stack import Stack
 from infra.security.access import Guarded
 from infra.security.rights import Rights
-from schemas.events import PromptSubmitted
-from schemas.keys import identity_of
-from streams.settings import Settings
+from runtime.settings import Settings
+from schemas.events.prompts import PromptSubmitted
+from schemas.stage_keys import identity_of
 
 NAMES = (
     "coordinator", "worker-encode", "worker-denoise", "worker-decode", "worker-mux", "views", "notifier", "janitor",

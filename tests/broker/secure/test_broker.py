@@ -13,9 +13,9 @@ from confluent_kafka.admin import NewTopic, ScramCredentialInfo, UserScramCreden
 from infra.local import topics
 from infra.security import broker
 from infra.security.rights import Rights
-from streams import clients
-from streams.settings import Settings
-from streams.topics import PROMPTS, TOPICS
+from runtime.settings import Settings
+from streams.kafka import clients
+from streams.kafka.topics import PROMPTS, TOPICS
 from tests.broker.secure.line import NAMES, Secure
 from tests.support import eventually
 

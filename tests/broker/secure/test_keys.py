@@ -8,12 +8,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from gateway.api_keys import new_key
 from infra.local.plan import Plan
 from infra.security.api_keys import file_of, issue
 from latentline.commands.stack import first_keys, key_line
-from streams.client.tenants import put_key, read_keys
-from streams.gateway.keys import new_key
-from streams.settings import DEFAULT_KEY
+from operations.tenants import put_key, read_keys
+from runtime.settings import DEFAULT_KEY
 from tests.broker.secure.line import Secure
 from tests.support import eventually
 

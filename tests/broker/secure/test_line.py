@@ -11,15 +11,17 @@ from infra.local.plan import Plan
 from infra.local.services import services
 from infra.local.stack import Stack, StackError
 from latentline import line as command_line
-from schemas.events import JobCompleted, PromptSubmitted, UsageWindow
+from operations.audit.run import audit
+from operations.dead_letters.records import letters
+from runtime.settings import Settings
+from schemas.events.completions import JobCompleted
+from schemas.events.prompts import PromptSubmitted
+from schemas.events.usage import UsageWindow
 from schemas.job import JobStatus
 from schemas.stage import STAGES
-from streams.audit.run import audit
-from streams.client.letters import letters
 from streams.client.snapshot import snapshot
 from streams.client.submit import submit
-from streams.settings import Settings
-from streams.topics import COMPLETIONS, USAGE
+from streams.kafka.topics import COMPLETIONS, USAGE
 from tests.broker.secure.line import Secure, job_of, store_of, upstream
 from tests.broker.workers import PlayedWorker
 from tests.processes import tail

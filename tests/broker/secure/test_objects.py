@@ -10,7 +10,7 @@ import pytest
 from minio.error import S3Error
 
 from infra.local.plan import settings_in
-from streams.settings import Settings
+from runtime.settings import Settings
 from tests.broker.secure.line import Secure, store_of
 
 pytestmark = pytest.mark.broker

@@ -9,13 +9,13 @@ from typing import Any, cast
 
 import pytest
 
-from streams.gateway.gateway import Gateway
-from streams.gateway.hub import Hub
-from streams.gateway.keys import Keys
-from streams.gateway.pace import Pace
-from streams.gateway.rates import Rates
-from streams.gateway.read_model import ReadModel
-from streams.settings import Settings
+from gateway.api_keys import Keys
+from gateway.dependencies import Gateway
+from gateway.rate_limits import Rates
+from gateway.read_model.change_notifier import Hub
+from gateway.read_model.eta import Pace
+from gateway.read_model.read_model import ReadModel
+from runtime.settings import Settings
 from tests.unit.gateway.samples import BUNDLES
 
 

@@ -10,18 +10,20 @@ from typing import Any, cast
 
 import httpx
 
+from gateway.api.create import expected_state
+from gateway.dependencies import Gateway
+from gateway.read_model.batch import Batch
+from gateway.read_model.read_model import ReadModel
+from gateway.server.app import make_app
+from gateway.server.middleware import Outer
+from runtime.settings import DEFAULT_KEY, Settings
 from schemas.bundle import read_bundles
-from schemas.events import ArtifactRef, PromptSubmitted, StepProgress
+from schemas.events.artifacts import ArtifactRef
+from schemas.events.progress import StepProgress
+from schemas.events.prompts import PromptSubmitted
 from schemas.job import JobState, JobStatus, Lease
-from schemas.keys import job_id
 from schemas.stage import STAGES, Stage
-from streams.gateway.app import make_app
-from streams.gateway.batch import Batch
-from streams.gateway.creating import expected_state
-from streams.gateway.gateway import Gateway
-from streams.gateway.outer import Outer
-from streams.gateway.read_model import ReadModel
-from streams.settings import DEFAULT_KEY, Settings
+from schemas.stage_keys import job_id
 
 BUNDLES = read_bundles([Path("bundles/tiny")])
 NOW = 1.8e9

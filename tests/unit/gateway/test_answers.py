@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from streams.gateway.gateway import Gateway
-from streams.gateway.page import FOLDER
+from gateway.dependencies import Gateway
+from gateway.server.page import FOLDER
 from tests.unit.gateway.samples import SOME, asked
 
 PART = b'--x\r\ncontent-disposition: form-data; name="prompt"\r\n\r\n'

@@ -11,16 +11,16 @@ import httpx
 import pytest
 from starlette.requests import Request
 
+from gateway.api.prefer import preferred_wait, waited
+from gateway.api_keys import UnsafeSettings
+from gateway.cors import shared
+from gateway.dependencies import Gateway
+from gateway.rate_limits import Rates
+from gateway.read_model.rows import Row
+from gateway.server import middleware
+from gateway.server.middleware import Outer
+from runtime.settings import DEFAULT_KEY, Settings
 from schemas.job import JobStatus
-from streams.gateway import outer
-from streams.gateway.cors import shared
-from streams.gateway.gateway import Gateway
-from streams.gateway.keys import UnsafeSettings
-from streams.gateway.outer import Outer
-from streams.gateway.prefer import preferred_wait, waited
-from streams.gateway.rates import Rates
-from streams.gateway.rows import Row
-from streams.settings import DEFAULT_KEY, Settings
 from tests.unit.gateway.samples import NOW, SOME, asked, job, taken
 
 JSON = {"content-type": "application/json"}
@@ -66,7 +66,7 @@ def test_a_body_that_says_it_is_too_large_is_not_read(gateway: Gateway) -> None:
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outer, "BODY_WITHIN_S", 0.1)
+    monkeypatch.setattr(middleware, "BODY_WITHIN_S", 0.1)
 
     async def never() -> AsyncIterator[bytes]:
         yield b"{"

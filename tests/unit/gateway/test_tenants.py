@@ -8,16 +8,16 @@ import time
 import pytest
 from pydantic import SecretStr
 
-from schemas.events import ApiKey
+from gateway.api.content import KeyRevoked, while_valid
+from gateway.api.events import LOOK_AGAIN_S, Followed, Mark, video_events
+from gateway.api.prefer import waited
+from gateway.api_keys import Keys, UnsafeSettings, check_mode, new_key
+from gateway.dependencies import Gateway
+from gateway.problems import Problem
+from gateway.read_model.rows import Row
+from runtime.settings import DEFAULT_KEY, Settings
+from schemas.events.tenants import ApiKey
 from schemas.job import JobStatus
-from streams.gateway.content import KeyRevoked, while_valid
-from streams.gateway.gateway import Gateway
-from streams.gateway.keys import Keys, UnsafeSettings, check_mode, new_key
-from streams.gateway.prefer import waited
-from streams.gateway.problems import Problem
-from streams.gateway.rows import Row
-from streams.gateway.stream import LOOK_AGAIN_S, Followed, Mark, video_events
-from streams.settings import DEFAULT_KEY, Settings
 from tests.unit.gateway.samples import NOW, asked, job, taken
 
 

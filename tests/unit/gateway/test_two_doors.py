@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from gateway.api.create_request import asked_by
+from gateway.problems import Problem
 from schemas.errors import InvalidJob
-from schemas.events import CancelRequested, PromptSubmitted
+from schemas.events.prompts import CancelRequested, PromptSubmitted
 from schemas.limits import recipe_of
 from schemas.recipe import Recipe
-from streams.gateway.asking import asked_by
-from streams.gateway.problems import Problem
 from tests.unit.strategies import bundle_of
 
 BUNDLES = {"tiny": bundle_of()}

@@ -8,17 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.events import ArtifactRef, Done, StepProgress
+from gateway.read_model.batch import Batch
+from gateway.read_model.eta import Pace
+from gateway.read_model.read_model import ReadModel
+from gateway.read_model.rows import Row
+from gateway.video import video_of
+from schemas.events.artifacts import ArtifactRef
+from schemas.events.progress import StepProgress
+from schemas.events.reports import Done
 from schemas.job import JobState, JobStatus, Lease
 from schemas.stage import STAGES, Stage
-from streams.coordinator import job as transitions
-from streams.coordinator.job import ended
-from streams.gateway.batch import Batch
-from streams.gateway.pace import Pace
-from streams.gateway.read_model import ReadModel
-from streams.gateway.rows import Row
-from streams.gateway.video import video_of
-from streams.video import Video
+from schemas.video import Video
+from streams.coordinator.core import transitions
+from streams.coordinator.core.transitions import ended
 from tests.unit.gateway.samples import NOW, job, taken
 
 STEPS = 10

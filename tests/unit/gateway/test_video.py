@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.dependencies import Gateway
+from gateway.read_model.eta import Pace
+from gateway.read_model.read_model import ReadModel
+from gateway.read_model.rows import Row
+from gateway.video import video_of
 from schemas.errors import ErrorKind, ErrorReport
 from schemas.job import Attempt, JobState, JobStatus
+from schemas.job_progress import percent_of_state, percent_of_step
 from schemas.stage import STAGES, Stage
-from streams.gateway.gateway import Gateway
-from streams.gateway.pace import Pace
-from streams.gateway.read_model import ReadModel
-from streams.gateway.rows import Row
-from streams.gateway.video import video_of
-from streams.percent import percent_of_state, percent_of_step
-from streams.video import status_of
+from schemas.video import status_of
 from tests.unit.gateway.samples import NOW, SOME, asked, job, running, taken, with_done
 
 

@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 from pydantic import SecretStr
 
-from streams.gateway.gateway import Gateway
-from streams.settings import Settings
+from gateway.dependencies import Gateway
+from runtime.settings import Settings
 from tests.unit.gateway.endpoints.samples import Acknowledging
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
+from gateway.dependencies import Gateway
 from schemas.base import Frozen
 from schemas.webhooks import WebhookDelivery
-from streams.gateway.gateway import Gateway
-from streams.topics import Topic
+from streams.kafka.topics import Topic
 from tests.contract.examples import first
 from tests.unit.gateway.samples import asked
 

@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import pytest
 
+from gateway.api import webhook_endpoints
+from gateway.dependencies import Gateway
+from gateway.read_model.webhook_cache import LONGEST_LOG
 from schemas.base import Frozen
 from schemas.webhooks import DeliveryOutcome, DeliveryRequested
-from streams.gateway import endpoints
-from streams.gateway.gateway import Gateway
-from streams.gateway.hooks import LONGEST_LOG
-from streams.topics import WEBHOOKS, Topic
+from streams.kafka.topics import WEBHOOKS, Topic
 from tests.contract.examples import NOW
 from tests.unit.gateway.endpoints.samples import PLACE, Acknowledging, delivery, heard, made, said
 from tests.unit.gateway.samples import asked
@@ -92,6 +92,6 @@ def test_a_test_waits_for_what_the_receiver_answers(
 
 def test_a_test_without_a_notifier_is_a_503(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     endpoint = made(gateway)["id"]
-    monkeypatch.setattr(endpoints, "NOTIFIED_WITHIN_S", 0.1 - gateway.settings.webhook_timeout_s)
+    monkeypatch.setattr(webhook_endpoints, "NOTIFIED_WITHIN_S", 0.1 - gateway.settings.webhook_timeout_s)
     answer = asked(gateway, "POST", f"{PLACE}/{endpoint}/test")
     assert (answer.status_code, answer.headers["x-should-retry"]) == (503, "true")

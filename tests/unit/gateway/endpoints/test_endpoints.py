@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
+from gateway.api import webhook_endpoints
+from gateway.dependencies import Gateway
+from gateway.read_model.webhook_cache import Hooks
 from schemas.webhooks import EndpointDisabled, WebhookEndpoint
-from streams.gateway import endpoints
-from streams.gateway.gateway import Gateway
-from streams.gateway.hooks import Hooks
-from streams.notifier import keys
-from streams.topics import ENDPOINTS, WEBHOOKS
+from streams.kafka.topics import ENDPOINTS, WEBHOOKS
 from tests.contract.examples import NOW, first
 from tests.unit.gateway.endpoints.samples import NEW, PLACE, delivery, heard, made, said
 from tests.unit.gateway.samples import asked
+from webhooks import secrets
 
 
 def test_an_endpoint_shows_its_secret_once_and_the_topic_never_has_it(gateway: Gateway) -> None:
@@ -24,7 +24,7 @@ def test_an_endpoint_shows_its_secret_once_and_the_topic_never_has_it(gateway: G
     [(topic, key, record)] = said(gateway)
     assert (topic, key) == ("endpoints", endpoint["id"])
     assert isinstance(record, WebhookEndpoint)
-    assert secret == keys.secret_of_endpoint(gateway.settings.webhook_secret, record)
+    assert secret == secrets.secret_of_endpoint(gateway.settings.webhook_secret, record)
     assert secret[6:] not in record.to_bytes().decode()
     assert asked(gateway, "GET", f"{PLACE}/{endpoint['id']}").json() == endpoint
     listed = asked(gateway, "GET", PLACE).json()
@@ -105,7 +105,7 @@ def test_what_an_endpoint_cannot_be(gateway: Gateway, body: dict[str, Any], code
 
 
 def test_a_tenant_has_so_many_endpoints_and_no_more(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoints, "MOST_ENDPOINTS", 2)
+    monkeypatch.setattr(webhook_endpoints, "MOST_ENDPOINTS", 2)
     made(gateway)
     made(gateway)
     assert asked(gateway, "POST", PLACE, json=NEW).json()["error"]["code"] == "too_many_endpoints"
@@ -138,6 +138,6 @@ def test_two_changes_at_once_are_two_revisions(gateway: Gateway) -> None:
 
 async def changed_by(gateway: Gateway, endpoint: str, name: str) -> WebhookEndpoint:
     async with gateway.lock_of(endpoint):
-        return await endpoints.kept(
-            gateway, endpoints.changed(endpoints.found(gateway, "default", endpoint), name=name)
+        return await webhook_endpoints.kept(
+            gateway, webhook_endpoints.changed(webhook_endpoints.found(gateway, "default", endpoint), name=name)
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from gateway.dependencies import Gateway
 from schemas.webhooks import TenantSecret
-from streams.gateway.gateway import Gateway
-from streams.notifier import keys
-from streams.topics import ENDPOINTS
+from streams.kafka.topics import ENDPOINTS
 from tests.contract.examples import NOW
 from tests.unit.gateway.endpoints.samples import PLACE, heard, made, said
 from tests.unit.gateway.samples import asked
+from webhooks import secrets
 
 
 def test_a_rotation_gives_another_secret_and_keeps_the_old_one_if_asked_to(gateway: Gateway) -> None:
@@ -16,11 +16,11 @@ def test_a_rotation_gives_another_secret_and_keeps_the_old_one_if_asked_to(gatew
     path = f"{PLACE}/{endpoint['id']}/rotate_secret"
     second = asked(gateway, "POST", path, json={"keep_old_secret_active_for_24_hours": True}).json()["signing_secret"]
     record = gateway.hooks.endpoints[endpoint["id"]]
-    signing = keys.secrets_of(gateway.settings.webhook_secret, record, record.updated_at)
+    signing = secrets.secrets_of(gateway.settings.webhook_secret, record, record.updated_at)
     assert signing == [second, endpoint["signing_secret"]]
     third = asked(gateway, "POST", path).json()["signing_secret"]
     record = gateway.hooks.endpoints[endpoint["id"]]
-    assert keys.secrets_of(gateway.settings.webhook_secret, record, record.updated_at) == [third]
+    assert secrets.secrets_of(gateway.settings.webhook_secret, record, record.updated_at) == [third]
 
 
 def test_event_types_and_the_secret_of_a_tenant(gateway: Gateway) -> None:
@@ -28,7 +28,7 @@ def test_event_types_and_the_secret_of_a_tenant(gateway: Gateway) -> None:
     words = ("completed", "failed", "cancelled", "started", "progress")
     assert types == {"object": "list", "data": [f"video.{word}" for word in words]}
     secret = asked(gateway, "GET", "/v1/webhooks/default/secret").json()["key"]
-    assert secret == keys.secret_of_tenant(gateway.settings.webhook_secret, "default")
+    assert secret == secrets.secret_of_tenant(gateway.settings.webhook_secret, "default")
     for method, path in (("GET", "secret"), ("POST", "rotate_secret")):
         assert asked(gateway, method, f"/v1/webhooks/default/{path}", key=None).status_code == 401
 
@@ -42,11 +42,11 @@ def test_a_tenant_rotates_its_own_secret_and_the_topic_has_only_how_often(gatewa
     [(topic, key, record)] = said(gateway)
     assert isinstance(record, TenantSecret)
     assert (topic, key, record.generation) == ("endpoints", "tenant/default", 2)
-    assert keys.secrets_of(root, record, NOW) == [second["key"], first["key"]]
+    assert secrets.secrets_of(root, record, NOW) == [second["key"], first["key"]]
     assert second["key"][6:] not in record.to_bytes().decode()
     assert asked(gateway, "GET", f"{path}/secret").json() == second
     third = asked(gateway, "POST", f"{path}/rotate_secret").json()
-    assert keys.secrets_of(root, gateway.hooks.secret_of("default"), NOW) == [third["key"]]
+    assert secrets.secrets_of(root, gateway.hooks.secret_of("default"), NOW) == [third["key"]]
     heard(gateway, ENDPOINTS, key, record)
     assert asked(gateway, "GET", f"{path}/secret").json()["key"] == third["key"], "an older word changes nothing"
     assert gateway.hooks.secret_of("globex") == TenantSecret(tenant="globex")

@@ -1,0 +1,1 @@
+"""Every event of the line. Times are Unix seconds (UTC), durations seconds, sizes bytes."""
