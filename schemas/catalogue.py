@@ -13,7 +13,7 @@ from pydantic import Field
 from schemas import store_layout
 from schemas.base import Frozen
 from schemas.events.artifacts import ObjectRef
-from schemas.events.reports import Name
+from schemas.field_types import Name
 from schemas.job import JobState, JobStatus
 from schemas.retention import Retention
 from schemas.stage import Stage

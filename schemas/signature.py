@@ -22,7 +22,7 @@ from pydantic import ConfigDict, SecretStr, TypeAdapter, ValidationError
 
 from schemas.base import Frozen
 from schemas.envelope import Envelope, Header, Headers
-from schemas.events.reports import Name
+from schemas.field_types import Name
 
 SIGNATURE = Header(
     "signature",

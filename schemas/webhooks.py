@@ -13,7 +13,7 @@ from pydantic import Field
 
 from schemas.base import Frozen, OpenEnum
 from schemas.digest import digest
-from schemas.events.reports import Name
+from schemas.field_types import Name
 
 COMPLETED, FAILED, CANCELLED, STARTED = "video.completed", "video.failed", "video.cancelled", "video.started"
 PROGRESS = "video.progress"

@@ -1,6 +1,6 @@
 """The contract of a stage: what it reads, what it gives, and what it may ask of its surroundings.
 
-A stage computes and nothing else: it never sees Kafka or the store. `stages.execution.execute` fetches its inputs, calls
+A stage computes and nothing else: it never sees Kafka or the store. `execution.execute` fetches its inputs, calls
 `run` once for a task, uploads what it returns, and publishes the manifest.
 """
 

@@ -12,7 +12,7 @@ from gateway.development_key import foreign_because, has_development_key
 from gateway.problems import Problem
 from runtime.settings import DEFAULT_KEY
 
-FOLDER = Path(__file__).parent / "static"
+FOLDER = Path(__file__).parents[1] / "static"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' blob: data:; "
     "media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

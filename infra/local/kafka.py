@@ -60,7 +60,7 @@ def java() -> Path:
 
 
 def classes_ahead() -> Path:
-    """Where this Java keeps the classes of this Kafka, once `infra.local.class_cache` has made it: no other Java takes it."""
+    """Where this Java keeps the classes of this Kafka, once `class_cache` has made it: no other Java takes it."""
     image = (java().parents[1] / "lib" / "modules").stat()
     return cache_folder() / "kafka" / f"{VERSION}-{image.st_size:x}-{image.st_mtime_ns:x}" / "classes.aot"
 

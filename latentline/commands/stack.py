@@ -127,7 +127,7 @@ def tenants_of(secure: bool, names: list[str]) -> tuple[str, ...]:
     """Of a secure line one at least; raises `typer.BadParameter` for a name that is none, and in an open line."""
     from pydantic import TypeAdapter, ValidationError
 
-    from schemas.events.reports import Name
+    from schemas.field_types import Name
 
     if names and not secure:
         raise typer.BadParameter("an open line takes prompts of everybody: say --secure too", param_hint="--tenant")

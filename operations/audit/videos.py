@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from operations.audit.object_places import Kind, Place, place_of
 from operations.audit.objects import Shelves
 from operations.audit.report import Breach
-from operations.gc.object_places import Kind, Place, place_of
 from schemas.base import Frozen
 from schemas.catalogue import FILLED, CatalogueFilled, CatalogueRecord, VideoRecord
 from schemas.events.prompts import DeleteRequested

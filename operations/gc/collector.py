@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 from operations.audit.log import Log
+from operations.audit.object_places import place_of
 from operations.audit.objects import Shelves
 from operations.audit.store_listing import manifests_of
-from operations.gc.object_places import place_of
 from operations.gc.plan import Loose, loose
 from operations.gc.references import References
 from operations.gc.snapshot import LogView

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from operations.audit.object_places import Kind, Place, place_of
 from operations.audit.objects import Shelves
-from operations.gc.object_places import Kind, Place, place_of
 from operations.gc.references import References
 from schemas.events.artifacts import Manifest
 from stages.storage.object_store import Stored

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from operations.audit.object_places import Kind, Place
 from operations.gc.catalogue import Catalogue
-from operations.gc.object_places import Kind, Place
 from schemas.job import JobState, JobStatus
 from schemas.stage import Stage
 

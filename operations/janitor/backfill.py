@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import structlog
 
+from operations.audit.object_places import Place, place_of
 from operations.audit.store_listing import manifests_of
 from operations.gc.catalogue import Catalogue
 from operations.gc.collector import by_folder
-from operations.gc.object_places import Place, place_of
 from operations.gc.snapshot import LogView
 from operations.janitor.outbox import Outbox
 from schemas.catalogue import VideoRecord, record_of

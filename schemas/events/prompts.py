@@ -9,10 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from schemas.base import Frozen, Whole
 from schemas.bounds import MOST_METADATA
 from schemas.digest import digest
-from schemas.events.reports import (
-    Name,
-)
-from schemas.field_types import Seed, Text, few, unbroken, without_nulls
+from schemas.field_types import Name, Seed, Text, few, unbroken, without_nulls
 from schemas.printable import one_plain_line, plain_lines
 from schemas.recipe import FeatureCache
 from schemas.stage import STAGES, Stage

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from pydantic import Field
 
 from schemas.base import Frozen, OpenEnum, plain_members
 from schemas.errors import ErrorReport
 from schemas.events.artifacts import ArtifactRef, ObjectRef
-from schemas.events.prompts import (
-    Reason,
-)
+from schemas.events.prompts import Reason
+from schemas.field_types import Name
 from schemas.stage import Stage
 from schemas.store_layout import Etag, Segment
-
-Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@-]*$")]
 
 
 class Outcome(Frozen):

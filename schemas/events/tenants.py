@@ -5,9 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from schemas.base import Frozen
-from schemas.events.reports import (
-    Name,
-)
+from schemas.field_types import Name
 from schemas.retention import Retention
 
 

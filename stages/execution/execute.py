@@ -5,37 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 
 from schemas import store_layout
 from schemas.errors import ForeignObject, InputLost, Preempted, StoreUnavailable
-from schemas.events.artifacts import ArtifactRef, Manifest, ObjectRef
+from schemas.events.artifacts import Manifest
 from schemas.events.tasks import Task
-from stages.contract import Context, Fact, Output, StageRunner
+from stages.contract import Context, StageRunner
+from stages.results import Made, Result
 from stages.storage.artifacts import ArtifactStore, ManifestUnreadable, Published
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of a task that succeeded. `timings`: seconds by part."""
-
-    artifact: ArtifactRef
-    objects: tuple[ObjectRef, ...]
-    seconds: float
-    reused: bool
-    resumed_from_step: int | None = None
-    timings: Mapping[str, float] = field(default_factory=dict)
-    facts: Mapping[str, Fact] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Made:
-    """An output that is computed and not yet in the store. `timings`: seconds by part, so far."""
-
-    task: Task
-    output: Output
-    bit_class: str
-    timings: Mapping[str, float]
 
 
 class Undelivered(StoreUnavailable):
@@ -112,9 +89,8 @@ def fetch(store: ArtifactStore, runner: StageRunner, task: Task) -> dict[str, by
     upstream = task.upstream
     if upstream is None:
         raise ValueError(f"the task of {task.stage} names no upstream output")
-    if not store_layout.holds(
-        store_layout.folder(task.tenant, upstream.stage, upstream.key, task.job), upstream.manifest_key
-    ):
+    folder = store_layout.folder(task.tenant, upstream.stage, upstream.key, task.job)
+    if not store_layout.holds(folder, upstream.manifest_key):
         raise ForeignObject(f"{upstream.manifest_key} is not the {upstream.stage} output of tenant {task.tenant}")
     manifest = store.read_manifest(upstream)
     try:

@@ -26,7 +26,7 @@ from schemas.errors import LatentlineError, StoreUnavailable
 from schemas.events.artifacts import ObjectRef
 from schemas.events.tasks import Task
 from stages.contract import Blob, Output
-from stages.execution.execute import Made
+from stages.results import Made
 
 ENTRY, PART = "entry.json", ".part"
 

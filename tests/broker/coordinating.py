@@ -12,8 +12,8 @@ from runtime.settings import Settings
 from schemas.bundle import read_bundles
 from schemas.events.completions import Completion
 from schemas.job import JobState
-from streams.coordinator.core.policy import Policy
 from streams.coordinator.service.main import Coordinator
+from streams.coordinator.service.policy import policy_of
 from streams.kafka import clients
 from streams.kafka.topics import JOBS
 from tests.broker.workers import PlayedWorker
@@ -26,7 +26,7 @@ class Watched(Coordinator):
     """Keeps what has ended it."""
 
     def __init__(self, settings: Settings, **policy: Any) -> None:
-        decided = Policy.of(settings, read_bundles(settings.bundles), "in-process")
+        decided = policy_of(settings, read_bundles(settings.bundles), "in-process")
         super().__init__(settings, replace(decided, **policy))
         self.failures: list[BaseException] = []
 

@@ -10,7 +10,7 @@ from schemas.events.completions import JobCompleted, JobFailed
 from schemas.events.reports import Failed
 from schemas.events.tasks import Task
 from schemas.stage import Stage
-from streams.coordinator.core.stage_breaker import LEAST_FAILURES
+from streams.coordinator.core.state.breaker import LEAST_FAILURES
 from tests.broker.coordinating import coordinating, finish, one_end
 from tests.broker.workers import PlayedWorker
 from tests.processes import Tail, Upstream

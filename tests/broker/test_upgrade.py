@@ -12,9 +12,9 @@ from schemas.events.completions import JobCompleted
 from schemas.events.prompts import DeleteRequested
 from schemas.job import FORMAT, JobState, JobStatus
 from schemas.stage import Stage
-from streams.coordinator.core.policy import Policy
 from streams.coordinator.service.changelog import ChangelogUnreadable
 from streams.coordinator.service.main import Coordinator
+from streams.coordinator.service.policy import policy_of
 from streams.kafka import clients
 from streams.kafka.partitions import WrongPartitions
 from streams.kafka.topics import COMPLETIONS, JOBS, PROMPTS, TASKS_MUX, Topic
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.broker
 
 def coordinate(settings: Settings) -> None:
     """The service, until it refuses."""
-    coordinator = Coordinator(settings, Policy.of(settings, read_bundles(settings.bundles), "in-process"))
+    coordinator = Coordinator(settings, policy_of(settings, read_bundles(settings.bundles), "in-process"))
     try:
         coordinator.run()
     finally:

@@ -16,7 +16,7 @@ class Mutation:
     test: str
 
 
-CORE = "streams/coordinator"
+CORE = "streams/coordinator/core"
 SMALL_LINES = "tests/sim/test_scenarios.py::test_small_lines_under_faults[0]"
 
 MUTATIONS = (
@@ -72,12 +72,12 @@ MUTATIONS = (
     ),
     # -- the coordinator: one end a job, memory behind the log -----------------------------------------------------
     Mutation(
-        "an aborted turn stays in memory", f"{CORE}/ledger.py",
+        "an aborted turn stays in memory", f"{CORE}/state/ledger.py",
         "            overlay.rollback()\n", "            overlay.commit()\n",
         "tests/sim/test_core.py::test_a_dropped_overlay_leaves_no_trace",
     ),
     Mutation(
-        "the service acts on memory after an abort", f"{CORE}/service/cell.py",
+        "the service acts on memory after an abort", "streams/coordinator/service/cell.py",
         "        self.ledger.rollback()\n", "        self.ledger.commit()\n",
         "tests/broker/test_transactions.py::test_an_aborted_transaction_leaves_no_trace_and_is_done_again",
     ),
@@ -87,7 +87,7 @@ MUTATIONS = (
         "tests/broker/test_coordinator.py::test_a_job_ends_once_and_offsets_move_with_its_results",
     ),
     Mutation(
-        "a second Done completes again", f"{CORE}/job.py",
+        "a second Done completes again", f"{CORE}/transitions.py",
         "    if state.status.ended or record is None or record.key != key or record.artifact is not None:\n",
         "    if record is None or record.key != key:\n",
         "tests/sim/test_core.py::test_a_job_goes_through_four_stages_to_one_completion",
@@ -98,18 +98,18 @@ MUTATIONS = (
         "tests/sim/test_core.py::test_a_replayed_prompt_is_a_no_op_and_another_body_a_conflict",
     ),
     Mutation(
-        "a stub is dropped early", f"{CORE}/ledger.py",
+        "a stub is dropped early", f"{CORE}/state/ledger.py",
         " or retention_start(known) >= before:", ":",
         "tests/sim/test_operators.py::test_a_job_whose_cancel_has_overtaken_it_is_remembered_from_its_own_end",
     ),
     Mutation(
-        "an ended job stays whole in memory", f"{CORE}/ledger.py",
+        "an ended job stays whole in memory", f"{CORE}/state/ledger.py",
         "            if state is not None and state.status.ended:\n",
         "            if state is not None and state.version < 0:\n",
         "tests/sim/test_ended.py::test_of_an_ended_job_the_coordinator_keeps_no_state[finished]",
     ),
     Mutation(
-        "a takeover begins lease numbers anew where all jobs have ended", f"{CORE}/ledger.py",
+        "a takeover begins lease numbers anew where all jobs have ended", f"{CORE}/state/ledger.py",
         "        self.raise_lease(job.newest_lease)\n", "",
         "tests/sim/test_ended.py::test_lease_numbers_go_on_after_a_takeover_where_all_jobs_have_ended",
     ),
@@ -147,7 +147,7 @@ MUTATIONS = (
         SMALL_LINES,
     ),
     Mutation(
-        "lease numbers begin anew after a takeover", f"{CORE}/ledger.py",
+        "lease numbers begin anew after a takeover", f"{CORE}/state/ledger.py",
         '        if seen > (self.numbers.get("lease") or 0):\n', "        if False:\n",
         "tests/sim/test_found.py::test_lease_numbers_go_on_when_all_jobs_of_old_are_forgotten",
     ),
@@ -162,7 +162,7 @@ MUTATIONS = (
         "tests/sim/test_core.py::test_a_job_that_kills_every_worker_is_stopped_at_the_limit",
     ),
     Mutation(
-        "progress clears no suspicion", f"{CORE}/suspicion.py",
+        "progress clears no suspicion", f"{CORE}/poison.py",
         "    if step is None or step <= record.checkpoints.get(bit_class, 0):\n", "    if True:\n",
         "tests/sim/test_scenarios.py"
         "::test_a_long_job_outlives_ten_lost_nodes_while_it_gets_on_and_a_poison_job_is_stopped",

@@ -15,7 +15,7 @@ from schemas.stage import Stage
 from streams.coordinator.core import stage_breaker
 from streams.coordinator.core.effects import Count, Effect
 from streams.coordinator.core.retry import FAILURE_COSTS_S
-from streams.coordinator.core.stage_breaker import KEPT_TICKS, LEAST_FAILURES, LEAST_JOBS, Breaker, Ended
+from streams.coordinator.core.state.breaker import KEPT, KEPT_TICKS, LEAST_FAILURES, LEAST_JOBS, Breaker, Ended
 from streams.coordinator.core.state.ledger import Ledger
 from streams.coordinator.core.transitions import new_job
 from streams.coordinator.service.observe import Observer
@@ -332,7 +332,7 @@ def test_what_most_of_the_kept_did_opens_and_closes_it(
         tick += 20 * pause
         told.append(Ended(str(job), fails, tick))
         was_open, found = found.is_open, found.after(told[-1])
-        kept = [past for past in told if past.tick >= tick - KEPT_TICKS][-stage_breaker.KEPT :]
+        kept = [past for past in told if past.tick >= tick - KEPT_TICKS][-KEPT:]
         failures = [past.job for past in kept if past.failed]
         most = len(failures) > len(kept) - len(failures)
         is_failing = most and len(failures) >= LEAST_FAILURES and len(set(failures)) >= LEAST_JOBS

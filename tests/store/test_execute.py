@@ -21,8 +21,9 @@ from schemas.events.tasks import Task
 from schemas.limits import recipe_of
 from schemas.stage import Stage
 from stages.contract import Blob, Checkpoint, Context, Output
-from stages.execution.execute import Result, execute
+from stages.execution.execute import execute
 from stages.execution.in_process import Undisturbed
+from stages.results import Result
 from stages.storage.artifacts import ArtifactStore
 from stages.storage.checkpoints import StoredCheckpoints
 

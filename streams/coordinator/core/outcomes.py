@@ -98,10 +98,8 @@ def failed(
         return [*effects, *completion.cancel(ledger, state, state.cancel_reason, now)]
     variant = oom_fallback.smaller(policy, state, stage, error)
     if variant is None and charged and retry.is_exhausted(state.stages[stage], error, policy.max_attempts):
-        return [
-            *effects,
-            *completion.fail(ledger, state, oom_fallback.explained(policy, state, stage, error), now, evidence),
-        ]
+        error = oom_fallback.explained(policy, state, stage, error)
+        return [*effects, *completion.fail(ledger, state, error, now, evidence)]
     state = variant or state
     delay = retry.delay_of(state.job, state.stages[stage], error, charged)
     ledger.put(transitions.wait_for(state, stage, now, delay), now)

@@ -1,15 +1,13 @@
-"""The numbers by which the core decides, taken from the settings once."""
+"""The numbers by which the core decides."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from runtime.settings import Settings
 from schemas.bundle import BundleManifest
 from schemas.retention import DEFAULT, Retention
-from schemas.signature import Signers, read_signers
+from schemas.signature import Signers
 
 STUB_DAYS = 8
 """Longer than `prompts` is retained (7 days) and a client's retries, so a replayed prompt stays a no-op."""
@@ -47,24 +45,3 @@ class Policy:
 
     def of_cell(self, cell: int) -> Policy:
         return replace(self, cell=cell)
-
-    @classmethod
-    def of(cls, settings: Settings, bundles: dict[str, BundleManifest], coordinator: str) -> Policy:
-        """`coordinator` names one life of one process. Raises `OSError`, `ValueError` for a bad file of signers."""
-        return cls(
-            coordinator=coordinator,
-            bucket=settings.store_bucket,
-            default_model=settings.default_model,
-            bundles=bundles,
-            signers=None if settings.signers_file is None else read_signers(settings.signers_file),
-            lost_after=math.ceil(settings.worker_lost_after_s),
-            unread_after=math.ceil(settings.unread_lease_after_s),
-            hold_after_gap=math.ceil(settings.heartbeat_interval_s),
-            parked_after=math.ceil(settings.parked_lease_after_s),
-            max_attempts=settings.max_attempts,
-            suspicion_limit=settings.suspicion_limit,
-            kept_seconds={
-                Retention.EPHEMERAL: settings.retention_ephemeral_s,
-                Retention.STANDARD: settings.retention_standard_s,
-            },
-        )

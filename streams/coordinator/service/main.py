@@ -23,6 +23,7 @@ from streams.coordinator.core.policy import Policy
 from streams.coordinator.service.cautious_intake import Caution
 from streams.coordinator.service.cell import Cell, Standby
 from streams.coordinator.service.changelog import ChangelogUnreadable
+from streams.coordinator.service.policy import policy_of
 from streams.coordinator.service.record_source import Source
 from streams.coordinator.service.tenants import Tenants
 from streams.kafka import clients
@@ -48,7 +49,7 @@ def run_coordinator(settings: Settings) -> int:
     # The state is large and has no cycles: collecting often costs half of a heartbeat.
     gc.set_threshold(100_000, 50, 100)
     life = f"{settings.worker_name}-{uuid.uuid4().hex[:8]}"
-    coordinator = Coordinator(settings, Policy.of(settings, bundles, life))
+    coordinator = Coordinator(settings, policy_of(settings, bundles, life))
     coordinator.caution = Caution.after_former_life(settings, PROMPTS_A_TURN)
     refusals, models = (ChangelogUnreadable, WrongPartitions), (*bundles, "none")
     return serve(settings, "coordinator", coordinator, refusals, models)

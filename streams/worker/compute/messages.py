@@ -8,7 +8,7 @@ from typing import Literal
 
 from schemas.errors import ErrorReport
 from schemas.events.tasks import Task
-from stages.execution.execute import Result
+from stages.results import Result
 
 Interruption = Literal["cancel", "preempt"]
 

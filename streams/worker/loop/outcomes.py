@@ -7,7 +7,7 @@ from schemas.errors import ChildDied
 from schemas.events.progress import StepProgress
 from schemas.events.reports import Done, Failed, InputMissing, Outcome, Preempted, Started, TaskCancelled
 from schemas.stage import Stage
-from stages.execution.execute import Result
+from stages.results import Result
 from streams.worker.compute.messages import Ended, FailedWith, Interrupted, Interruption, LostInput, Stepped, Succeeded
 from streams.worker.loop.active_tasks import Held, fields_of
 

@@ -11,7 +11,8 @@ from threading import Event, Thread
 import structlog
 
 from schemas.errors import StoreUnavailable
-from stages.execution.execute import Result, deliver
+from stages.execution.execute import deliver
+from stages.results import Result
 from stages.storage.artifacts import ArtifactStore
 from stages.storage.spool import Entry, Spool, SpoolCorrupt
 

@@ -19,8 +19,9 @@ def loaded(module: str, wanted: set[str] = HEAVY) -> set[str]:
 @pytest.mark.parametrize(
     "module",
     [
-        "streams.coordinator.service", "streams.worker.main", "streams.client", "stages.contract", "stages.storage.artifacts",
-        "stages.execution.execute", "gateway.main", "webhooks.main", "infra.local.stack", "latentline.main",
+        "streams.coordinator.service", "streams.worker.main", "streams.client", "stages.contract",
+        "stages.storage.artifacts", "stages.execution.execute", "gateway.main", "webhooks.main",
+        "operations.janitor.main", "infra.local.stack", "latentline.main",
     ],
 )  # fmt: skip
 def test_it_loads_nothing_heavy(module: str) -> None:

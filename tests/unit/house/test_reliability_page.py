@@ -10,7 +10,7 @@ import pytest
 from tests.chaos.schedule import ALL_KINDS
 from tests.support import is_a_test, is_long
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "reliability.md"
 SECTION = "## Each fault, what the line does, and what shows it"
 NOT_SHOWN = "not shown yet"
 

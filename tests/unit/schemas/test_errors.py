@@ -24,8 +24,8 @@ from schemas.errors import (
     shorten,
 )
 
-PROJECT = Path(__file__).resolve().parents[2]
-FOLDERS = ("schemas", "gpu_runner", "stages", "streams")
+PROJECT = Path(__file__).resolve().parents[3]
+FOLDERS = ("schemas", "runtime", "gpu_runner", "stages", "streams", "webhooks", "operations", "gateway")
 TREE = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, LatentlineError)]
 KINDS = pytest.mark.parametrize("kind", ErrorKind)
 

@@ -22,9 +22,9 @@ from latentline import display, line
 from latentline.job_table import Board
 from latentline.main import app
 from latentline.summary import Summary
+from operations.audit.object_places import Kind
 from operations.audit.report import Breach, Compute, Report
 from operations.dead_letters.records import Letter
-from operations.gc.object_places import Kind
 from operations.gc.plan import Usage
 from operations.workers import Heard
 from runtime import logs

@@ -24,6 +24,7 @@ from streams.coordinator.core.dispatch import Record
 from streams.coordinator.core.effects import DeadLetter, Effect
 from streams.coordinator.core.policy import Policy
 from streams.coordinator.core.state.ledger import Ledger
+from streams.coordinator.service.policy import policy_of
 from streams.kafka.signing import signed
 
 SIGNERS = {
@@ -165,7 +166,7 @@ def test_the_file_of_signers_comes_back_and_a_bad_one_shows_no_key(tmp_path: Pat
     file = tmp_path / "signers.json"
     file.write_bytes(write_signers(SIGNERS))
     assert read_signers(file) == SIGNERS
-    assert Policy.of(Settings(signers_file=file), {}, "c").signers == SIGNERS
+    assert policy_of(Settings(signers_file=file), {}, "c").signers == SIGNERS
     file.write_text('{"upstream-acme": {"key": ["hunter2"], "tenants": "hunter3"}, "b": "hunter4"}')
     with pytest.raises(ValueError, match="who may sign") as caught:
         read_signers(file)

@@ -24,7 +24,7 @@ from webhooks.delivery.payload import Happening, body_of
 from webhooks.delivery.resolver import Resolver
 from webhooks.delivery.signing import signed
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 PAGE = (PROJECT / "docs" / "webhooks.md").read_text()
 UNITS = {"s": 1, "min": 60, "h": 3600}
 

@@ -12,7 +12,7 @@ from schemas.events.reports import Heartbeat, HeldLease, HeldState, Outcome
 from schemas.job import JobState, JobStatus, Lease
 from schemas.stage import STAGES, Stage
 from streams.coordinator.core.retry import age_from
-from streams.coordinator.core.stage_breaker import Breaker, RecentlyEnded, rebuilt
+from streams.coordinator.core.state.breaker import Breaker, RecentlyEnded, rebuilt
 from streams.coordinator.core.state.free_slots import Offer, OpenWorkers, offers_of
 from streams.coordinator.core.state.nodes import Nodes
 from streams.coordinator.core.state.tombstone import (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from operations.audit.object_places import Kind, Place, place_of
 from operations.audit.objects import Shelves
 from operations.gc.catalogue import Catalogue, Video
-from operations.gc.object_places import Kind, Place, place_of
 from operations.gc.plan import Usage, loose, usage
 from operations.gc.references import References, references_of
 from schemas.events.artifacts import Manifest, ObjectRef

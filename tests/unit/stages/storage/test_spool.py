@@ -9,7 +9,7 @@ import pytest
 from schemas.events.tasks import Task
 from schemas.stage import Stage
 from stages.contract import Blob, Output
-from stages.execution.execute import Made
+from stages.results import Made
 from stages.storage.spool import Spool, SpoolCorrupt, SpoolFull
 from tests.unit.streams.usage.test_reducers import RECIPE
 

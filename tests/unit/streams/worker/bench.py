@@ -10,7 +10,7 @@ from schemas.events.artifacts import ArtifactRef
 from schemas.events.reports import Heartbeat, Outcome
 from schemas.events.tasks import Task
 from schemas.stage import Stage
-from stages.execution.execute import Result
+from stages.results import Result
 from stages.storage.spool import Entry
 from streams.kafka.addressing import address_of, extensions_of
 from streams.worker.compute.messages import FromChild, ToChild, Warm
