@@ -20,14 +20,14 @@ from gateway.development_key import foreign_because
 from gateway.intake import Intake
 from gateway.problems import Problem, not_found
 from gateway.rate_limits import Rates
-from gateway.read_model.change_notifier import Hub
-from gateway.read_model.eta import KEPT, Pace
+from gateway.read_model.change_notifier import ChangeNotifier
+from gateway.read_model.eta import KEPT, EtaEstimator
 from gateway.read_model.missing_jobs import MissingJobs
-from gateway.read_model.projector import Feed
+from gateway.read_model.projector import Projector
 from gateway.read_model.read_model import ReadModel
 from gateway.read_model.retried_calls import Retries
 from gateway.read_model.rows import Row
-from gateway.read_model.snapshot_cache import Looks, Seen
+from gateway.read_model.snapshot_cache import Snapshot, SnapshotCache
 from gateway.read_model.webhook_cache import Hooks
 from gateway.video import video_of
 from runtime.settings import DEFAULT_KEY, Settings
@@ -46,12 +46,12 @@ class Gateway:
     bundles: dict[str, BundleManifest]
     model: ReadModel
     keys: Keys
-    hub: Hub
-    feed: Feed
+    hub: ChangeNotifier
+    feed: Projector
     intake: Intake
     delivery: Delivery
     missing: MissingJobs
-    pace: Pace
+    pace: EtaEstimator
     rates: Rates
     retries: Retries = field(default_factory=Retries)
     streams: Counter[str] = field(default_factory=Counter)
@@ -60,11 +60,11 @@ class Gateway:
     gate: Gate = field(default_factory=Gate)
     """Where webhooks may go."""
     tokens: TokenCounter = field(default_factory=TokenCounter)
-    looks: Looks = field(init=False)
+    looks: SnapshotCache = field(init=False)
     _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     def __post_init__(self) -> None:
-        self.looks = Looks(self._look)
+        self.looks = SnapshotCache(self._look)
 
     @classmethod
     def open(cls, settings: Settings) -> Gateway:
@@ -72,9 +72,9 @@ class Gateway:
         `SQLAlchemyError` for a database that cannot be opened."""
         rates, url = Rates(settings), settings.gateway_database.get_secret_value()
         model = ReadModel(url) if url else ReadModel.in_folder(settings.data_dir / "gateway" / settings.worker_name)
-        keys, hub, pace, delivery = Keys(settings), Hub(), Pace(), Delivery.of(settings)
+        keys, hub, pace, delivery = Keys(settings), ChangeNotifier(), EtaEstimator(), Delivery.of(settings)
         hooks = Hooks()
-        feed = Feed(settings, model, keys, hub.tell, pace.learn, hooks)
+        feed = Projector(settings, model, keys, hub.tell, pace.learn, hooks)
         for state in model.latest(JobStatus.COMPLETED, KEPT):
             pace.learn(state)
         feed.start()
@@ -107,7 +107,7 @@ class Gateway:
     async def until(
         self, caller: Caller, name: str, reached: Callable[[], Awaitable[bool]], seconds: float
     ) -> bool:  # fmt: skip
-        """Wait for news of `name` as `Hub.until` does. Raises `Problem` 401 once the caller's key is revoked."""
+        """Wait for news of `name` as `ChangeNotifier.until` does. Raises `Problem` 401 once the caller's key is revoked."""
 
         async def reached_by_caller() -> bool:
             if not self.keys.is_valid(caller):
@@ -127,14 +127,14 @@ class Gateway:
         """None unless it is this tenant's and is not deleted."""
         return await run_in_threadpool(self.model.get, tenant, job)
 
-    async def _look(self, tenant: str, job: str) -> Seen | None:
-        def look() -> Seen | None:
+    async def _look(self, tenant: str, job: str) -> Snapshot | None:
+        def look() -> Snapshot | None:
             row = self.model.get(tenant, job)
-            return None if row is None else Seen(row, video_of(row, self.model, self.pace, self.bundles))
+            return None if row is None else Snapshot(row, video_of(row, self.model, self.pace, self.bundles))
 
         return await run_in_threadpool(look)
 
-    async def seen(self, tenant: str, job: str) -> Seen | None:
+    async def seen(self, tenant: str, job: str) -> Snapshot | None:
         """What all who follow this job are told now."""
         return await self.looks.at(tenant, job, self.hub.told)
 

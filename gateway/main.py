@@ -17,7 +17,7 @@ from gateway.cors import shared
 from gateway.dependencies import Gateway
 from gateway.server.app import make_app
 from gateway.server.middleware import Outer
-from gateway.server.slow_clients import Patient
+from gateway.server.slow_clients import SlowClientProtocol
 from runtime import health, logs, metrics
 from runtime.settings import Settings
 from runtime.watchdog import Turns, Watchdog
@@ -69,7 +69,7 @@ def server_of(settings: Settings, gateway: Gateway) -> Server:
     served = Outer(shared(app, settings), settings.gateway_body_bytes)
     return Server(
         uvicorn.Config(
-            served, settings.gateway_host, settings.gateway_port, http=Patient, log_config=None, access_log=False,
+            served, settings.gateway_host, settings.gateway_port, http=SlowClientProtocol, log_config=None, access_log=False,
             lifespan="off", server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=GOODBYE_S,
         )

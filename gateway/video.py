@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from gateway.read_model.eta import Pace
+from gateway.read_model.eta import EtaEstimator
 from gateway.read_model.read_model import ReadModel
 from gateway.read_model.rows import Row
 from schemas import video
@@ -34,7 +34,7 @@ class DeletedVideo(BaseModel):
     deleted: bool = True
 
 
-def video_of(row: Row, model: ReadModel, pace: Pace, bundles: Mapping[str, BundleManifest] = {}) -> Video:
+def video_of(row: Row, model: ReadModel, pace: EtaEstimator, bundles: Mapping[str, BundleManifest] = {}) -> Video:
     """What a client is told of a job. Asks the read model for its place in the queue, and `bundles` for the words that
     its model does not know."""
     state = row.state

@@ -16,7 +16,7 @@ SCALE, GAP, TEXT_HEIGHT, COLUMNS = 2, 6, 22, 2
 
 
 @dataclass(frozen=True)
-class Film:
+class DemoVideo:
     """A video that was fetched: frames (n, height, width, 3) uint8 RGB."""
 
     prompt: str
@@ -24,15 +24,15 @@ class Film:
     frames: Pixels
 
 
-def read_film(prompt: str, path: Path) -> Film:
+def read_demo_video(prompt: str, path: Path) -> DemoVideo:
     import numpy as np
 
     from stages.media.h264 import decode
 
-    return Film(prompt, path, np.stack(list(decode(path.read_bytes()))))
+    return DemoVideo(prompt, path, np.stack(list(decode(path.read_bytes()))))
 
 
-def verdict(film: Film) -> list[str] | None:
+def verdict(film: DemoVideo) -> list[str] | None:
     """What the video shows otherwise than its prompt says; None for a prompt that the judge cannot read."""
     from tiny_model.judge import judge, parse_caption
 
@@ -43,7 +43,7 @@ def verdict(film: Film) -> list[str] | None:
     return [f"{name} {getattr(seen, name) or 'unclear'}" for name, right in seen.correct.items() if not right]
 
 
-def write_strip(films: list[Film], target: Path) -> None:
+def write_strip(films: list[DemoVideo], target: Path) -> None:
     """A few frames of each video side by side, its prompt above them, as PNG."""
     from PIL import Image
 
@@ -58,7 +58,7 @@ def write_strip(films: list[Film], target: Path) -> None:
     strip.save(target)
 
 
-def cell(film: Film) -> Image.Image:
+def cell(film: DemoVideo) -> Image.Image:
     import numpy as np
     from PIL import Image, ImageDraw, ImageFont
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from operations.dead_letters.records import letter_of
-from operations.workers import Roll
+from operations.dead_letters.records import dead_letter_of
+from operations.workers import WorkerRegistry
 from runtime.settings import Settings
 from schemas.events.reports import Heartbeat, Tick
 from schemas.job import JobState, JobStatus
@@ -74,7 +74,7 @@ def dead_reports(settings: Settings, now: float) -> list[str]:
     """
     with Reader(settings) as reader:
         reader.assign(reader.since(DLQ, now - LATELY_S))
-        found = [letter_of(message) for message in reader.read_to_end()]
+        found = [dead_letter_of(message) for message in reader.read_to_end()]
     reasons = Counter(letter.reason for letter in found if letter.topic == REPORTS.name)
     counted = ", ".join(f"{reason}: {count}" for reason, count in sorted(reasons.items()))
     return [f"reports were dead-lettered in the last {LATELY_S / 60:.0f} minutes ({counted})"] if reasons else []
@@ -99,7 +99,7 @@ def waiting_in_vain(settings: Settings, states: Iterable[JobState], now: float) 
 
     Raises `ClientError`. `now`: unix seconds.
     """
-    with Roll(settings) as roll:
+    with WorkerRegistry(settings) as roll:
         beats = [heard.beat for heard in roll.workers.values() if not heard.is_gone and not heard.beat.draining]
     words: Counter[str] = Counter()
     for state in states:

@@ -23,7 +23,7 @@ class NotRepeatable(ClientError):
     """The job cannot be asked for again."""
 
 
-def asked_again(job: JobState, key: str, runs: Runs | None = None) -> PromptSubmitted:
+def resubmitted(job: JobState, key: str, runs: Runs | None = None) -> PromptSubmitted:
     """The prompt of a job like this one. Raises `NotRepeatable`."""
     recipe = job.asked or job.recipe
     if recipe is None:
@@ -49,7 +49,7 @@ def replayed(job: JobState, start: Stage, known: Iterable[JobState]) -> PromptSu
         raise NotRepeatable(f"{job.job} has not ended: it is {job.status}; `latentline cancel` ends it")
     run = 1 + max(other.runs.get(start, 0) for other in (job, *known) if is_alike(job, other))
     key = "replay-" + digest([job.job, start, run])[:32]
-    return asked_again(job, key, job.runs | {start: run})
+    return resubmitted(job, key, job.runs | {start: run})
 
 
 def is_alike(job: JobState, other: JobState) -> bool:

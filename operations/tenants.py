@@ -50,9 +50,9 @@ def set_retention(settings: Settings, tenant: str, retention: Retention | None, 
     known = read(settings, TENANTS).get(key)
     before = known if isinstance(known, TenantSettings) else first
     if earlier:
-        changed = before.changed(retention_of_earlier=retention, set_at=now)
+        changed = before.replace(retention_of_earlier=retention, set_at=now)
     else:
-        changed = before.changed(retention=retention)
+        changed = before.replace(retention=retention)
     put(settings, TENANTS, key, changed)
 
 

@@ -33,7 +33,7 @@ class Heard:
         return self.beat.leaving
 
 
-class Roll:
+class WorkerRegistry:
     """The workers by name. Open it, read `workers`, then follow one to its end. Every call may raise `ClientError`."""
 
     def __init__(self, settings: Settings) -> None:
@@ -48,7 +48,7 @@ class Roll:
             self.close()
             raise
 
-    def __enter__(self) -> Roll:
+    def __enter__(self) -> WorkerRegistry:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -88,7 +88,7 @@ class Roll:
         if producer.flush(DELIVERED_WITHIN_S + 5) or errors:
             raise Unreachable(self._settings.kafka_bootstrap, errors[0].str() if errors else "no answer")
 
-    def until_left(self, name: str, seconds: float) -> Iterator[Heard]:
+    def wait_drained(self, name: str, seconds: float) -> Iterator[Heard]:
         """What this life of the worker says until it has left. Raises `NothingHappened` when it has not in time."""
         incarnation, deadline = self.workers[name].beat.incarnation, time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -69,7 +69,7 @@ class Frozen(BaseModel):
         read: Self = cls.__pydantic_validator__.validate_python(values, extra="ignore")
         return read
 
-    def changed(self, **changes: Any) -> Self:
+    def replace(self, **changes: Any) -> Self:
         """A copy with some fields replaced, not validated: `model_copy` at half its cost.
 
         Which fields were set is not known of it: nothing here asks for it.
@@ -83,15 +83,15 @@ class Frozen(BaseModel):
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: sorted keys, unset optional fields left out."""
-        return orjson.dumps(self.plain(), option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(self.to_dict(), option=orjson.OPT_SORT_KEYS)
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """What JSON has of it, unset optional fields left out: `model_dump` without its own overhead."""
         values: dict[str, Any] = self.__pydantic_serializer__.to_python(self, mode="json", exclude_none=True)
         return values
 
 
-def made(model: Callable[Parts, Model], /, *_: Parts.args, **parts: Parts.kwargs) -> Model:
+def construct(model: Callable[Parts, Model], /, *_: Parts.args, **parts: Parts.kwargs) -> Model:
     """`model(**parts)` at a third of its cost, since nothing is validated: for parts of values that were.
 
     A type checker holds the parts against the model as it does where the model is called.

@@ -101,7 +101,7 @@ class ErrorReport(Frozen):
     def brief(self, longest: int) -> ErrorReport:
         """The report with no text of more than so many characters: as it may stay with a job."""
         texts = {name: text[:longest] for name, text in self if isinstance(text, str) and len(text) > longest}
-        return self.changed(**texts) if texts else self
+        return self.replace(**texts) if texts else self
 
     @property
     def retry(self) -> Retry:

@@ -138,7 +138,7 @@ class JobState(Frozen):
         """The state as this release carries it on. Raises `StateTooNew`."""
         if self.format > FORMAT:
             raise StateTooNew(self.job, self.format)
-        return self if self.format == FORMAT else self.changed(format=FORMAT)
+        return self if self.format == FORMAT else self.replace(format=FORMAT)
 
     @property
     def is_submitted(self) -> bool:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import TypeVar
 
-from schemas.base import made
+from schemas.base import construct
 from schemas.bundle import BundleManifest, Limits
 from schemas.errors import InvalidJob
 from schemas.events.prompts import PromptSubmitted
@@ -45,7 +45,7 @@ def recipe_of(
     negative = clean_text("negative_prompt", negative, limits.max_prompt_characters)
     for field, text in (("prompt", prompt), ("negative_prompt", negative)):
         check_tokens(field, text, (tokens or {}).get(field, 0), limits)
-    return made(
+    return construct(
         Recipe,
         model=bundle.model,
         revision=bundle.revision,

@@ -92,7 +92,7 @@ class Recipe(Frozen):
 @lru_cache(maxsize=2**16)
 def digest_of(recipe: Recipe) -> str:
     """Every task of a job carries it, and the job's state holds the recipe anyway."""
-    return digest(recipe.plain())
+    return digest(recipe.to_dict())
 
 
 def derived_seed(job: str) -> int:

@@ -53,13 +53,13 @@ def stage_keys(recipe: Recipe, bundle: BundleManifest, job: str, runs: Mapping[S
     `mux` belongs to its job, since the file carries job metadata. `runs`: a stage with a run number, and all after it,
     have keys that no other run has.
     """
-    settings = recipe.plain()
+    settings = recipe.to_dict()
     determined_by: dict[Stage, list[object]] = {
         Stage.ENCODE: [bundle.components.encode, bundle.dtype, picked(settings, ENCODE_FIELDS)],
         Stage.DENOISE: [
             bundle.components.denoise,
             bundle.dtype,
-            bundle.geometry.plain(),
+            bundle.geometry.to_dict(),
             picked(settings, DENOISE_FIELDS),
         ],
         Stage.DECODE: [bundle.components.decode, bundle.vae_dtype, picked(settings, DECODE_FIELDS)],

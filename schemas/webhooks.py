@@ -50,7 +50,7 @@ class TenantSecret(Frozen):
     former_secret_until: float | None = Field(None, description="until then the secret before signs as well")
 
     def rotated(self, now: float, keep_old: bool) -> Self:
-        return self.changed(generation=self.generation + 1, former_secret_until=now + OVERLAP_S if keep_old else None)
+        return self.replace(generation=self.generation + 1, former_secret_until=now + OVERLAP_S if keep_old else None)
 
 
 class EndpointDisabled(Frozen):

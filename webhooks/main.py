@@ -15,9 +15,9 @@ from streams.kafka import clients
 from streams.kafka.clients import ErrorWatch
 from streams.kafka.service import serve
 from streams.kafka.topics import WEBHOOKS
-from streams.kafka.transactions import Lost
+from streams.kafka.transactions import ResultUnknown
 from webhooks.delivery.journal import NAME, Journal
-from webhooks.delivery.progress_source import News
+from webhooks.delivery.progress_source import ProgressSource
 from webhooks.delivery.sender import Sender
 from webhooks.delivery.service import Notifier
 from webhooks.secrets import weakness
@@ -48,7 +48,7 @@ class Service:
         )  # fmt: skip
         self._sender: Sender | None = None
         self._journal: Journal | None = None
-        self._news = News(settings)
+        self._news = ProgressSource(settings)
         self._is_ours = self._stopping = False
         self._state = "starting"
         self.turns = Turns("notifier")
@@ -90,7 +90,7 @@ class Service:
     def _turn(self, notifier: Notifier, sending: bool) -> None:
         self._poll(0.0)
         if not self._is_ours:
-            raise Lost("another notifier has taken over")
+            raise ResultUnknown("another notifier has taken over")
         notifier.turn(sending)
 
     def _poll(self, seconds: float) -> None:

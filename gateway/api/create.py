@@ -14,7 +14,7 @@ from gateway.dependencies import Gateway
 from gateway.problems import Problem, impossible
 from gateway.read_model.retried_calls import WINDOW_S
 from gateway.read_model.rows import Row
-from schemas.base import made
+from schemas.base import construct
 from schemas.errors import InvalidJob, shorten
 from schemas.events.prompts import PromptSubmitted
 from schemas.job import JobState, JobStatus, StageState
@@ -30,7 +30,7 @@ TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 @dataclass(frozen=True)
-class Call:
+class RequestContext:
     """Who asks, and what the headers say about how."""
 
     tenant: str
@@ -39,7 +39,7 @@ class Call:
     traceparent: str | None
 
     @classmethod
-    def of(cls, request: Request, tenant: str) -> Call:
+    def of(cls, request: Request, tenant: str) -> RequestContext:
         """Raises `Problem` for a key that is none."""
         headers = request.headers
         key, trace = headers.get("idempotency-key"), headers.get("traceparent", "")
@@ -49,11 +49,11 @@ class Call:
         return cls(tenant, key, is_retry, trace if TRACEPARENT.fullmatch(trace) else None)
 
 
-async def create(gateway: Gateway, call: Call, asked: CreateVideo) -> Row:
+async def create(gateway: Gateway, call: RequestContext, asked: CreateVideo) -> Row:
     """The job, accepted now or before. Raises `Problem`."""
     check_hook(gateway, asked)
     if call.key is None and call.is_retry and not gateway.retries.knows(call.tenant, asked.fingerprint):
-        earlier = await run_in_threadpool(earlier_call, gateway, call.tenant, asked)
+        earlier = await run_in_threadpool(find_retried_call, gateway, call.tenant, asked)
         if earlier is not None:
             return earlier
     key = call.key or gateway.retries.key_of(call.tenant, asked.fingerprint, call.is_retry)
@@ -67,7 +67,7 @@ def check_hook(gateway: Gateway, asked: CreateVideo) -> None:
         raise Problem("invalid_value", f"webhook_url = {shorten(asked.webhook_url)}: {wrong}", "webhook_url")
 
 
-def earlier_call(gateway: Gateway, tenant: str, asked: CreateVideo) -> Row | None:
+def find_retried_call(gateway: Gateway, tenant: str, asked: CreateVideo) -> Row | None:
     """The job that another gateway has made of the call of which this one sees only the retry."""
     try:
         wanted = expected_state(gateway, asked.event(tenant, "unknown"), "unknown")
@@ -123,10 +123,10 @@ def expected_state(gateway: Gateway, prompt: PromptSubmitted, job: str) -> JobSt
 def waiting_state(gateway: Gateway, prompt: PromptSubmitted, job: str, recipe: Recipe) -> JobState:
     now = time.time()
     keys = stage_keys(recipe, gateway.bundles[recipe.model], job)
-    return made(
+    return construct(
         JobState, job=job, tenant=prompt.tenant, version=1, status=JobStatus.WAITING, body_digest=prompt.body_digest,
         accepted_at=now, updated_at=now, priority=prompt.priority, recipe=recipe, stage=STAGES[0],
-        stages={stage: made(StageState, key=keys[stage]) for stage in STAGES}, metadata=prompt.metadata,
+        stages={stage: construct(StageState, key=keys[stage]) for stage in STAGES}, metadata=prompt.metadata,
         webhook_url=prompt.webhook_url,
     )  # fmt: skip
 

@@ -69,12 +69,12 @@ class CreateVideo(Frozen):
             raise malformed(error) from None
 
 
-async def asked_in(request: Request) -> CreateVideo:
+async def parse_request(request: Request) -> CreateVideo:
     """Raises `Problem`."""
-    return asked_by(await fields_of(request))
+    return from_fields(await fields_of(request))
 
 
-def asked_by(fields: dict[str, Any]) -> CreateVideo:
+def from_fields(fields: dict[str, Any]) -> CreateVideo:
     """The request that these fields make; what is null is unset. Raises `Problem`."""
     given = {name: value for name, value in merged(fields).items() if value is not None}
     for name, why in NOT_SUPPORTED.items():

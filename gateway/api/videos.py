@@ -11,8 +11,8 @@ from starlette.concurrency import run_in_threadpool
 
 from gateway.api import timeline
 from gateway.api.bodies import fields_of
-from gateway.api.create import Call, accept, check_hook, create
-from gateway.api.create_request import CreateVideo, asked_by, asked_in
+from gateway.api.create import RequestContext, accept, check_hook, create
+from gateway.api.create_request import CreateVideo, from_fields, parse_request
 from gateway.api.prefer import preferred_wait, waited
 from gateway.api_keys import Caller
 from gateway.dependencies import Gateway, Tenant, TheCaller, TheGateway
@@ -80,7 +80,7 @@ async def create_video(request: Request, gateway: TheGateway, caller: TheCaller)
     """Answered once the line has it for good; with `Prefer: wait=N` once it has ended, within N of at most 60 seconds.
     The same `Idempotency-Key` is the same video."""
     gateway.rates.create(caller.tenant)
-    call, asked = Call.of(request, caller.tenant), await asked_in(request)
+    call, asked = RequestContext.of(request, caller.tenant), await parse_request(request)
     return await made(request, gateway, caller, await create(gateway, call, asked))
 
 
@@ -152,12 +152,12 @@ async def remix_video(video_id: str, request: Request, gateway: TheGateway, call
     """Another prompt with the recipe of an earlier video, its seed included. Its `webhook_url` is its own."""
     tenant = caller.tenant
     gateway.rates.create(tenant)
-    call = Call.of(request, tenant)
+    call = RequestContext.of(request, tenant)
     parent = (await gateway.row(tenant, video_id)).state
     fields = await fields_of(request)
     if not isinstance(prompt := fields.get("prompt"), str):
         raise Problem("missing_required_parameter", "prompt is missing", "prompt")
-    asked = asked_by(
+    asked = from_fields(
         {"prompt": prompt, "metadata": {REMIXED_FROM: parent.job}, "webhook_url": fields.get("webhook_url")}
     )
     check_hook(gateway, asked)

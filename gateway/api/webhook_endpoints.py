@@ -89,7 +89,7 @@ async def kept(gateway: Gateway, endpoint: WebhookEndpoint) -> WebhookEndpoint:
 
 def changed(endpoint: WebhookEndpoint, **fields: Any) -> WebhookEndpoint:
     """Any change enables the endpoint again."""
-    return endpoint.changed(**fields, revision=endpoint.revision + 1, updated_at=time.time())
+    return endpoint.replace(**fields, revision=endpoint.revision + 1, updated_at=time.time())
 
 
 def with_secret(gateway: Gateway, endpoint: WebhookEndpoint) -> Response:

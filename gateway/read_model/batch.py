@@ -51,6 +51,6 @@ class Batch:
         """The next record of `progress`. Of a job that began again the farthest step counts and the latest shows."""
         percent, before = percent_of_step(step.stage, step.step, step.steps), self.steps.get(step.job)
         if step.preview_step is None and before is not None:
-            step = step.changed(preview_step=before.preview_step)
+            step = step.replace(preview_step=before.preview_step)
         self.steps[step.job] = step
         self.percents[step.job] = max(percent, self.percents.get(step.job, 0))

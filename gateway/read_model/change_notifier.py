@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 
 
-class Hub:
+class ChangeNotifier:
     """Lives on the event loop; `tell` may be called from any thread."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Hub:
         self._tell(tuple(self._waiting))
 
     @contextmanager
-    def news_of(self, *names: str) -> Iterator[asyncio.Event]:
+    def subscribe(self, *names: str) -> Iterator[asyncio.Event]:
         """An event that is set when there is news of any of them; who waits clears it before looking."""
         event = asyncio.Event()
         for name in names:
@@ -55,7 +55,7 @@ class Hub:
     async def until(self, name: str, reached: Callable[[], Awaitable[bool]], seconds: float, *others: str) -> bool:
         """Look at each news, also of the others, until `reached` or the time is up; which of the two."""
         deadline = time.monotonic() + seconds
-        with self.news_of(name, *others) as news:
+        with self.subscribe(name, *others) as news:
             while True:
                 news.clear()
                 if await reached():

@@ -21,7 +21,7 @@ Kind = tuple[str, Stage, int, int]
 
 
 @dataclass
-class Pace:
+class EtaEstimator:
     """Seconds of each stage by kind of job. Changed by one thread, read by many."""
 
     seconds: dict[Kind, deque[float]] = field(default_factory=dict)
@@ -51,7 +51,9 @@ class Pace:
             if not known and own_pace(row, row.state.stage) is None:
                 return None
             share = share_left(row, stage)
-            middle, ninetieth = (share * seconds for seconds in spread(tuple(known))) if known else (own or 0.0,) * 2
+            middle, ninetieth = (
+                (share * seconds for seconds in percentiles(tuple(known))) if known else (own or 0.0,) * 2
+            )
             low += middle if own is None else min(own, middle)
             high += ninetieth if own is None else max(own, ninetieth)
         return round(low, 1), round(high, 1)
@@ -75,7 +77,7 @@ def own_pace(row: Row, stage: Stage | None) -> float | None:
     return (row.steps - row.step) * row.step_seconds
 
 
-def spread(values: Sequence[float]) -> tuple[float, float]:
+def percentiles(values: Sequence[float]) -> tuple[float, float]:
     """Median and 90th percentile."""
     if len(values) < 2:
         return values[0], values[0]

@@ -32,7 +32,7 @@ FORGETFUL_AFTER_S = 12 * 3600.0
 log = structlog.get_logger(__name__)
 
 
-class Feed:
+class Projector:
     """`tell` hears of jobs that have changed and of keys that were revoked, `see` of every new state.
 
     Both are called from the feed's thread.

@@ -117,7 +117,7 @@ class ReadModel:
             found = connection.execute(select(JOBS.c.state).where(JOBS.c.job == job, EXPECTED)).scalar()
             if found is None:
                 return False
-            state = JobState.read(found).changed(status=JobStatus.FAILED, ended_at=now, updated_at=now, error=error)
+            state = JobState.read(found).replace(status=JobStatus.FAILED, ended_at=now, updated_at=now, error=error)
             values = {"status": str(state.status), "state": state.to_bytes()}
             connection.execute(update(JOBS).where(JOBS.c.job == job, EXPECTED).values(values))
         return True

@@ -15,7 +15,7 @@ Key = tuple[str, str, int]
 
 
 @dataclass(frozen=True)
-class Seen:
+class Snapshot:
     row: Row
     video: Video
 
@@ -25,13 +25,13 @@ class Seen:
 
 
 @dataclass
-class Looks:
+class SnapshotCache:
     """Lives on the event loop."""
 
-    look: Callable[[str, str], Awaitable[Seen | None]]
-    _under_way: dict[Key, asyncio.Future[Seen | None]] = field(default_factory=dict)
+    look: Callable[[str, str], Awaitable[Snapshot | None]]
+    _under_way: dict[Key, asyncio.Future[Snapshot | None]] = field(default_factory=dict)
 
-    async def at(self, tenant: str, job: str, news: int) -> Seen | None:
+    async def at(self, tenant: str, job: str, news: int) -> Snapshot | None:
         """None for a job that is not there, or is not this tenant's."""
         key = tenant, job, news
         if key not in self._under_way:

@@ -43,7 +43,7 @@ class Outer:
 
         async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = dressed_headers(message["headers"])
+                message["headers"] = with_default_headers(message["headers"])
                 measure(scope, message["status"], time.monotonic() - began)
             await send(message)
 
@@ -52,7 +52,7 @@ class Outer:
         await self._app(scope, Body(receive, Headers(scope=scope), self._largest), dressed)
 
 
-def dressed_headers(headers: Iterable[Header]) -> list[Header]:
+def with_default_headers(headers: Iterable[Header]) -> list[Header]:
     """Of an answer: its own, which have names in lower-case letters, and ours where it has none."""
     given = dict(headers)
     ours = [(name, value) for name, value in HEADERS.items() if name not in given]
@@ -89,7 +89,7 @@ class Body:
             async with asyncio.timeout(self._deadline - time.monotonic()):
                 message = await self._receive()
         except TimeoutError:
-            raise hung_up("request_timeout", f"the body did not arrive within {BODY_WITHIN_S:g} s") from None
+            raise close_connection("request_timeout", f"the body did not arrive within {BODY_WITHIN_S:g} s") from None
         self._ended = not message.get("more_body", False)
         self._seen += len(message.get("body", b""))
         self._check()
@@ -97,9 +97,9 @@ class Body:
 
     def _check(self) -> None:
         if self._seen > self._largest:
-            raise hung_up("request_too_large", f"a body has at most {self._largest} bytes")
+            raise close_connection("request_too_large", f"a body has at most {self._largest} bytes")
 
 
-def hung_up(code: str, message: str) -> Problem:
+def close_connection(code: str, message: str) -> Problem:
     """The connection ends with this answer: the rest of the body is not waited for."""
     return Problem(code, message, headers={"connection": "close"})

@@ -20,7 +20,7 @@ READ_WITHIN_S = 60.0
 LARGEST_HEAD = 32 * 1024
 
 
-class Patient(H11Protocol):
+class SlowClientProtocol(H11Protocol):
     """HTTP/1.1 with an end to patience."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:

@@ -81,11 +81,11 @@ class CogVideoX(Family):
         learned = config["use_learned_positional_embeddings"]
         if learned or config["patch_size_t"] is not None:
             most = {"max_width": min(limits.max_width, width), "max_height": min(limits.max_height, height)}
-            limits = limits.changed(**most)
+            limits = limits.replace(**most)
         if learned:
-            limits = limits.changed(min_width=width, min_height=height)
+            limits = limits.replace(min_width=width, min_height=height)
         if learned or not config["use_rotary_positional_embeddings"]:
-            limits = limits.changed(max_sequence_length=config["max_text_seq_length"])
+            limits = limits.replace(max_sequence_length=config["max_text_seq_length"])
         return limits
 
     def load_encoder(self) -> None:

@@ -63,7 +63,7 @@ class Wan(Family):
         positions = transformer.get("rope_max_seq_len", ROTARY_POSITIONS)
         _, height, width = (geometry.vae_scale_factor_spatial * patch for patch in transformer["patch_size"])
         frames = (positions - 1) * geometry.vae_scale_factor_temporal + 1
-        return limits.changed(
+        return limits.replace(
             max_width=min(limits.max_width, positions * width, LONGEST_SIDE),
             max_height=min(limits.max_height, positions * height, LONGEST_SIDE),
             max_frames=min(limits.max_frames, frames),

@@ -21,7 +21,7 @@ from infra.local.finding import Problem, Subject
 from infra.local.health import unready, warnings
 from infra.local.stack import Stack
 from operations import diagnosis
-from operations.workers import Roll
+from operations.workers import WorkerRegistry
 from runtime.settings import Settings
 from schemas.bundle import read_bundles
 from streams.kafka.clients import ErrorWatch
@@ -114,7 +114,7 @@ def weights(subject: Subject) -> str:
     try:
         ours = read_bundles(settings.bundles)
         broker(subject)
-        with Roll(settings) as roll:
+        with WorkerRegistry(settings) as roll:
             beats = [heard.beat for heard in roll.workers.values() if not heard.is_gone]
     except (Problem, ClientError, OSError, ValueError):
         return "not known while a bundle or the broker is missing"

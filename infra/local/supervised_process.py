@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Kept:
+class SupervisedProcess:
     process: Process
     leaves_with: int | None = 0
     """Exit code with which it has left on purpose and stays away; None: it has no purpose but to run."""

@@ -28,7 +28,7 @@ from infra.local.plan import PROJECT, Plan, settings_in
 from infra.local.process import Process
 from infra.local.reaper import Guard
 from infra.local.services import Service
-from infra.local.supervised_process import Kept
+from infra.local.supervised_process import SupervisedProcess
 from runtime.settings import Settings
 
 STOP_GRACE, SERVER_STOP_GRACE = 25.0, 20.0
@@ -42,8 +42,8 @@ class Keeper:
         self.plan = plan
         # Of this life alone: the guard of a former one must not kill what this one starts.
         self.guard = Guard(f"{plan.data}/{uuid.uuid4().hex}/")
-        self.servers: list[Kept] = []
-        self.services: list[Kept] = []
+        self.servers: list[SupervisedProcess] = []
+        self.services: list[SupervisedProcess] = []
         self.stopping = False
         self._unreported, self._report_at = False, 0.0
 
@@ -75,9 +75,9 @@ class Keeper:
     def _is_wanted(self) -> bool:
         return self.plan.tied_to in (None, os.getppid())
 
-    def _kept(self, service: Service) -> Kept:
+    def _kept(self, service: Service) -> SupervisedProcess:
         log, environment = self.plan.log(service.name), self.plan.service_environment(service)
-        return Kept(Process(service.name, service.argv, log, self._mark(service.name), environment))
+        return SupervisedProcess(Process(service.name, service.argv, log, self._mark(service.name), environment))
 
     def _mark(self, name: str) -> str:
         return f"{self.guard.mark}{name}/"
@@ -96,7 +96,7 @@ class Keeper:
         plan.temporary.mkdir()
         for server in (store, kafka):
             server.prepare()
-            kept = Kept(server.process, leaves_with=None)
+            kept = SupervisedProcess(server.process, leaves_with=None)
             self.servers.append(kept)
             kept.turn(time.monotonic())
         store.wait()

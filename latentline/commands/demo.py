@@ -99,7 +99,7 @@ def run(settings: Settings, prompts: list[PromptSubmitted], out: Path) -> list[S
 
 def collect(settings: Settings, jobs: list[Submitted], ends: dict[str, Ended], out: Path) -> list[Summary]:
     """Fetch, judge and strip the videos of the jobs that completed."""
-    from latentline.demo_videos import read_film, verdict, write_strip
+    from latentline.demo_videos import read_demo_video, verdict, write_strip
     from latentline.summary import Summary
 
     summaries, films = [], []
@@ -108,7 +108,7 @@ def collect(settings: Settings, jobs: list[Submitted], ends: dict[str, Ended], o
         if completion is None:
             raise CommandFailed(f"{job.job} ended before it was submitted")
         path = fetch(settings, completion, out / f"{number:02d}-{slug(prompt)}")
-        film = read_film(prompt, path) if path else None
+        film = read_demo_video(prompt, path) if path else None
         films += [film] if film else []
         summaries.append(Summary(prompt, completion, path, verdict(film) if film else None))
     if films:

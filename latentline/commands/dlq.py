@@ -15,7 +15,7 @@ from latentline.time_arguments import moment
 from schemas.printable import printable
 
 if TYPE_CHECKING:
-    from operations.dead_letters.records import Filter, Letter
+    from operations.dead_letters.records import DeadLetterRecord, Filter
     from operations.dead_letters.redrive import Redriven
 
 dlq = typer.Typer(no_args_is_help=True, help="Dead letters: list, show, redrive, drop.")
@@ -38,9 +38,9 @@ def list_letters(
     """List dead letters, oldest first."""
     from latentline import display
     from latentline.output import to_json
-    from operations.dead_letters.records import letters
+    from operations.dead_letters.records import dead_letters
 
-    found = list(letters(line.settings(), filter_of(reason, tenant, since, until, dropped)))
+    found = list(dead_letters(line.settings(), filter_of(reason, tenant, since, until, dropped)))
     if as_json:
         for letter in found:
             echo(to_json(head_of(letter)))
@@ -124,16 +124,16 @@ def drop(
         echo(f"{letter.place}  {printable(letter.reason)}  {'would be' if dry_run else 'is'} dropped")
 
 
-def meant(places: list[str] | None, everything: bool, filtered: Filter) -> list[Letter]:
+def meant(places: list[str] | None, everything: bool, filtered: Filter) -> list[DeadLetterRecord]:
     """Letters by name or by filter: one of the two, and never all of them by accident."""
-    from operations.dead_letters.records import letters
+    from operations.dead_letters.records import dead_letters
 
     if bool(places) == (everything or filtered != filter_of()):
         raise typer.BadParameter("name letters, or choose them by --reason, --tenant, --since, --until or --all")
-    return chosen(places) if places else list(letters(line.settings(), filtered))
+    return chosen(places) if places else list(dead_letters(line.settings(), filtered))
 
 
-def split(found: list[Letter]) -> tuple[list[Redriven], list[str]]:
+def split(found: list[DeadLetterRecord]) -> tuple[list[Redriven], list[str]]:
     """The new events, and why there is none of the others."""
     from operations.dead_letters.redrive import NotRedrivable, redriven
 
@@ -146,11 +146,11 @@ def split(found: list[Letter]) -> tuple[list[Redriven], list[str]]:
     return records, refused
 
 
-def chosen(places: list[str]) -> list[Letter]:
+def chosen(places: list[str]) -> list[DeadLetterRecord]:
     """Also those that were dropped. Raises `CommandFailed` for a place where there is no letter."""
-    from operations.dead_letters.records import Filter, letters
+    from operations.dead_letters.records import Filter, dead_letters
 
-    found = {letter.place: letter for letter in letters(line.settings(), Filter(dropped=None))}
+    found = {letter.place: letter for letter in dead_letters(line.settings(), Filter(dropped=None))}
     for place in places:
         if place not in found:
             raise CommandFailed(f"no dead letter {place}: `latentline dlq list` lists them")
@@ -172,7 +172,7 @@ def indented(text: str) -> str:
     return text.replace("\n", "\n" + " " * 17)
 
 
-def head_of(letter: Letter) -> dict[str, object]:
+def head_of(letter: DeadLetterRecord) -> dict[str, object]:
     job = letter.job
     return {
         "place": letter.place,
@@ -187,7 +187,7 @@ def head_of(letter: Letter) -> dict[str, object]:
     }
 
 
-def texts(letter: Letter) -> dict[str, str | None]:
+def texts(letter: DeadLetterRecord) -> dict[str, str | None]:
     return {name: text_of(text) for name, text in letter.headers}
 
 

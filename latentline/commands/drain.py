@@ -30,9 +30,9 @@ def drain(
     """
     from pydantic import ValidationError
 
-    from operations.workers import Roll
+    from operations.workers import WorkerRegistry
 
-    with Roll(line.settings()) as roll:
+    with WorkerRegistry(line.settings()) as roll:
         if worker not in roll.names():
             raise CommandFailed(no_such(worker, roll.names()))
         try:
@@ -42,7 +42,7 @@ def drain(
         echo(f"asked {worker} to leave")
         if patience:
             said = ""
-            for heard in roll.until_left(worker, patience):
+            for heard in roll.wait_drained(worker, patience):
                 if (now := words(worker, heard.beat)) != said:
                     echo(said := now)
 

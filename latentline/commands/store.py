@@ -12,7 +12,7 @@ from latentline.terminal import echo
 from latentline.time_arguments import moment
 
 if TYPE_CHECKING:
-    from operations.gc.plan import Loose
+    from operations.gc.plan import Unreferenced
 
 store = typer.Typer(no_args_is_help=True, help="What the store holds.")
 
@@ -80,14 +80,14 @@ def gc(
         print_loose(found, apply)
 
 
-def as_values(each: Loose, freed: bool) -> dict[str, object]:
+def as_values(each: Unreferenced, freed: bool) -> dict[str, object]:
     return {
         "folder": each.place.folder, "tenant": each.place.tenant, "stage": each.place.stage, "why": each.why,
         "objects": len(each.keys), "bytes": each.size, "freed": freed,
     }  # fmt: skip
 
 
-def print_loose(found: tuple[Loose, ...], freed: bool) -> None:
+def print_loose(found: tuple[Unreferenced, ...], freed: bool) -> None:
     from latentline import display
 
     console = display.console()

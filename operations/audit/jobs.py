@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from operations.audit.report import Breach, Compute
+from operations.audit.report import Compute, Violation
 from schemas.job import JobState, JobStatus
 from schemas.stage import Stage
 
@@ -23,7 +23,7 @@ class JobsLog:
     latest: dict[str, JobState] = field(default_factory=dict)
     forgotten: set[str] = field(default_factory=set)
     """Jobs whose stub was let go."""
-    breaches: list[Breach] = field(default_factory=list)
+    breaches: list[Violation] = field(default_factory=list)
     records: int = 0
     _holders: dict[int, tuple[str, Stage, str]] = field(default_factory=dict)
 
@@ -43,48 +43,50 @@ class JobsLog:
     def ended(self) -> frozenset[str]:
         return frozenset(job for job, state in self.latest.items() if state.status.ended and state.is_submitted)
 
-    def _leases(self, state: JobState) -> Iterator[Breach]:
+    def _leases(self, state: JobState) -> Iterator[Violation]:
         held = [(attempt.lease, attempt.stage, attempt.worker) for attempt in state.attempts]
         if state.lease is not None:
             held.append((state.lease.number, state.lease.stage, state.lease.worker))
         for number, stage, worker in held:
             holder = self._holders.setdefault(number, (state.job, stage, worker))
             if holder != (state.job, stage, worker):
-                yield Breach("lease is one dispatch", state.job, f"lease {number} also names {' '.join(holder)}")
+                yield Violation("lease is one dispatch", state.job, f"lease {number} also names {' '.join(holder)}")
 
 
-def follows(before: JobState | None, after: JobState) -> Iterator[Breach]:
+def follows(before: JobState | None, after: JobState) -> Iterator[Violation]:
     """Whether a state may come after another one of the same job."""
     if before is None:
         return
     if after.version <= before.version:
-        yield Breach("versions rise", after.job, f"version {after.version} comes after version {before.version}")
+        yield Violation("versions rise", after.job, f"version {after.version} comes after version {before.version}")
     if before.status.ended and before.is_submitted and after.status is not JobStatus.DELETED:
-        yield Breach("an end is final", after.job, f"it was {before.status} and is {after.status} afterwards")
+        yield Violation("an end is final", after.job, f"it was {before.status} and is {after.status} afterwards")
 
 
-def check_state(state: JobState) -> Iterator[Breach]:
+def check_state(state: JobState) -> Iterator[Violation]:
     """What holds for each state by itself."""
     yield from check_status(state)
     yield from check_lease_order(state)
     yield from check_seconds(state)
 
 
-def check_status(state: JobState) -> Iterator[Breach]:
+def check_status(state: JobState) -> Iterator[Violation]:
     if state.status.ended:
         if state.lease is not None:
-            yield Breach("ended, waiting or running", state.job, f"it has ended and holds lease {state.lease.number}")
+            yield Violation(
+                "ended, waiting or running", state.job, f"it has ended and holds lease {state.lease.number}"
+            )
         return
     running = state.status is JobStatus.RUNNING
     if not running and state.status is not JobStatus.WAITING:
-        yield Breach("ended, waiting or running", state.job, f"its status is {state.status}")
+        yield Violation("ended, waiting or running", state.job, f"its status is {state.status}")
     elif running != (state.lease is not None):
-        yield Breach("ended, waiting or running", state.job, f"it is {state.status} with lease {state.lease}")
+        yield Violation("ended, waiting or running", state.job, f"it is {state.status} with lease {state.lease}")
     elif state.stage is None or state.stage not in state.stages:
-        yield Breach("ended, waiting or running", state.job, f"it is {state.status} for no stage of its own")
+        yield Violation("ended, waiting or running", state.job, f"it is {state.status} for no stage of its own")
 
 
-def check_lease_order(state: JobState) -> Iterator[Breach]:
+def check_lease_order(state: JobState) -> Iterator[Violation]:
     """Numbers rise, but for a lease that was given up too early and taken back."""
     leases = [(attempt.lease, attempt.outcome) for attempt in state.attempts]
     if state.lease is not None:
@@ -93,7 +95,7 @@ def check_lease_order(state: JobState) -> Iterator[Breach]:
     for number, outcome in leases:
         is_taken_back = ends.get(number) in TAKEN_BACK or is_cut(state)
         if number <= max(ends, default=0) and not is_taken_back:
-            yield Breach("lease numbers rise", state.job, f"lease {number} comes after lease {max(ends)}")
+            yield Violation("lease numbers rise", state.job, f"lease {number} comes after lease {max(ends)}")
         ends[number] = outcome
 
 
@@ -101,13 +103,13 @@ def is_cut(state: JobState) -> bool:
     return len(state.attempts) >= ATTEMPTS_KEPT
 
 
-def check_seconds(state: JobState) -> Iterator[Breach]:
+def check_seconds(state: JobState) -> Iterator[Violation]:
     """What a stage says it wasted is what its attempts wasted. A cut history tells part of it."""
     for stage, record in state.stages.items():
         told, said = sum(wasted_by_end(state, stage).values()), record.wasted_seconds
         if told > said + LEAST_SECONDS or (told < said - LEAST_SECONDS and not is_cut(state)):
             what = f"{stage} says {said:.3f} s were wasted, its attempts say {told:.3f} s"
-            yield Breach("compute seconds add up", state.job, what)
+            yield Violation("compute seconds add up", state.job, what)
 
 
 def wasted_by_end(state: JobState, stage: Stage) -> dict[str, float]:

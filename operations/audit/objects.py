@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from operations.audit.report import Breach
+from operations.audit.report import Violation
 from schemas.events.artifacts import Manifest, ObjectRef
 from schemas.job import JobState, JobStatus
 from stages.storage.object_store import Stored
@@ -15,7 +15,7 @@ REFERENCED = "what is referenced exists"
 
 
 @dataclass(frozen=True)
-class Shelves:
+class StoreListing:
     """The store as it was found, by object key. A manifest is None where it could not be read.
 
     `digests`: of the bytes that are there, where somebody looked.
@@ -37,7 +37,7 @@ class Shelves:
         return None
 
 
-def check_references(state: JobState, shelves: Shelves, ended_after: float = 0.0) -> Iterator[Breach]:
+def check_references(state: JobState, shelves: StoreListing, ended_after: float = 0.0) -> Iterator[Violation]:
     """Outputs of a job that is under way or completed. Another etag than the one it names is a repair of the same.
 
     Of a job that ended before `ended_after`, unix seconds, the video alone: the rest may have been freed.
@@ -53,29 +53,29 @@ def check_references(state: JobState, shelves: Shelves, ended_after: float = 0.0
             continue
         manifest = shelves.manifests.get(artifact.manifest_key)
         if artifact.manifest_key not in shelves.manifests:
-            yield Breach(REFERENCED, artifact.manifest_key, f"the {stage} output of {state.job} is missing")
+            yield Violation(REFERENCED, artifact.manifest_key, f"the {stage} output of {state.job} is missing")
         elif manifest is not None and (manifest.stage, manifest.key) != (stage, artifact.key):
-            yield Breach(REFERENCED, artifact.manifest_key, f"it is not the {stage} output of {state.job}")
+            yield Violation(REFERENCED, artifact.manifest_key, f"it is not the {stage} output of {state.job}")
 
 
-def check_video(state: JobState, shelves: Shelves) -> Iterator[Breach]:
+def check_video(state: JobState, shelves: StoreListing) -> Iterator[Violation]:
     for ref in (state.video, state.poster, state.spritesheet):
         if ref is not None and (fault := shelves.fault(ref)):
-            yield Breach(REFERENCED, ref.key, f"the {ref.name} of {state.job} is not as promised: {fault}")
+            yield Violation(REFERENCED, ref.key, f"the {ref.name} of {state.job} is not as promised: {fault}")
 
 
-def check_manifests(shelves: Shelves) -> Iterator[Breach]:
+def check_manifests(shelves: StoreListing) -> Iterator[Violation]:
     """A manifest makes an output exist: every object that it names is there, with its size and digest."""
     for place, manifest in shelves.manifests.items():
         if manifest is None:
-            yield Breach("a manifest is whole", place, "it cannot be read")
+            yield Violation("a manifest is whole", place, "it cannot be read")
             continue
         for ref in manifest.objects:
             if fault := shelves.fault(ref):
-                yield Breach("a manifest is whole", ref.key, f"{place} promises it, and {fault}")
+                yield Violation("a manifest is whole", ref.key, f"{place} promises it, and {fault}")
 
 
-def check_orphans(shelves: Shelves, states: Iterable[JobState], oldest: float) -> Iterator[Breach]:
+def check_orphans(shelves: StoreListing, states: Iterable[JobState], oldest: float) -> Iterator[Violation]:
     """Nothing that no manifest names, and no manifest under `artifacts/` that no job names, is older than `oldest`.
 
     Videos outlive what is remembered of their jobs: see `videos`.
@@ -88,6 +88,6 @@ def check_orphans(shelves: Shelves, states: Iterable[JobState], oldest: float) -
         if key.endswith(MANIFEST):
             manifest = shelves.manifests.get(key)
             if key.startswith("artifacts/") and manifest is not None and manifest.key not in known:
-                yield Breach("no orphan stays", key, "no job knows this output")
+                yield Violation("no orphan stays", key, "no job knows this output")
         elif key not in named:
-            yield Breach("no orphan stays", key, "no manifest names this object")
+            yield Violation("no orphan stays", key, "no manifest names this object")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from operations.audit.jobs import JobsLog
-from operations.audit.report import Breach
+from operations.audit.report import Violation
 from operations.audit.videos import Videos
 from schemas import envelope
 from schemas.digest import sha256
@@ -62,14 +62,14 @@ class Letters:
 
 def check_prompt(
     prompt: Prompt, jobs: JobsLog, letters: Letters, videos: Videos | None = None
-) -> Iterator[Breach]:  # fmt: skip
+) -> Iterator[Violation]:  # fmt: skip
     """`prompt` is one that the coordinator has answered for."""
     if prompt.origin in letters.by_origin:
         kept = letters.by_origin[prompt.origin]
         if kept is not None and kept != prompt.fingerprint:
-            yield Breach("no prompt is lost", prompt.origin, "its dead letter does not hold the original bytes")
+            yield Violation("no prompt is lost", prompt.origin, "its dead letter does not hold the original bytes")
     elif reason := why_lost(prompt, jobs, videos or Videos()):
-        yield Breach("no prompt is lost", prompt.origin, f"it is no dead letter, and {reason}")
+        yield Violation("no prompt is lost", prompt.origin, f"it is no dead letter, and {reason}")
 
 
 def why_lost(prompt: Prompt, jobs: JobsLog, videos: Videos) -> str | None:

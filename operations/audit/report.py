@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, order=True)
-class Breach:
+class Violation:
     """A promise that does not hold. `subject` is the job, object or record; `message` says what is wrong with it."""
 
     promise: str
@@ -32,7 +32,7 @@ class Report:
     checked: dict[str, int]
     open_jobs: int
     compute: Compute
-    breaches: tuple[Breach, ...] = ()
+    breaches: tuple[Violation, ...] = ()
     notices: tuple[str, ...] = ()
     """What keeps the line from getting on as it was read. No promise is broken by it yet."""
 

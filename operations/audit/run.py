@@ -19,9 +19,9 @@ from operations.audit import objects, videos
 from operations.audit.completions import check_completions
 from operations.audit.jobs import JobsLog, check_state, compute_of
 from operations.audit.log import Log
-from operations.audit.objects import Shelves
+from operations.audit.objects import StoreListing
 from operations.audit.prompts import Letters, Prompt, check_prompt
-from operations.audit.report import Breach, Report
+from operations.audit.report import Report, Violation
 from operations.audit.store_listing import read_shelves
 from operations.audit.videos import Videos
 from runtime.settings import Settings
@@ -41,7 +41,7 @@ Say = Callable[[str], None]
 
 
 @dataclass
-class Told:
+class LogSnapshot:
     """What the log says."""
 
     jobs: JobsLog = field(default_factory=JobsLog)
@@ -51,7 +51,7 @@ class Told:
     letters: Letters = field(default_factory=Letters)
     videos: Videos = field(default_factory=Videos)
     prompts: int = 0
-    breaches: list[Breach] = field(default_factory=list)
+    breaches: list[Violation] = field(default_factory=list)
 
 
 def audit(
@@ -93,8 +93,8 @@ def notices_of(settings: Settings, states: Iterable[JobState]) -> tuple[str, ...
     return (*diagnosis.held_offsets(settings, now), *diagnosis.dead_reports(settings, now), *silence, *vain)
 
 
-def read_log(log: Log, say: Say) -> Told:
-    told = Told()
+def read_log(log: Log, say: Say) -> LogSnapshot:
+    told = LogSnapshot()
     handled = log.handled_prompts()
     say("reading jobs")
     take_jobs(told.jobs, log.read(JOBS))
@@ -113,7 +113,7 @@ def read_log(log: Log, say: Say) -> Told:
     return told
 
 
-def deleted_since(log: Log, told: Told) -> set[str]:
+def deleted_since(log: Log, told: LogSnapshot) -> set[str]:
     """Jobs and videos that were there when the log was read and are deleted by now."""
     jobs, records = told.jobs.latest.copy(), told.videos.records.copy()
     later, now = JobsLog(latest=jobs.copy()), Videos(records.copy())
@@ -123,7 +123,7 @@ def deleted_since(log: Log, told: Told) -> set[str]:
     return gone | (records.keys() - now.records.keys())
 
 
-def counts(told: Told, shelves: Shelves) -> dict[str, int]:
+def counts(told: LogSnapshot, shelves: StoreListing) -> dict[str, int]:
     """How many of what were looked at."""
     return {
         "prompts": told.prompts,
@@ -162,7 +162,7 @@ def prompts_of(messages: Iterable[Message], handled: dict[int, int]) -> Iterator
             yield Prompt(partition, offset, message.value(), clients.headers_of(message))
 
 
-def check_states(states: Iterable[JobState], shelves: Shelves, ended_after: float) -> Iterator[Breach]:
+def check_states(states: Iterable[JobState], shelves: StoreListing, ended_after: float) -> Iterator[Violation]:
     for state in states:
         yield from check_state(state)
         yield from objects.check_references(state, shelves, ended_after)

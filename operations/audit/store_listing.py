@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from operations.audit.objects import MANIFEST, Shelves
+from operations.audit.objects import MANIFEST, StoreListing
 from schemas.events.artifacts import Manifest
 from stages.storage.artifacts import ArtifactStore, ManifestUnreadable
 from stages.storage.object_store import Stored
@@ -14,7 +14,7 @@ PREFIXES = ("artifacts/", "videos/")
 READERS = 4
 
 
-def read_shelves(store: ArtifactStore, now: float, digests: bool = True) -> Shelves:
+def read_shelves(store: ArtifactStore, now: float, digests: bool = True) -> StoreListing:
     """Raises `StoreUnavailable`. `digests`: read every object that a manifest names and digest it."""
     objects = {key: stored for prefix in PREFIXES for key, stored in store.stored(prefix).items()}
     manifests = manifests_of(store, objects)
@@ -24,7 +24,7 @@ def read_shelves(store: ArtifactStore, now: float, digests: bool = True) -> Shel
         key: Stored(ref.size, now) for key, ref in named.items() if key not in objects and store.exists(ref)
     }  # fmt: skip
     wanted = sorted(named.keys() & objects.keys()) if digests else []
-    return Shelves(objects, manifests, digests_of(store, wanted))
+    return StoreListing(objects, manifests, digests_of(store, wanted))
 
 
 def manifests_of(store: ArtifactStore, keys: Iterable[str]) -> dict[str, Manifest | None]:

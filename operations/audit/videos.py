@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from operations.audit.object_places import Kind, Place, place_of
-from operations.audit.objects import Shelves
-from operations.audit.report import Breach
+from operations.audit.objects import StoreListing
+from operations.audit.report import Violation
 from schemas.base import Frozen
 from schemas.catalogue import FILLED, CatalogueFilled, CatalogueRecord, VideoRecord
 from schemas.events.prompts import DeleteRequested
@@ -49,8 +49,8 @@ class Videos:
 
 
 def check_catalogue(
-    states: Iterable[JobState], videos: Videos, shelves: Shelves, deleted: Collection[str]
-) -> Iterator[Breach]:
+    states: Iterable[JobState], videos: Videos, shelves: StoreListing, deleted: Collection[str]
+) -> Iterator[Violation]:
     """`deleted`: jobs that were deleted, and records that went, while log and store were read.
 
     Files are looked at here of jobs that are forgotten; of the others `objects` does.
@@ -60,14 +60,14 @@ def check_catalogue(
         known.add(state.job)
         is_told = state.status is JobStatus.COMPLETED and state.format >= CATALOGUED_SINCE and state.video is not None
         if is_told and state.job not in videos.records and state.job not in deleted:
-            yield Breach(KEPT, state.job, "its video has no record")
+            yield Violation(KEPT, state.job, "its video has no record")
     for job, record in videos.records.items():
         for ref in () if job in known or job in deleted else record.objects:
             if fault := shelves.fault(ref):
-                yield Breach(KEPT, ref.key, f"the {ref.name} of {job} is not as its record promises: {fault}")
+                yield Violation(KEPT, ref.key, f"the {ref.name} of {job} is not as its record promises: {fault}")
 
 
-def check_gone(states: Iterable[JobState], shelves: Shelves, now: float) -> Iterator[Breach]:
+def check_gone(states: Iterable[JobState], shelves: StoreListing, now: float) -> Iterator[Violation]:
     """Of a job that was deleted a while ago nothing is left but outputs that another job of its tenant refers to."""
     known = list(states)
     kept = {output for state in known if state.status is not JobStatus.DELETED for output in outputs_of(state)}
@@ -79,7 +79,7 @@ def check_gone(states: Iterable[JobState], shelves: Shelves, now: float) -> Iter
         if state.status is JobStatus.DELETED and (state.deleted_at or state.updated_at) < now - GONE_WITHIN_S:
             for output in {(state.tenant, str(Stage.MUX), state.job), *outputs_of(state)} - kept:
                 for key in folders.get(output, ()):
-                    yield Breach(GONE, key, f"{state.job} was deleted")
+                    yield Violation(GONE, key, f"{state.job} was deleted")
 
 
 def outputs_of(state: JobState) -> set[tuple[str, str, str]]:
@@ -92,7 +92,9 @@ def identity(place: Place) -> tuple[str, str, str]:
     return place.tenant, str(Stage.MUX) if place.kind is Kind.VIDEO else place.stage, place.owner
 
 
-def check_owners(states: Iterable[JobState], videos: Videos, shelves: Shelves, oldest: float) -> Iterator[Breach]:
+def check_owners(
+    states: Iterable[JobState], videos: Videos, shelves: StoreListing, oldest: float
+) -> Iterator[Violation]:
     """No finished video older than `oldest`, unix seconds, is one that neither a job nor the catalogue knows."""
     known = {state.job for state in states if state.status is not JobStatus.DELETED}
     for key in shelves.manifests if videos.is_filled else ():
@@ -102,4 +104,4 @@ def check_owners(states: Iterable[JobState], videos: Videos, shelves: Shelves, o
         record = videos.records.get(place.owner)
         is_owned = place.owner in known or (record is not None and record.tenant == place.tenant)
         if not is_owned and shelves.objects[key].modified < oldest:
-            yield Breach("no orphan stays", key, "neither a job nor the catalogue knows this video")
+            yield Violation("no orphan stays", key, "neither a job nor the catalogue knows this video")

@@ -26,7 +26,7 @@ ABOUT = "dlq_"
 
 
 @dataclass(frozen=True)
-class Letter:
+class DeadLetterRecord:
     """One record of `dlq`. `place`: PARTITION/OFFSET there, by which a person names it. `time`: unix seconds.
 
     `headers` are the original ones.
@@ -79,7 +79,7 @@ class Filter:
     until: float | None = None
     dropped: bool | None = False
 
-    def __contains__(self, letter: Letter) -> bool:
+    def __contains__(self, letter: DeadLetterRecord) -> bool:
         return (
             self.reason in (None, letter.reason)
             and self.tenant in (None, letter.tenant)
@@ -89,13 +89,13 @@ class Filter:
         )
 
 
-def letters(settings: Settings, wanted: Filter = Filter()) -> Iterator[Letter]:
+def dead_letters(settings: Settings, wanted: Filter = Filter()) -> Iterator[DeadLetterRecord]:
     """The dead letters that are meant, oldest first. Raises `ClientError`."""
-    found: dict[str, Letter] = {}
+    found: dict[str, DeadLetterRecord] = {}
     with Reader(settings) as reader:
         reader.assign(reader.from_start(DLQ))
         for message in reader.read_to_end():
-            letter = letter_of(message)
+            letter = dead_letter_of(message)
             if letter.reason != DROPPED:
                 found[letter.place] = letter
             for place in places_of(letter).intersection(found):
@@ -103,18 +103,18 @@ def letters(settings: Settings, wanted: Filter = Filter()) -> Iterator[Letter]:
     yield from (letter for letter in found.values() if letter in wanted)
 
 
-def places_of(letter: Letter) -> frozenset[str]:
+def places_of(letter: DeadLetterRecord) -> frozenset[str]:
     """The letters that a record drops; none for a letter."""
     if letter.reason != DROPPED:
         return frozenset()
     return frozenset((letter.value or b"").decode(errors="replace").split())
 
 
-def letter_of(message: Message) -> Letter:
+def dead_letter_of(message: Message) -> DeadLetterRecord:
     headers = clients.headers_of(message)
     about = {name: text.decode(errors="replace") for name, text in headers if name.startswith(ABOUT)}
     cut = about.get("dlq_truncated_from")
-    return Letter(
+    return DeadLetterRecord(
         place=f"{message.partition()}/{message.offset()}", reason=about.get("dlq_reason", ""),
         message=about.get("dlq_message", ""), origin=about.get("dlq_origin", ""),
         time=float(about.get("dlq_time", 0.0)), value=message.value(),

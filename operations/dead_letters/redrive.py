@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import orjson
 from confluent_kafka import KafkaException
 
-from operations.dead_letters.records import Letter
-from operations.resubmit import NotRepeatable, asked_again
+from operations.dead_letters.records import DeadLetterRecord
+from operations.resubmit import NotRepeatable, resubmitted
 from runtime.settings import Settings
 from schemas import envelope
 from schemas.digest import digest
@@ -33,7 +33,7 @@ ANY_PARTITION = -1
 class Redriven:
     """A record for `prompts`. `partition` -1: chosen by key."""
 
-    letter: Letter
+    letter: DeadLetterRecord
     id: str
     value: bytes
     headers: Headers
@@ -44,11 +44,11 @@ class Redriven:
 class NotRedrivable(ClientError):
     """This letter holds nothing that can be asked for again."""
 
-    def __init__(self, letter: Letter, why: str) -> None:
+    def __init__(self, letter: DeadLetterRecord, why: str) -> None:
         super().__init__(f"{letter.place} ({letter.reason}) cannot be redriven: {why}")
 
 
-def redriven(letter: Letter) -> Redriven:
+def redriven(letter: DeadLetterRecord) -> Redriven:
     """The new event. Raises `NotRedrivable`."""
     if letter.topic == "jobs":
         return prompt_again(letter)
@@ -76,14 +76,14 @@ def rekeyed(value: bytes, key: str) -> bytes:
     return orjson.dumps(event)
 
 
-def prompt_again(letter: Letter) -> Redriven:
+def prompt_again(letter: DeadLetterRecord) -> Redriven:
     """The same recipe, asked for anew by a job that names the one that was given up."""
     job = letter.job
     if job is None:
         raise NotRedrivable(letter, "it holds no job")
     new = new_id(letter)
     try:
-        prompt = asked_again(job, new, job.runs)
+        prompt = resubmitted(job, new, job.runs)
     except NotRepeatable as error:
         raise NotRedrivable(letter, str(error)) from None
     value, headers = envelope.write(
@@ -92,11 +92,11 @@ def prompt_again(letter: Letter) -> Redriven:
     return Redriven(letter, new, value, headers, job.tenant)
 
 
-def new_id(letter: Letter) -> str:
+def new_id(letter: DeadLetterRecord) -> str:
     return "redrive-" + digest([letter.place, letter.origin, letter.time])[:32]
 
 
-def parent_of(letter: Letter) -> str:
+def parent_of(letter: DeadLetterRecord) -> str:
     return f"{DLQ.name}/{letter.place}"
 
 

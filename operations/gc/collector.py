@@ -13,9 +13,9 @@ from itertools import islice
 
 from operations.audit.log import Log
 from operations.audit.object_places import place_of
-from operations.audit.objects import Shelves
+from operations.audit.objects import StoreListing
 from operations.audit.store_listing import manifests_of
-from operations.gc.plan import Loose, loose
+from operations.gc.plan import Unreferenced, loose
 from operations.gc.references import References
 from operations.gc.snapshot import LogView
 from runtime.settings import Settings
@@ -32,7 +32,7 @@ GRACE_S = DAY_S
 def collect(
     settings: Settings, store: ArtifactStore, *, apply: bool, ended_before: float = 0.0, grace: float = GRACE_S,
     now: float | None = None,
-) -> tuple[Loose, ...]:  # fmt: skip
+) -> tuple[Unreferenced, ...]:  # fmt: skip
     """What is loose; with `apply`, what was freed.
 
     Jobs that ended before `ended_before` (unix seconds) refer to nothing; the others do as long as `jobs` knows them.
@@ -44,7 +44,7 @@ def collect(
         return tuple(each for each in run(store, view, now - grace, apply) if each is not None)
 
 
-def run(store: ArtifactStore, view: LogView, oldest: float, apply: bool = True) -> Iterator[Loose | None]:
+def run(store: ArtifactStore, view: LogView, oldest: float, apply: bool = True) -> Iterator[Unreferenced | None]:
     """What is loose and, with `apply`, freed by now, a folder at a time. None: a step that found nothing more.
 
     The store first: whoever was accepted while it was listed refers to what it finds there.
@@ -54,7 +54,7 @@ def run(store: ArtifactStore, view: LogView, oldest: float, apply: bool = True) 
         objects = store.stored(prefix)
         view.check_owner(len(objects))
         for some in by_folder(objects):
-            shelves = Shelves(some, manifests_of(store, some))
+            shelves = StoreListing(some, manifests_of(store, some))
             found = loose(shelves, view.look(), oldest)
             yield from sweep(store, found, view.look) if apply else found
             yield None
@@ -82,7 +82,9 @@ def by_folder(objects: dict[str, Stored]) -> Iterator[dict[str, Stored]]:
         yield {key: stored for folder in some.values() for key, stored in folder.items()}
 
 
-def sweep(store: ArtifactStore, planned: Iterable[Loose], look: Callable[[], References]) -> Iterator[Loose]:
+def sweep(
+    store: ArtifactStore, planned: Iterable[Unreferenced], look: Callable[[], References]
+) -> Iterator[Unreferenced]:
     """What was freed. `look` says what is referred to now."""
     rest = iter(planned)
     while batch := list(islice(rest, BATCH)):
@@ -99,11 +101,11 @@ def sweep(store: ArtifactStore, planned: Iterable[Loose], look: Callable[[], Ref
                 store.publish(each.place.folder, each.manifest)
 
 
-def still_loose(batch: Sequence[Loose], references: References) -> list[Loose]:
+def still_loose(batch: Sequence[Unreferenced], references: References) -> list[Unreferenced]:
     return [each for each in batch if not each.whole or each.place not in references]
 
 
-def remove_objects(store: ArtifactStore, each: Loose) -> None:
+def remove_objects(store: ArtifactStore, each: Unreferenced) -> None:
     there = store.stored(f"{each.place.folder}/")
     for key, stored in each.stored.items():
         if there.get(key) == stored:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from operations.audit.object_places import Kind, Place, place_of
-from operations.audit.objects import Shelves
+from operations.audit.objects import StoreListing
 from operations.gc.references import References
 from schemas.events.artifacts import Manifest
 from stages.storage.object_store import Stored
@@ -16,7 +16,7 @@ Folders = dict[Place, list[str]]
 
 
 @dataclass(frozen=True)
-class Loose:
+class Unreferenced:
     """Objects of one folder that nobody needs, as they were listed. `whole`: nobody refers to the folder; else no
     manifest names them.
 
@@ -47,13 +47,15 @@ class Usage:
     size: int = 0
 
 
-def loose(shelves: Shelves, references: References, oldest: float) -> list[Loose]:
+def loose(shelves: StoreListing, references: References, oldest: float) -> list[Unreferenced]:
     """`oldest`: unix seconds; what was written since is left alone, with the whole folder where nobody refers to that.
 
     What a deleted job has left is loose however young it is. A finished video is, once neither its job nor the
     catalogue knows it; never before the catalogue is filled.
     """
-    found = (loose_of(place, keys, shelves, references, oldest) for place, keys in folders(shelves.objects).items())
+    found = (
+        unreferenced_of(place, keys, shelves, references, oldest) for place, keys in folders(shelves.objects).items()
+    )
     return sorted((each for each in found if each), key=lambda each: each.place.folder)
 
 
@@ -71,9 +73,9 @@ def folders(keys: Iterable[str]) -> Folders:
     return {places[folder]: keys for folder, keys in found.items()}
 
 
-def loose_of(
-    place: Place, keys: list[str], shelves: Shelves, references: References, oldest: float
-) -> Loose | None:  # fmt: skip
+def unreferenced_of(
+    place: Place, keys: list[str], shelves: StoreListing, references: References, oldest: float
+) -> Unreferenced | None:  # fmt: skip
     manifest, objects = shelves.manifests.get(place.manifest), shelves.objects
     if is_needed(place, manifest, references):
         if manifest is None:
@@ -92,11 +94,13 @@ def is_needed(place: Place, manifest: Manifest | None, references: References) -
     return is_video and not references.catalogue.is_filled and not references.is_deleted(place)
 
 
-def made(place: Place, whole: bool, stored: Mapping[str, Stored], manifest: Manifest | None = None) -> Loose | None:
-    return Loose(place, whole, stored, manifest) if stored else None
+def made(
+    place: Place, whole: bool, stored: Mapping[str, Stored], manifest: Manifest | None = None
+) -> Unreferenced | None:
+    return Unreferenced(place, whole, stored, manifest) if stored else None
 
 
-def usage(shelves: Shelves, references: References) -> dict[tuple[str, str, Kind], Usage]:
+def usage(shelves: StoreListing, references: References) -> dict[tuple[str, str, Kind], Usage]:
     """By tenant, stage and kind. Orphans are what could be freed, however young."""
     orphans = {key for each in loose(shelves, references, float("inf")) for key in each.keys}
     sums: dict[tuple[str, str, Kind], Usage] = {}
@@ -106,7 +110,7 @@ def usage(shelves: Shelves, references: References) -> dict[tuple[str, str, Kind
     return dict(sorted(sums.items()))
 
 
-def grouped(shelves: Shelves, orphans: set[str]) -> Iterator[tuple[tuple[str, str, Kind], int]]:
+def grouped(shelves: StoreListing, orphans: set[str]) -> Iterator[tuple[tuple[str, str, Kind], int]]:
     for key, stored in shelves.objects.items():
         place = place_of(key)
         if place is not None:

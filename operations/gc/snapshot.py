@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from operations.audit.log import Log
-from operations.audit.objects import Shelves
+from operations.audit.objects import StoreListing
 from operations.audit.store_listing import read_shelves
 from operations.gc.references import References
 from runtime.settings import Settings
@@ -67,7 +67,7 @@ class LogView:
 
 @dataclass(frozen=True)
 class Sight:
-    shelves: Shelves
+    shelves: StoreListing
     references: References
 
 

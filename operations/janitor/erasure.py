@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from operations.audit.objects import Shelves
+from operations.audit.objects import StoreListing
 from operations.audit.store_listing import manifests_of
 from operations.gc.collector import sweep
 from operations.gc.plan import loose
@@ -30,7 +30,7 @@ def erase(store: ArtifactStore, view: LogView, searches: Sequence[Search]) -> in
     for search in searches:
         for folder in search.folders:
             objects |= store.stored(f"{folder}/")
-    shelves = Shelves(objects, manifests_of(store, objects))
+    shelves = StoreListing(objects, manifests_of(store, objects))
     # What is still referred to is another job's as it is, an upload under way included.
     found = [each for each in loose(shelves, view.look(), EVER) if each.whole]
     removed = sum(len(each.stored) for each in sweep(store, found, view.look))

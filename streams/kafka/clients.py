@@ -135,7 +135,7 @@ class ErrorWatch:
     fatal: str | None = None
     refused: bool = False
     """Whether a broker did not take our name or password."""
-    _lonely: set[str] = field(default_factory=set)
+    _without_brokers: set[str] = field(default_factory=set)
     """Clients that knew no broker at the last look."""
 
     def __call__(self, error: KafkaError) -> None:
@@ -148,9 +148,9 @@ class ErrorWatch:
         said = orjson.loads(statistics)
         name = said["name"]
         if any(broker["source"] in BROKERS for broker in said["brokers"].values()):
-            self._lonely.discard(name)
-        elif name not in self._lonely:
-            self._lonely.add(name)
+            self._without_brokers.discard(name)
+        elif name not in self._without_brokers:
+            self._without_brokers.add(name)
         elif self.fatal is None:
             self.fatal = f"{name} has lost its last broker and asks nobody any more"
 

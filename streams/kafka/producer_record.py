@@ -8,7 +8,7 @@ from schemas.envelope import Headers
 from streams.kafka.topics import Topic
 
 
-class Outgoing(NamedTuple):
+class ProducerRecord(NamedTuple):
     """A record to be produced. `partition` None: the client's partitioner chooses by key (public topics alone)."""
 
     topic: Topic

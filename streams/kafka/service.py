@@ -16,9 +16,9 @@ from runtime.settings import Settings
 from runtime.watchdog import Turns, Watchdog
 from streams.kafka.clients import FatalClientError
 from streams.kafka.errors import ClientError
-from streams.kafka.transactions import Aborted, Lost, Refused
+from streams.kafka.transactions import Aborted, RecordRejected, ResultUnknown
 
-FAULTS = (Aborted, Refused, ClientError, FatalClientError, KafkaException, TimeoutError)
+FAULTS = (Aborted, RecordRejected, ClientError, FatalClientError, KafkaException, TimeoutError)
 
 logger = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ def serve(
     with page, Watchdog(settings, name, [service.turns]):
         try:
             service.run()
-        except Lost as error:
+        except ResultUnknown as error:
             logger.error(f"the {name} ends and must be started anew", error=str(error))
             # A client may be stuck in a call; a transaction left open is fenced by the next life.
             os._exit(1)

@@ -12,7 +12,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from streams.kafka import clients
-from streams.kafka.producer_record import Outgoing
+from streams.kafka.producer_record import ProducerRecord
 
 BEGINS_WITHIN_S = 30.0
 """How long a broker may take to end what an earlier life has left open."""
@@ -37,11 +37,11 @@ class Aborted(Exception):
     """The transaction was rolled back whole; the same work may be tried again."""
 
 
-class Refused(Exception):
+class RecordRejected(Exception):
     """Rolled back, since one of the records can never be written (too large, invalid)."""
 
 
-class Lost(Exception):
+class ResultUnknown(Exception):
     """Fenced, fatal, or an unknown result: memory no longer knows what the log holds. The process must end."""
 
 
@@ -60,35 +60,35 @@ class Transactions:
     """What the last commit has written, with offsets."""
     _errors: list[KafkaError] = field(default_factory=list)
 
-    def begin_life(self) -> None:
-        """Fence whoever held this cell before, and wait for what it left open. Raises `Lost`."""
-        self._patiently(self.producer.init_transactions, time.monotonic() + BEGINS_WITHIN_S)
+    def init_transactions(self) -> None:
+        """Fence whoever held this cell before, and wait for what it left open. Raises `ResultUnknown`."""
+        self._retry_until(self.producer.init_transactions, time.monotonic() + BEGINS_WITHIN_S)
 
     def serve(self) -> None:
         """Let the client say what it has to say, as a commit does: for whoever commits seldom."""
         self.producer.poll(0)
 
-    def commit(self, records: Iterable[Outgoing], offsets: list[TopicPartition], group: Any) -> None:
-        """Write all of it. `group`: the consumer group's metadata as of now. Raises `Aborted`, `Refused`, `Lost`."""
+    def commit(self, records: Iterable[ProducerRecord], offsets: list[TopicPartition], group: Any) -> None:
+        """Write all of it. `group`: the consumer group's metadata as of now. Raises `Aborted`, `RecordRejected`, `ResultUnknown`."""
         self._errors.clear()
         self.written.clear()
         end = time.monotonic() + self.deadline
         try:
             self.producer.begin_transaction()
         except KafkaException as error:
-            raise Lost(str(error)) from error
+            raise ResultUnknown(str(error)) from error
         try:
             for record in records:
                 self._produce(record)
             if offsets:
-                self._patiently(lambda seconds: self._send_offsets(offsets, group, seconds), end)
-            self._patiently(self.producer.commit_transaction, end)
+                self._retry_until(lambda seconds: self._send_offsets(offsets, group, seconds), end)
+            self._retry_until(self.producer.commit_transaction, end)
         except _Abortable as error:
             self._abort()
             if any(seen.code() in REFUSALS for seen in [*self._errors, error.error]):
-                raise Refused(str(error.error)) from error
+                raise RecordRejected(str(error.error)) from error
             raise Aborted(str(error.error)) from error
-        except Lost:
+        except ResultUnknown:
             # The call that is stuck holds the producer: an abort would be refused, however often it is asked for.
             raise
         except Exception:
@@ -113,13 +113,13 @@ class Transactions:
         try:
             error = answer.get(timeout=seconds + self.stuck_after)
         except Empty:
-            raise Lost(
+            raise ResultUnknown(
                 f"send_offsets_to_transaction did not return within {seconds + self.stuck_after:.0f} s"
             ) from None
         if error is not None:
             raise error
 
-    def _produce(self, record: Outgoing) -> None:
+    def _produce(self, record: ProducerRecord) -> None:
         partition = ANY_PARTITION if record.partition is None else record.partition
         while True:
             try:
@@ -140,7 +140,7 @@ class Transactions:
         else:
             self.written.append(message)
 
-    def _patiently(self, call: Callable[[float], object], end: float) -> None:
+    def _retry_until(self, call: Callable[[float], object], end: float) -> None:
         while True:
             try:
                 call(CALL_S)
@@ -149,7 +149,7 @@ class Transactions:
                 if cause.txn_requires_abort():
                     raise _Abortable(cause) from error
                 if not cause.retriable() or time.monotonic() > end:
-                    raise Lost(str(cause)) from error
+                    raise ResultUnknown(str(cause)) from error
                 # Some refusals come at once, and would come again.
                 self.producer.poll(PAUSE_S)
             else:
@@ -157,9 +157,9 @@ class Transactions:
 
     def _abort(self) -> None:
         try:
-            self._patiently(self.producer.abort_transaction, time.monotonic() + self.deadline)
+            self._retry_until(self.producer.abort_transaction, time.monotonic() + self.deadline)
         except _Abortable as error:
-            raise Lost(str(error.error)) from error
+            raise ResultUnknown(str(error.error)) from error
 
 
 class _Abortable(Exception):

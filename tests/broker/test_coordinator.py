@@ -198,8 +198,8 @@ def test_a_job_that_an_earlier_release_let_near_the_cap_costs_nobody_else(
         with tail(quick, JOBS) as jobs:
             eventually(lambda: len(states_of(jobs.events())) == 2)
             for state in states_of(jobs.events()).values():
-                room = LARGEST_STATE_BYTES - len(state.changed(metadata={"": "v"}).to_bytes())
-                write_state(quick, state.changed(metadata={"n" * room: "v"}))
+                room = LARGEST_STATE_BYTES - len(state.replace(metadata={"": "v"}).to_bytes())
+                write_state(quick, state.replace(metadata={"n" * room: "v"}))
     with coordinating(quick) as coordinator, tail(quick, DLQ) as letters:
         upstream.cancel(cancelled)
         assert isinstance(finish(worker, completions, cancelled), JobCancelled)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from latentline.main import app
 from latentline.time_arguments import moment
-from operations.dead_letters.records import Filter, Letter, letters
+from operations.dead_letters.records import DeadLetterRecord, Filter, dead_letters
 from operations.dead_letters.redrive import NotRedrivable, redriven
 from runtime.settings import Settings
 from schemas import envelope
@@ -110,14 +110,14 @@ def test_a_job_that_was_given_up_is_asked_for_anew(line: Settings, command: Comm
 def test_letters_are_chosen_by_reason_tenant_and_time(line: Settings) -> None:
     for reason, tenant, at in (("a", "x", 10.0), ("b", "x", 20.0), ("a", "y", 30.0)):
         bury(line, DeadLetter(reason, "", orjson.dumps({"tenant": tenant}), [], "prompts/0/0"), at)
-    found = list(letters(line))
+    found = list(dead_letters(line))
     assert [letter.place for letter in found] == ["0/0", "0/1", "0/2"]
     chosen = {
         Filter(reason="a"): "02", Filter(tenant="x"): "01", Filter(since=20): "12", Filter(until=20): "0",
         Filter(reason="a", tenant="y", since=30, until=31): "2", Filter(reason="none"): "",
     }  # fmt: skip
     for wanted, places in chosen.items():
-        assert [letter.place[-1] for letter in letters(line, wanted)] == list(places)
+        assert [letter.place[-1] for letter in dead_letters(line, wanted)] == list(places)
 
 
 def test_what_cannot_be_redriven_says_why(line: Settings, command: Command) -> None:
@@ -130,7 +130,7 @@ def test_what_cannot_be_redriven_says_why(line: Settings, command: Command) -> N
     assert command("redrive").exit_code == 2
     assert command("redrive", "0/0", "--all").exit_code == 2
     assert "no dead letter 0/9" in command("show", "0/9").stderr
-    cut = Letter("0/0", "too_large", "", "prompts/0/0", 0.0, b"{", [], truncated_from=9_000_000)
+    cut = DeadLetterRecord("0/0", "too_large", "", "prompts/0/0", 0.0, b"{", [], truncated_from=9_000_000)
     with pytest.raises(NotRedrivable, match="not whole"):
         redriven(cut)
 

@@ -12,7 +12,7 @@ from runtime.settings import Settings
 from schemas.events.completions import JobCompleted
 from schemas.job import JobState
 from streams.kafka import clients
-from streams.kafka.transactions import Lost
+from streams.kafka.transactions import ResultUnknown
 from tests.broker.coordinating import coordinating, finish
 from tests.broker.workers import PlayedWorker
 from tests.processes import Tail, Upstream
@@ -67,7 +67,7 @@ def test_an_unknown_commit_result_ends_the_process(quick: Settings, upstream: Up
         cell.transactions.producer = UnknownCommits(cell.transactions.producer)  # type: ignore[assignment]
         upstream.submit()
         eventually(lambda: coordinator.failures)
-        assert isinstance(coordinator.failures[0], Lost)
+        assert isinstance(coordinator.failures[0], ResultUnknown)
 
 
 class UnknownCommits(FailingCommits):
@@ -100,7 +100,7 @@ def test_a_call_that_never_returns_ends_the_process(quick: Settings, upstream: U
         cell.transactions.producer = stuck  # type: ignore[assignment]
         upstream.submit()
         eventually(lambda: coordinator.failures)
-        assert isinstance(coordinator.failures[0], Lost)
+        assert isinstance(coordinator.failures[0], ResultUnknown)
         assert stuck.aborts == 0
 
 
@@ -111,4 +111,4 @@ def test_a_newer_coordinator_fences_the_older(quick: Settings, upstream: Upstrea
         newer.init_transactions(30)
         upstream.submit()
         eventually(lambda: coordinator.failures)
-        assert isinstance(coordinator.failures[0], Lost | clients.FatalClientError)
+        assert isinstance(coordinator.failures[0], ResultUnknown | clients.FatalClientError)

@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from infra.local import topics
-from operations.dead_letters.records import Filter, letters
+from operations.dead_letters.records import Filter, dead_letters
 from runtime.settings import Settings
 from streams.coordinator.core.effects import DeadLetter
 from streams.coordinator.core.records import Writer
@@ -85,10 +85,10 @@ def test_a_batch_that_nobody_can_unpack_costs_none_of_its_neighbours(
     before = [upstream.submit() for _ in range(3)]
     assert send(quick, PROMPTS, b"first", ZEROS, b"third", b"fourth", b"fifth") is None
     after = [upstream.submit() for _ in range(3)]
-    with tail(quick, DLQ) as letters:
+    with tail(quick, DLQ) as dead_letters:
         with coordinating(quick) as coordinator:
             eventually(lambda: states_of(jobs.events()).keys() == {*before, *after})
-            [(_, value, headers)] = eventually(letters.poll)
+            [(_, value, headers)] = eventually(dead_letters.poll)
             told = dict(headers)
             assert (value, told["dlq_reason"], told["dlq_origin"]) == (None, b"unreadable", b"prompts/0/3")
             assert told["dlq_message"].startswith(b"offsets 3 to 7: Decompression")
@@ -97,7 +97,7 @@ def test_a_batch_that_nobody_can_unpack_costs_none_of_its_neighbours(
         with coordinating(quick):
             later = upstream.submit()
             eventually(lambda: later in states_of(jobs.events()))
-        assert len(letters.poll()) == 1
+        assert len(dead_letters.poll()) == 1
 
 
 def test_a_header_whose_name_is_no_text_costs_none_of_its_neighbours(
@@ -120,9 +120,9 @@ def test_a_header_whose_name_is_no_text_costs_none_of_its_neighbours(
 
     asyncio.run(send_odd())
     after = upstream.submit()
-    with coordinating(quick), tail(quick, DLQ) as letters:
+    with coordinating(quick), tail(quick, DLQ) as dead_letters:
         eventually(lambda: states_of(jobs.events()).keys() == {before, after})
-        [(_, value, headers)] = eventually(letters.poll)
+        [(_, value, headers)] = eventually(dead_letters.poll)
         assert (value, dict(headers)["dlq_reason"]) == (b"odd", b"unreadable")
 
 
@@ -134,7 +134,7 @@ def test_a_tool_reads_what_stands_behind_a_batch_that_nobody_can_unpack(line: Se
     put("empty")
     assert send(line, DLQ, b"first", ZEROS, b"third") is None
     put("not_json")
-    assert [letter.reason for letter in letters(line, Filter())] == ["empty", "not_json"]
+    assert [letter.reason for letter in dead_letters(line, Filter())] == ["empty", "not_json"]
 
 
 def test_the_broker_refuses_a_transaction_that_could_hold_readers_for_longer_than_a_minute(line: Settings) -> None:

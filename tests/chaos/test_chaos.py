@@ -6,7 +6,7 @@ import time
 
 from pydantic import SecretStr
 
-from operations.audit.report import Breach, Compute, Report
+from operations.audit.report import Compute, Report, Violation
 from schemas import envelope
 from schemas.envelope import UnreadableEvent
 from schemas.events.artifacts import ArtifactRef
@@ -150,7 +150,7 @@ def test_an_end_is_told_once_it_was_taken_and_its_repeats_carry_one_id() -> None
 
 def test_a_run_ends_in_these_figures_and_says_which_promise_broke() -> None:
     ends = ends_of({JOB, "video_b"}, [completion_of(ended_state("video_b", JobStatus.COMPLETED, 5.0))] * 2)
-    breach = Breach("no prompt is lost", "prompts/0/7", "it is no job and no dead letter")
+    breach = Violation("no prompt is lost", "prompts/0/7", "it is no job and no dead letter")
     report = Report(checked={}, open_jobs=0, compute=Compute(), breaches=(breach,))
     told = Told(owed=3, untold=(JOB,), split=("video_b",))
     harm = Harm(("open transaction",), faults=("/videos answered 500: oops",), standstill=131.0)
@@ -188,7 +188,7 @@ def test_an_output_is_harmed_while_somebody_still_has_to_read_it() -> None:
 
 def test_what_was_harmed_and_never_read_again_is_no_breach_and_all_else_is() -> None:
     hit = Hit(Fault(1.0, Kind("corrupt", "object")), 1.0, ("artifacts/a/latents",), ())
-    ours, theirs = (Breach("a manifest is whole", f"artifacts/{key}/latents", "it is missing") for key in "ab")
+    ours, theirs = (Violation("a manifest is whole", f"artifacts/{key}/latents", "it is missing") for key in "ab")
     state = ended_state(JOB, JobStatus.COMPLETED, 9.0).model_copy(
         update={"attempts": (attempt(1, "decode", 2.0, 3.0, "input_lost"),)}
     )

@@ -68,7 +68,7 @@ def test_every_corner_computes(folder: Path) -> None:
     line = InProcessLine.load(folder)
     for corner in dict.fromkeys(corners(line.bundle.limits)):
         asked = recipe(line.bundle, corner)
-        for settings in (asked, asked.changed(vae_tiling=line.bundle.vae_tiling)):
+        for settings in (asked, asked.replace(vae_tiling=line.bundle.vae_tiling)):
             found = probe(line.run(settings, "video_corner")["video"])
             assert (found.width, found.height, found.frames) == corner
 
@@ -78,7 +78,7 @@ def test_every_number_of_steps_has_a_schedule(folder: Path, steps: int) -> None:
     bundle = Bundle.open(folder).manifest
     family = denoiser(folder)
     for name in bundle.limits.schedulers:
-        asked = recipe(bundle, smallest(bundle.limits), steps).changed(scheduler=name)
+        asked = recipe(bundle, smallest(bundle.limits), steps).replace(scheduler=name)
         assert len(family.scheduler(asked).timesteps) == steps
 
 
@@ -113,14 +113,14 @@ def embeds(family: Family) -> dict[str, torch.Tensor]:
 
 def unbounded(limits: Limits) -> Limits:
     """As an older release described the model."""
-    return limits.changed(min_width=1, max_width=LONGEST_SIDE, min_height=1, max_height=LONGEST_SIDE)
+    return limits.replace(min_width=1, max_width=LONGEST_SIDE, min_height=1, max_height=LONGEST_SIDE)
 
 
 def test_the_bounds_are_the_models_own_and_a_job_beyond_them_is_invalid(folder: Path) -> None:
     """Not one of them is tighter than what the transformer can compute, which itself says so in words of its own."""
     family = denoiser(folder)
     manifest = family.bundle.manifest
-    older = manifest.changed(limits=unbounded(manifest.limits))
+    older = manifest.replace(limits=unbounded(manifest.limits))
     for corner in itertools.islice(beyond(manifest.limits), 2):
         try:
             asked = recipe(older, corner)
@@ -139,9 +139,9 @@ def test_released_wan_ends_where_its_rotary_positions_end() -> None:
     config = {"patch_size": (1, 2, 2), "rope_max_seq_len": 1024}
     family = family_of("wan")
     geometry = Bundle.open(TINY).manifest.geometry
-    asked = unbounded(limits).changed(max_pixels=1280 * 720, max_frames=10_000)
+    asked = unbounded(limits).replace(max_pixels=1280 * 720, max_frames=10_000)
     released = family.bounded(asked, geometry, config)
     assert (released.max_width, released.max_height, released.max_frames) == (LONGEST_SIDE, LONGEST_SIDE, 4093)
     small = family.bounded(asked, geometry, config | {"rope_max_seq_len": 64})
     assert (small.max_width, small.max_height, small.max_frames) == (1024, 1024, 253)
-    assert small.changed(max_frames=limits.max_frames, max_pixels=limits.max_pixels) == limits
+    assert small.replace(max_frames=limits.max_frames, max_pixels=limits.max_pixels) == limits

@@ -188,7 +188,7 @@ def check_artifacts(state: JobState) -> None:
 
 def check_ledger(ledger: Ledger, states: dict[str, JobState]) -> None:
     """Jobs, leases and workers tell one story, and it is the log's."""
-    assert not any(overlay.changes for overlay in ledger.overlays)
+    assert not any(overlay.changes for overlay in ledger.write_buffers)
     assert ledger.jobs.base == {job: state for job, state in states.items() if not state.status.ended}
     assert ledger.ended == {job: ended_job(state) for job, state in states.items() if state.status.ended}
     in_force = {state.lease.number: state for state in states.values() if state.lease is not None}

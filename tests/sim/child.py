@@ -6,13 +6,13 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from schemas import store_layout
-from schemas.base import made
+from schemas.base import construct
 from schemas.errors import ErrorKind, ErrorReport
 from schemas.events.artifacts import ArtifactRef, ObjectRef
 from schemas.events.reports import Done, Failed, InputMissing, Outcome, Preempted, TaskCancelled
 from schemas.events.tasks import Task
 from schemas.stage import Stage
-from streams.worker.loop.active_tasks import Held, fields_of
+from streams.worker.loop.active_tasks import ActiveTask, fields_of
 
 if TYPE_CHECKING:
     from tests.sim.machine import Machine
@@ -50,7 +50,7 @@ class Child:
             self.busy = self._queue.popleft()
             self._begin(self._machine.lease(self.busy))
 
-    def _begin(self, held: Held) -> None:
+    def _begin(self, held: ActiveTask) -> None:
         task = held.task
         found = self._around.store.hit(task)
         if held.interruption is not None:
@@ -65,7 +65,7 @@ class Child:
             start = self._around.store.checkpoints.get((task.key, BIT_CLASS), 0) if task.stage is Stage.DENOISE else 0
             self._work(self._machine.change(task.lease, step=start, steps=self._steps(task), step_seconds=STEP_SECONDS))
 
-    def _end(self, held: Held, outcome: Outcome) -> None:
+    def _end(self, held: ActiveTask, outcome: Outcome) -> None:
         self._machine.end(held, outcome)
 
     def _steps(self, task: Task) -> int:
@@ -76,7 +76,7 @@ class Child:
             self._around.store.lose(upstream.key)
         return self._around.store.is_readable(upstream)
 
-    def _work(self, held: Held) -> None:
+    def _work(self, held: ActiveTask) -> None:
         """Go on to the next step, or to the end, or to ruin."""
         task, step = held.task, held.step or 0
         if self._around.plan_of(task.job).kills == (task.stage, step):
@@ -98,18 +98,18 @@ class Child:
         self._machine.press_to_leave()
         self._work(self._machine.lease(lease))
 
-    def _checkpoint(self, held: Held) -> Held:
+    def _checkpoint(self, held: ActiveTask) -> ActiveTask:
         step = held.step or 0
         self._around.store.save_checkpoint(held.task.key, BIT_CLASS, step)
         return self._machine.change(held.task.lease, checkpoint_step=step)
 
-    def _stop(self, held: Held) -> None:
+    def _stop(self, held: ActiveTask) -> None:
         is_worth_keeping = held.task.stage is Stage.DENOISE and held.step and self._machine.has_store
         if held.interruption == "preempt" and is_worth_keeping:
             held = self._checkpoint(held)
         self._end(held, interrupted(held, self._name))
 
-    def _finish(self, held: Held) -> None:
+    def _finish(self, held: ActiveTask) -> None:
         error = self._around.takes_failure(held.task)
         if error is not None:
             self._end(held, Failed(**fields_of(held.task, self._name), error=error, seconds=1.0))
@@ -118,33 +118,33 @@ class Child:
         else:
             self._park(held)
 
-    def _park(self, held: Held) -> None:
+    def _park(self, held: ActiveTask) -> None:
         """The device goes on to the next task."""
         self.busy = None
         self._machine.park(held)
         self._begin_next()
 
-    def published(self, held: Held) -> Done:
+    def published(self, held: ActiveTask) -> Done:
         return self.done(held, self._around.store.publish(held.task), reused=False)
 
-    def done(self, held: Held, ref: ArtifactRef, reused: bool) -> Done:
+    def done(self, held: ActiveTask, ref: ArtifactRef, reused: bool) -> Done:
         place = ref.manifest_key.removesuffix(store_layout.MANIFEST)
-        video = made(ObjectRef, name="video", key=f"{place}v", size=1, sha256="0")
+        video = construct(ObjectRef, name="video", key=f"{place}v", size=1, sha256="0")
         objects = (video,) if held.task.stage is Stage.MUX else ()
-        return made(
+        return construct(
             Done, **fields_of(held.task, self._name), artifact=ref, objects=objects, reused=reused,
             seconds=0.0 if reused else self._steps(held.task) * STEP_SECONDS,
         )  # fmt: skip
 
 
-def interrupted(held: Held, worker: str) -> Outcome:
+def interrupted(held: ActiveTask, worker: str) -> Outcome:
     fields = fields_of(held.task, worker)
     if held.interruption == "cancel":
         return TaskCancelled(**fields)
     return Preempted(**fields, step=held.checkpoint_step)
 
 
-def lost_input(held: Held, worker: str, ref: ArtifactRef) -> InputMissing:
+def lost_input(held: ActiveTask, worker: str, ref: ArtifactRef) -> InputMissing:
     fields = fields_of(held.task, worker)
     return InputMissing(**fields, upstream_stage=ref.stage, upstream_key=ref.key, etag=ref.etag, why="gone")
 

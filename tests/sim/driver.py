@@ -39,7 +39,7 @@ class Driver:
     ) -> None:  # fmt: skip
         self.loop, self.logs, self.policy, self.clock = loop, logs, policy, clock
         self._committed, self._rolled_back = committed, rolled_back
-        self.epoch = logs.begin_life()
+        self.epoch = logs.init_transactions()
         self.ledger = rebuilt(logs)
         self.ledger.take_over()
         self.position = dict(logs.committed)
@@ -100,7 +100,7 @@ class Driver:
                 raise
             except Aborted:
                 self._roll_back()
-                self.ticker.note_gap()
+                self.ticker.record_gap()
             except Exception as error:
                 self._roll_back()
                 if poison is not None:
@@ -156,7 +156,7 @@ class Driver:
         if isinstance(record, Spoken):
             return dispatch.decide(self.ledger, self.policy, record.record, record.event, record.attributes, now)
         if poison is not None:
-            return dispatch.bury(self.ledger, self.policy, record, "poison_event", repr(poison), now)
+            return dispatch.dead_letter(self.ledger, self.policy, record, "poison_event", repr(poison), now)
         effects = dispatch.take(self.ledger, self.policy, record, now)
         if POISON in record.headers:
             raise ValueError("poison")

@@ -91,7 +91,7 @@ class Logs:
         log.append(Record(topic, 0, len(log), value, [*headers, POISON] if poison else headers))
         self.on_record()
 
-    def begin_life(self) -> int:
+    def init_transactions(self) -> int:
         self.epoch += 1
         return self.epoch
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas.base import made
+from schemas.base import construct
 from schemas.events.reports import Heartbeat, Inbox, Outcome, Started
 from schemas.events.tasks import CancelTask, Drain, Task
 from schemas.stage import STAGES, Stage
-from streams.worker.loop.active_tasks import Held, HeldLeases, Phase, fields_of
+from streams.worker.loop.active_tasks import ActiveTask, LeaseTable, Phase, fields_of
 from tests.sim.child import BIT_CLASS, Child, interrupted
 from tests.sim.life import Life
 from tests.sim.logs import Order
@@ -27,7 +27,7 @@ class Machine(Life):
         self.around, self.name, self.node, self.slots = around, name, node, slots
         self.incarnation, self.started_at = f"{name}.{life}", around.loop.now
         self.warm = False
-        self.held = HeldLeases()
+        self.held = LeaseTable()
         self.child, self.voice = Child(self), Voice(around, self)
         self.stalled_until = dict.fromkeys(STAGES, 0.0)
         self.draining_until: float | None = None
@@ -55,8 +55,8 @@ class Machine(Life):
         self.later(self.around.beat_seconds, self._every_beat)
 
     def beat(self, leaving: bool = False) -> None:
-        inboxes = tuple(made(Inbox, stage=s, partition=self.partition, echo=self.echo[s]) for s in STAGES)
-        self.voice.beat(made(
+        inboxes = tuple(construct(Inbox, stage=s, partition=self.partition, echo=self.echo[s]) for s in STAGES)
+        self.voice.beat(construct(
             Heartbeat, incarnation=self.incarnation, worker=self.name, node=self.node, started_at=self.started_at,
             inboxes=inboxes, slots=self.slots if self.warm and self.has_store else 0, leases=self.held.listed(),
             bundles=("tiny",), bit_class=BIT_CLASS, draining=self.draining_until is not None, leaving=leaving,
@@ -113,14 +113,14 @@ class Machine(Life):
         if self.draining_until is not None:
             self.end(held, interrupted(held, self.name))
         else:
-            self.voice.say(made(Started, **fields_of(task, self.name)), lambda: self._counted(task.lease))
+            self.voice.say(construct(Started, **fields_of(task, self.name)), lambda: self._counted(task.lease))
 
     def _counted(self, lease: int) -> None:
         """Its Started is acknowledged: now the child may have it."""
         held = self.held.get(lease)
-        if held is None or held.phase is not Phase.ANNOUNCED:
+        if held is None or held.phase is not Phase.START_PENDING:
             return
-        held = self.change(lease, phase=Phase.COUNTED)
+        held = self.change(lease, phase=Phase.START_ACKED)
         if held.interruption is not None:
             self.end(held, interrupted(held, self.name))
         elif self.warm:
@@ -132,31 +132,31 @@ class Machine(Life):
 
     def _warm_up(self) -> None:
         self.warm = True
-        for held in self.held.of_phase(Phase.COUNTED):
+        for held in self.held.of_phase(Phase.START_ACKED):
             self._hand_over(held.task.lease)
         self.beat()
 
     def _interrupt(self, lease: int, how: Any) -> None:
         held = self.held.get(lease)
-        if held is None or held.phase is Phase.ENDING or held.interruption is not None:
+        if held is None or held.phase is Phase.REPORTING or held.interruption is not None:
             return
         held = self.change(lease, interruption=how)
-        if held.phase is Phase.COUNTED or (held.phase is Phase.PARKED and how == "cancel"):
+        if held.phase is Phase.START_ACKED or (held.phase is Phase.PARKED and how == "cancel"):
             self.end(held, interrupted(held, self.name))
 
-    def lease(self, lease: int) -> Held:
+    def lease(self, lease: int) -> ActiveTask:
         held = self.held.get(lease)
         assert held is not None
         return held
 
-    def change(self, lease: int, **changes: object) -> Held:
+    def change(self, lease: int, **changes: object) -> ActiveTask:
         held = self.held.change(lease, **changes)
         assert held is not None
         return held
 
-    def end(self, held: Held, outcome: Outcome) -> None:
+    def end(self, held: ActiveTask, outcome: Outcome) -> None:
         lease = held.task.lease
-        self.change(lease, phase=Phase.ENDING)
+        self.change(lease, phase=Phase.REPORTING)
         self.voice.say(outcome, lambda: self._delivered(lease))
         self.child.release(lease)
 
@@ -166,12 +166,12 @@ class Machine(Life):
 
     def forget_leases(self) -> None:
         """A fault of ours: it works on nothing any more and has told nobody."""
-        self.held = HeldLeases()
+        self.held = LeaseTable()
         self.child.forget()
 
     # -- finished work that waits for the store ------------------------------------------------------------------
 
-    def park(self, held: Held) -> None:
+    def park(self, held: ActiveTask) -> None:
         self.spool[held.task.lease] = held.task
         self.change(held.task.lease, phase=Phase.PARKED)
         self.beat()
@@ -197,7 +197,7 @@ class Machine(Life):
         if self.draining_until is None:
             return
         left = self.draining_until - self.loop.now
-        for held in self.held.of_phase(Phase.ANNOUNCED, Phase.COUNTED, Phase.RUNNING):
+        for held in self.held.of_phase(Phase.START_PENDING, Phase.START_ACKED, Phase.RUNNING):
             needed = held.seconds_left
             if left <= 0 or (needed is not None and needed > left):
                 self._interrupt(held.task.lease, "preempt")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from schemas import store_layout
-from schemas.base import made
+from schemas.base import construct
 from schemas.events.artifacts import ArtifactRef
 from schemas.events.tasks import Task
 
@@ -36,7 +36,7 @@ class Store:
             etag = f"{task.key[:8]}-{task.lease}"
             place = store_layout.folder(task.tenant, task.stage, task.key, task.job)
             manifest = f"{place}/{store_layout.MANIFEST}"
-            ref = made(ArtifactRef, stage=task.stage, key=task.key, manifest_key=manifest, etag=etag)
+            ref = construct(ArtifactRef, stage=task.stage, key=task.key, manifest_key=manifest, etag=etag)
             self.kept[task.key] = Kept(ref)
         return ref
 

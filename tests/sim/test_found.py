@@ -269,7 +269,7 @@ def test_an_outcome_that_cannot_be_taken_in_fails_its_lease() -> None:
     [record] = logs.records["reports"]
     assert isinstance(record, Record)
     assert isinstance(record, Record)
-    core.bury(line.ledger, line.policy, record, "poison_event", "raised", line.now)
+    core.dead_letter(line.ledger, line.policy, record, "poison_event", "raised", line.now)
     state = line.ledger.jobs[line.job]
     assert state.lease is None
     assert state.attempts[-1].outcome == "failed"

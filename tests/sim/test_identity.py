@@ -19,7 +19,7 @@ ACCEPTED = [Count("submitted", ("tiny",))]
 def accepted_before(line: Line, asked: PromptSubmitted, id: str, body_digest: str = "") -> JobState:
     """What the release before this one left of a prompt: it went by the event's id alone."""
     state = transitions.new_job(job_id(asked.tenant, id), asked.tenant, body_digest or asked.body_digest, line.now)
-    return line.ledger.put(state.changed(stage=None), line.now)
+    return line.ledger.put(state.replace(stage=None), line.now)
 
 
 def test_two_services_that_both_number_from_one_have_a_job_each() -> None:

@@ -21,7 +21,7 @@ JOB = job_id(PROMPT.tenant, PROMPT.idempotency_key or "")
 
 
 def ask(line: Line) -> list[Effect]:
-    return drains.ask(line.ledger, ASKED, Raw(b"raw"))
+    return drains.request(line.ledger, ASKED, Raw(b"raw"))
 
 
 # -- drain ---------------------------------------------------------------------------------------------------------

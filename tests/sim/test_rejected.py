@@ -73,13 +73,13 @@ def test_without_a_key_it_goes_by_source_and_id() -> None:
 
 def test_a_record_that_the_core_cannot_take_in_fails_its_job_as_a_fault_of_ours() -> None:
     ledger, poison = Ledger(), record(GOOD | {"metadata": {"x": "y"}})
-    effects = dispatch.bury(ledger, POLICY, poison, "poison_event", "ZeroDivisionError()", 1.0)
+    effects = dispatch.dead_letter(ledger, POLICY, poison, "poison_event", "ZeroDivisionError()", 1.0)
     assert letters(effects) == ["poison_event"]
     [end] = ends(effects)
     assert isinstance(end, JobFailed)
     assert (end.job, end.error.code, end.metadata) == (JOB, "not_taken_in", {})
     assert "ZeroDivision" not in end.error.message
-    assert dispatch.bury(ledger, POLICY, poison, "poison_event", "again", 2.0) == REPLAY
+    assert dispatch.dead_letter(ledger, POLICY, poison, "poison_event", "again", 2.0) == REPLAY
     assert take(ledger, GOOD | {"metadata": {"x": "y"}}) == REPLAY
 
 
@@ -91,7 +91,7 @@ def test_a_bad_record_ends_no_job_that_was_accepted_under_its_id(bad: dict[str, 
     effects = take(ledger, bad)
     assert (letters(effects), ends(effects)) == (["invalid_field"], [])
     assert ledger.jobs[JOB] == before
-    buried = dispatch.bury(ledger, POLICY, record(GOOD | {"seed": 8}), "too_large", "", 1.0)
+    buried = dispatch.dead_letter(ledger, POLICY, record(GOOD | {"seed": 8}), "too_large", "", 1.0)
     assert (letters(buried), ends(buried), ledger.jobs[JOB]) == (["too_large"], [], before)
 
 

@@ -25,7 +25,7 @@ from streams.coordinator.core.state.ledger import Ledger
 from streams.coordinator.core.transitions import ATTEMPTS_KEPT
 from streams.coordinator.core.turn import written
 from streams.kafka import topics
-from streams.kafka.producer_record import Outgoing
+from streams.kafka.producer_record import ProducerRecord
 from tests.sim.played_line import PROMPT, Line, done, ends, names
 from tests.sim.test_found import placed, submit
 
@@ -36,7 +36,7 @@ WIDE = ("🔴", '"', "é", "a")
 
 class Turn(NamedTuple):
     effects: list[Effect]
-    records: list[Outgoing]
+    records: list[ProducerRecord]
     states: dict[str, JobState]
 
 
@@ -53,8 +53,8 @@ def turn(line: Line, effects: list[Effect], place: bool = True) -> Turn:
 def roomy(line: Line) -> None:
     """The bundle allows as long a prompt as any may."""
     bundle = line.policy.bundles["tiny"]
-    limits = bundle.limits.changed(max_prompt_characters=LONGEST_PROMPT)
-    line.policy = replace(line.policy, bundles={"tiny": bundle.changed(limits=limits)})
+    limits = bundle.limits.replace(max_prompt_characters=LONGEST_PROMPT)
+    line.policy = replace(line.policy, bundles={"tiny": bundle.replace(limits=limits)})
 
 
 def largest(text: str, name: str) -> PromptSubmitted:
@@ -93,7 +93,7 @@ def test_the_largest_job_of_all_stays_below_the_cap_all_its_life(
 
     commit(line.submit(largest(text, name)))
     state = line.ledger.jobs[line.job]
-    line.ledger.jobs[line.job] = state.changed(asked=state.recipe)
+    line.ledger.jobs[line.job] = state.replace(asked=state.recipe)
 
     def task() -> Task:
         line.now += 1000.0
@@ -127,8 +127,8 @@ def placed_task(effects: list[Effect]) -> Task | None:
 def grown(line: Line, job: str, size: int) -> JobState:
     """The job as a release before this one may have accepted it."""
     state = line.ledger.jobs[job]
-    room = size - len(state.changed(metadata={"": "v"}).to_bytes())
-    line.ledger.jobs[job] = state.changed(metadata={"n" * room: "v"})
+    room = size - len(state.replace(metadata={"": "v"}).to_bytes())
+    line.ledger.jobs[job] = state.replace(metadata={"n" * room: "v"})
     line.ledger.commit()
     return line.ledger.jobs[job]
 
@@ -183,13 +183,13 @@ def test_a_completion_that_cannot_be_encoded_costs_its_own_job_alone(monkeypatch
     bad, good = [state.job for state in line.ledger.jobs.values()]
     complete = Writer._complete
 
-    def fails(writer: Writer, effect: Complete) -> Outgoing:
+    def fails(writer: Writer, effect: Complete) -> ProducerRecord:
         if effect.event.job == bad and effect.event.metadata:
             raise ZeroDivisionError
         return complete(writer, effect)
 
     monkeypatch.setattr(Writer, "_complete", fails)
-    line.ledger.jobs[bad] = line.ledger.jobs[bad].changed(metadata={"a": "b"})
+    line.ledger.jobs[bad] = line.ledger.jobs[bad].replace(metadata={"a": "b"})
     both: list[Effect] = []
     for job in (bad, good):
         asked = CancelRequested(job=job, tenant="default", reason="r")
@@ -200,7 +200,7 @@ def test_a_completion_that_cannot_be_encoded_costs_its_own_job_alone(monkeypatch
 
 
 def test_names_of_metadata_are_as_long_as_openai_takes_them() -> None:
-    fields: dict[str, Any] = PROMPT.plain()
+    fields: dict[str, Any] = PROMPT.to_dict()
     PromptSubmitted.read(fields | {"metadata": {"n" * 64: "v" * 512}})
     with pytest.raises(ValueError, match="at most 64"):
         PromptSubmitted.read(fields | {"metadata": {"n" * 65: "v"}})

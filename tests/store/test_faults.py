@@ -15,7 +15,7 @@ from stages.contract import Blob
 from stages.execution.execute import Undelivered, deliver
 from stages.storage.artifacts import ArtifactStore
 from stages.storage.spool import Spool
-from streams.worker.loop.uploader import Spoilt, Unparked, Uploader
+from streams.worker.loop.uploader import Uploaded, Uploader, UploadFailed
 from tests.proxy import Proxy
 from tests.store.test_execute import Shout, content, done, task
 
@@ -107,12 +107,12 @@ def test_the_uploader_puts_up_what_is_parked_once_and_keeps_it_until_told(
     line: Settings, behind: ArtifactStore, proxy: Proxy, spool: Spool
 ) -> None:
     spool.save(computed_while_away(behind, proxy).made)
-    events: queue.SimpleQueue[Unparked | Spoilt] = queue.SimpleQueue()
+    events: queue.SimpleQueue[Uploaded | UploadFailed] = queue.SimpleQueue()
     uploader = Uploader(spool, connected(line, proxy.address), events.put)
     try:
         proxy.away = False
         event = events.get(timeout=30)
-        assert isinstance(event, Unparked)
+        assert isinstance(event, Uploaded)
         assert (event.lease, event.result.reused) == (1, False)
         assert spool.leases() == [1]
         uploader.drop(1)
@@ -128,10 +128,10 @@ def test_the_uploader_gives_up_what_is_torn(
     spool.save(computed_while_away(behind, proxy).made)
     torn = spool.folder / "1" / spool.entry(1).objects[0].key
     torn.write_bytes(b"quiEt")
-    events: queue.SimpleQueue[Unparked | Spoilt] = queue.SimpleQueue()
+    events: queue.SimpleQueue[Uploaded | UploadFailed] = queue.SimpleQueue()
     uploader = Uploader(spool, store, events.put)
     try:
-        assert events.get(timeout=30) == Spoilt(1)
+        assert events.get(timeout=30) == UploadFailed(1)
     finally:
         uploader.close()
 

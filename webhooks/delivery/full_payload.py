@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas.base import made
+from schemas.base import construct
 from schemas.errors import NoVideo
 from schemas.events.artifacts import ArtifactRef
 from schemas.events.completions import Completion, JobCancelled, JobCompleted, JobFailed, StageSummary
@@ -54,7 +54,7 @@ def done_at(end: Completion) -> tuple[Stage, ...]:
 
 def stage_at(summary: StageSummary, done: bool) -> StageState:
     # Completions do not name artifacts; whether there is one is all that a video shows.
-    artifact = made(ArtifactRef, stage=summary.stage, key="", manifest_key="", etag="") if done else None
+    artifact = construct(ArtifactRef, stage=summary.stage, key="", manifest_key="", etag="") if done else None
     return StageState(
         key="", dispatches=summary.attempts, seconds=summary.seconds, reused=summary.reused, artifact=artifact
     )

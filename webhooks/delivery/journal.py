@@ -22,12 +22,12 @@ from schemas.webhooks import STARTED, DeliveryRequested
 from streams.kafka import clients
 from streams.kafka.clients import ErrorWatch
 from streams.kafka.errors import Unreachable
-from streams.kafka.producer_record import Outgoing
+from streams.kafka.producer_record import ProducerRecord
 from streams.kafka.reader import ANSWER_WITHIN_S, Reader, event_of
 from streams.kafka.topics import COMPLETIONS, ENDPOINTS, JOBS, WEBHOOKS
 from streams.kafka.transactions import Transactions
-from webhooks.delivery.payload import Deletion, Happening, end_of, start_of
-from webhooks.delivery.state import Known
+from webhooks.delivery.payload import Deletion, JobEvent, end_of, start_of
+from webhooks.delivery.state import WebhookState
 
 NAME = "latentline.notifier"
 """Of the group, and the transactional id."""
@@ -51,9 +51,9 @@ class Journal:
         """Next offsets of what was read and not committed yet."""
         self._jobs, self._requests = JOBS.named(self._prefix), WEBHOOKS.named(self._prefix)
 
-    def open(self, known: Known) -> None:
+    def open(self, known: WebhookState) -> None:
         """Fence, read everything that is known, and only then what is new."""
-        self._transactions.begin_life()
+        self._transactions.init_transactions()
         self._seen = self._state.ends(ENDPOINTS)
         self._state.assign([*self._state.from_start(ENDPOINTS), *self._state.from_start(WEBHOOKS)])
         for message in self._state.read_to_end():
@@ -72,7 +72,7 @@ class Journal:
             for offset in [committed[place.topic, place.partition]]
         ]
 
-    def _take(self, known: Known, message: Message) -> None:
+    def _take(self, known: WebhookState, message: Message) -> None:
         key, event = (message.key() or b"").decode(errors="replace"), event_of(message)
         if event is None and message.value() is not None:
             return
@@ -82,7 +82,7 @@ class Journal:
             self._seen[message.topic() or "", message.partition() or 0] = (message.offset() or 0) + 1
             known.take_endpoint(key, event)
 
-    def read(self, known: Known, seconds: float) -> list[Happening | Deletion]:
+    def read(self, known: WebhookState, seconds: float) -> list[JobEvent | Deletion]:
         """What has happened to jobs; waits up to `seconds` for a first record. Endpoints and requests go to `known`.
 
         Whoever set up an endpoint before a job ended hears of that end: `endpoints` is read on to where it ends now.
@@ -99,13 +99,13 @@ class Journal:
             self._follow(known, 0.1)
         return list(self._happenings(known, messages))
 
-    def _follow(self, known: Known, seconds: float) -> None:
+    def _follow(self, known: WebhookState, seconds: float) -> None:
         """Of `webhooks` only what others write: of what we wrote, memory has the newer."""
         for message in self._state.read(seconds):
             if message.topic() != self._requests or isinstance(event_of(message), DeliveryRequested):
                 self._take(known, message)
 
-    def _happenings(self, known: Known, messages: Iterable[Message]) -> Iterator[Happening | Deletion]:
+    def _happenings(self, known: WebhookState, messages: Iterable[Message]) -> Iterator[JobEvent | Deletion]:
         is_wanted = known.is_wanted(STARTED)
         for message in messages:
             self._positions[message.topic() or "", message.partition() or 0] = (message.offset() or 0) + 1
@@ -139,15 +139,15 @@ def may_tell_of_deletion(message: Message) -> bool:
     return DELETED in (message.value() or b"")
 
 
-def told_by(state: JobState) -> Iterator[Happening | Deletion]:
+def told_by(state: JobState) -> Iterator[JobEvent | Deletion]:
     if state.status is JobStatus.DELETED:
         yield Deletion(state.job)
     elif start := start_of(state):
         yield start
 
 
-def outgoing(key: str, record: Frozen | None, now: float) -> Outgoing:
+def outgoing(key: str, record: Frozen | None, now: float) -> ProducerRecord:
     if record is None:
-        return Outgoing(WEBHOOKS, key, None)
+        return ProducerRecord(WEBHOOKS, key, None)
     value, headers = envelope.write(record, id=str(uuid.uuid4()), source=SOURCE, time=now)
-    return Outgoing(WEBHOOKS, key, value, headers)
+    return ProducerRecord(WEBHOOKS, key, value, headers)

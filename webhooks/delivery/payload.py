@@ -29,7 +29,7 @@ class Deletion:
 
 
 @dataclass(frozen=True)
-class Happening:
+class JobEvent:
     """Something about a job that somebody may want to hear of."""
 
     job: str
@@ -53,39 +53,39 @@ class Happening:
         return self.type in (COMPLETED, FAILED, CANCELLED)
 
 
-def end_of(completion: Completion) -> Happening:
+def end_of(completion: Completion) -> JobEvent:
     kind = (
         COMPLETED if isinstance(completion, JobCompleted)
         else CANCELLED if isinstance(completion, JobCancelled)
         else FAILED
     )  # fmt: skip
-    return Happening(
+    return JobEvent(
         completion.job, completion.tenant, kind, completion.ended_at, completion.webhook_url, subject=completion
     )
 
 
-def start_of(state: JobState) -> Happening | None:
+def start_of(state: JobState) -> JobEvent | None:
     """None unless the job's very first task has just been taken up."""
     lease = state.lease
     first = sum(stage.dispatches for stage in state.stages.values()) == 1
     if state.status is not JobStatus.RUNNING or lease is None or lease.started_at is None or not first:
         return None
-    return Happening(state.job, state.tenant, STARTED, lease.started_at, subject=state)
+    return JobEvent(state.job, state.tenant, STARTED, lease.started_at, subject=state)
 
 
-def type_for(happening: Happening, wanted: tuple[str, ...]) -> str | None:
+def type_for(happening: JobEvent, wanted: tuple[str, ...]) -> str | None:
     """As what a receiver hears of it. A cancelled video has failed, as the API says, unless one asks to be told."""
     if happening.type in wanted:
         return happening.type
     return FAILED if happening.type == CANCELLED and FAILED in wanted else None
 
 
-def event_of(happening: Happening, type: str) -> str:
+def event_of(happening: JobEvent, type: str) -> str:
     """The id of the event that a receiver hears of as `type`: each ten of percent is an event of its own."""
     return event_id(happening.job, type if happening.percent is None else f"{type}/{happening.percent}")
 
 
-def body_of(happening: Happening, type: str, full: bool = False) -> str:
+def body_of(happening: JobEvent, type: str, full: bool = False) -> str:
     """The request's body, the same for every receiver of the event that wants as much of it."""
     moment = datetime.fromtimestamp(happening.at, UTC)
     event = {
@@ -94,7 +94,7 @@ def body_of(happening: Happening, type: str, full: bool = False) -> str:
         "created_at": int(happening.at),
         "timestamp": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "type": type,
-        "data": whole(happening) if full else thin(happening),
+        "data": whole(happening) if full else summary(happening),
     }
     return orjson.dumps(event).decode()
 
@@ -106,14 +106,14 @@ def without_video(body: str) -> str:
     return orjson.dumps(event | {"data": data}).decode()
 
 
-def thin(happening: Happening) -> dict[str, str | int]:
+def summary(happening: JobEvent) -> dict[str, str | int]:
     data: dict[str, str | int] = {"id": happening.job, "sequence": happening.sequence}
     return data if happening.percent is None else data | {"progress": happening.percent}
 
 
-def whole(happening: Happening) -> dict[str, Any]:
+def whole(happening: JobEvent) -> dict[str, Any]:
     """The Video object beside the sequence; what is thin where nothing more is known."""
     if happening.subject is None:
-        return thin(happening)
+        return summary(happening)
     video = full_video(happening.subject, happening.live)
     return video.model_dump(mode="json") | {"sequence": happening.sequence}

@@ -17,7 +17,7 @@ AT_ONCE, AT_ONCE_TO_ONE, AT_ONCE_OF_ONE = 50, 2, 5
 
 
 @dataclass
-class Words:
+class ProgressQueue:
     """Keyed by the delivery's id, which is that of the job and the endpoint."""
 
     _waiting: dict[str, WebhookDelivery] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from schemas.video import Live
 from schemas.webhooks import PROGRESS as PROGRESS_TYPE
 from streams.kafka.reader import Reader, event_of
 from streams.kafka.topics import JOBS, PROGRESS
-from webhooks.delivery.payload import Happening
+from webhooks.delivery.payload import JobEvent
 
 BEGUN_WITHIN_S = 3600.0
 """A job whose state has not changed for longer is told of after its next change."""
@@ -52,7 +52,7 @@ class Running:
         if len(self._ended) > MOST_ENDED:
             self._ended.popitem(last=False)
 
-    def reached(self, step: StepProgress, at: float) -> Happening | None:
+    def reached(self, step: StepProgress, at: float) -> JobEvent | None:
         """None unless the step is of the lease that runs and takes the job past another ten of percent."""
         state = self.states.get(step.job)
         if state is None or state.lease is None or state.lease.number != step.lease:
@@ -63,10 +63,10 @@ class Running:
             return None
         self.told[step.job] = ten
         live = Live(percent, step.step, step.steps, preview_step=step.preview_step)
-        return Happening(step.job, state.tenant, PROGRESS_TYPE, at, percent=ten, subject=state, live=live)
+        return JobEvent(step.job, state.tenant, PROGRESS_TYPE, at, percent=ten, subject=state, live=live)
 
 
-class News:
+class ProgressSource:
     """Every call may raise `ClientError`."""
 
     def __init__(self, settings: Settings) -> None:
@@ -74,7 +74,7 @@ class News:
         self._reader: Reader | None = None
         self._running = Running()
 
-    def read(self, wanted: bool) -> list[Happening]:
+    def read(self, wanted: bool) -> list[JobEvent]:
         """What is new, at once. While it is not wanted nothing is read, and what was known is let go."""
         if not wanted:
             self.close()
@@ -88,7 +88,7 @@ class News:
         reader.assign([*reader.since(JOBS, now - BEGUN_WITHIN_S), *reader.since(PROGRESS, now)])
         return reader
 
-    def _take(self, message: Message, caught_up: bool) -> Happening | None:
+    def _take(self, message: Message, caught_up: bool) -> JobEvent | None:
         """Until it has read all there was, it may take a job for one that runs which has ended long ago."""
         event = event_of(message)
         if isinstance(event, JobState):

@@ -20,12 +20,12 @@ from webhooks.delivery import schedule, state
 from webhooks.delivery.http import Answer
 from webhooks.delivery.journal import Journal
 from webhooks.delivery.payload import Deletion
-from webhooks.delivery.progress_queue import Words
-from webhooks.delivery.progress_source import News
-from webhooks.delivery.queue import Due, Way
+from webhooks.delivery.progress_queue import ProgressQueue
+from webhooks.delivery.progress_source import ProgressSource
+from webhooks.delivery.queue import DeliveryScheduler, Destination
 from webhooks.delivery.sender import Sender
 from webhooks.delivery.signing import signed
-from webhooks.delivery.state import Change, Known
+from webhooks.delivery.state import Change, WebhookState
 
 TURN_S = 0.05
 OFFSETS_EVERY_S, GAUGES_EVERY_S, FORGET_EVERY_S = 5.0, 5.0, 600.0
@@ -34,10 +34,10 @@ log = structlog.get_logger(__name__)
 
 
 class Notifier:
-    def __init__(self, settings: Settings, journal: Journal, news: News, sender: Sender) -> None:
+    def __init__(self, settings: Settings, journal: Journal, news: ProgressSource, sender: Sender) -> None:
         self._settings, self._journal, self._news, self._sender = settings, journal, news, sender
-        self._known, self._due, self._words = Known(), Due(), Words()
-        self._under_way: dict[str, Way] = {}
+        self._known, self._due, self._words = WebhookState(), DeliveryScheduler(), ProgressQueue()
+        self._under_way: dict[str, Destination] = {}
         self._changes: dict[str, Frozen | None] = {}
         self._next = dict.fromkeys(("offsets", "gauges", "forget"), 0.0)
 

@@ -30,8 +30,8 @@ from schemas.webhooks import (
 from webhooks.delivery import schedule
 from webhooks.delivery.full_payload import sample_state
 from webhooks.delivery.http import Answer
-from webhooks.delivery.payload import Deletion, Happening, body_of, event_of, type_for, without_video
-from webhooks.delivery.queue import Way
+from webhooks.delivery.payload import Deletion, JobEvent, body_of, event_of, type_for, without_video
+from webhooks.delivery.queue import Destination
 
 ATTEMPTS_KEPT = 20
 MOST_DELETED = 10_000
@@ -44,7 +44,7 @@ Change = tuple[str, Frozen | None]
 
 
 @dataclass
-class Known:
+class WebhookState:
     """Endpoints and deliveries as the topics tell of them."""
 
     endpoints: dict[str, WebhookEndpoint] = field(default_factory=dict)
@@ -122,18 +122,18 @@ class Known:
         return endpoint.url
 
 
-def way_of(delivery: WebhookDelivery) -> Way:
+def way_of(delivery: WebhookDelivery) -> Destination:
     """Endpoints are told apart by their ids, URLs of prompts by what stands before their path."""
-    return Way(delivery.endpoint or "/".join((delivery.url or "").split("/", 3)[:3]), delivery.tenant)
+    return Destination(delivery.endpoint or "/".join((delivery.url or "").split("/", 3)[:3]), delivery.tenant)
 
 
-def scheduled(known: Known, happening: Happening, now: float) -> list[Change]:
+def scheduled(known: WebhookState, happening: JobEvent, now: float) -> list[Change]:
     """A delivery to each who wants to hear of it, unless there has been one."""
     made = (delivery for delivery in deliveries_of(known, happening, now) if delivery.id not in known.deliveries)
     return [(delivery.id, delivery) for delivery in made]
 
 
-def deliveries_of(known: Known, happening: Happening, now: float) -> Iterator[WebhookDelivery]:
+def deliveries_of(known: WebhookState, happening: JobEvent, now: float) -> Iterator[WebhookDelivery]:
     for endpoint in known.endpoints.values():
         kind = type_for(happening, endpoint.event_types)
         if kind and is_for(happening, endpoint) and known.serves(endpoint):
@@ -144,7 +144,7 @@ def deliveries_of(known: Known, happening: Happening, now: float) -> Iterator[We
         yield delivery_of(happening, kind, now, None, happening.url)
 
 
-def deleted(known: Known, deletion: Deletion) -> list[Change]:
+def deleted(known: WebhookState, deletion: Deletion) -> list[Change]:
     """What is kept of the deliveries of a deleted job: that there were such, so that none is made twice.
 
     What is still on its way arrives, with the id of the video and nothing else of it. The URL of a prompt goes as soon
@@ -157,16 +157,16 @@ def deleted(known: Known, deletion: Deletion) -> list[Change]:
 
 def forgetful(delivery: WebhookDelivery) -> WebhookDelivery:
     """Without anything that a user wrote."""
-    return delivery.changed(body=without_video(delivery.body), url=None if delivery.next_at is None else delivery.url)
+    return delivery.replace(body=without_video(delivery.body), url=None if delivery.next_at is None else delivery.url)
 
 
-def is_for(happening: Happening, endpoint: WebhookEndpoint) -> bool:
+def is_for(happening: JobEvent, endpoint: WebhookEndpoint) -> bool:
     """An endpoint hears of its tenant's jobs, and of nothing that was before it."""
     return endpoint.tenant == happening.tenant and endpoint.created_at <= happening.at
 
 
 def delivery_of(
-    happening: Happening, kind: str, now: float, endpoint: str | None, url: str | None, full: bool = False
+    happening: JobEvent, kind: str, now: float, endpoint: str | None, url: str | None, full: bool = False
 ) -> WebhookDelivery:
     """Its id is that of the job, the type and the receiver: the tens of percent of a job are one delivery, each word
     in the place of the one before."""
@@ -178,29 +178,29 @@ def delivery_of(
 
 
 def attempted(
-    known: Known, delivery: WebhookDelivery, answer: Answer, now: float, pace: float, chance: float
+    known: WebhookState, delivery: WebhookDelivery, answer: Answer, now: float, pace: float, chance: float
 ) -> list[Change]:
     """What one answer makes of a delivery, and of its endpoint."""
     entry = DeliveryAttempt(at=now - answer.seconds, seconds=answer.seconds, status=answer.status, error=answer.error)
     attempts = delivery.attempts + 1
-    after = delivery.changed(attempts=attempts, log=(*delivery.log, entry)[-ATTEMPTS_KEPT:], next_at=None)
+    after = delivery.replace(attempts=attempts, log=(*delivery.log, entry)[-ATTEMPTS_KEPT:], next_at=None)
     if schedule.is_success(answer.status):
         return [(after.id, ended(known, after, DeliveryOutcome.DELIVERED))]
     ends = delivery.test or answer.status == schedule.GONE
     wait = None if ends else schedule.delay(attempts, pace, chance, answer.retry_after)
     if wait is not None:
-        return [(after.id, after.changed(next_at=now + wait))]
+        return [(after.id, after.replace(next_at=now + wait))]
     failed = (after.id, ended(known, after, DeliveryOutcome.FAILED))
     return [failed, *disabling(known, delivery, answer, now)]
 
 
-def ended(known: Known, delivery: WebhookDelivery, outcome: DeliveryOutcome) -> WebhookDelivery:
+def ended(known: WebhookState, delivery: WebhookDelivery, outcome: DeliveryOutcome) -> WebhookDelivery:
     """It is sent no more. `delivery` has no next attempt."""
-    final = delivery.changed(outcome=outcome)
+    final = delivery.replace(outcome=outcome)
     return forgetful(final) if delivery.job in known.deleted else final
 
 
-def disabling(known: Known, delivery: WebhookDelivery, answer: Answer, now: float) -> list[Change]:
+def disabling(known: WebhookState, delivery: WebhookDelivery, answer: Answer, now: float) -> list[Change]:
     """An endpoint that says it is gone, or to which nothing came through while one delivery used up its attempts."""
     endpoint = known.endpoints.get(delivery.endpoint or "")
     if endpoint is None or delivery.test or not known.serves(endpoint):
@@ -212,24 +212,24 @@ def disabling(known: Known, delivery: WebhookDelivery, answer: Answer, now: floa
     return [(endpoint.id, EndpointDisabled(endpoint=endpoint.id, revision=endpoint.revision, at=now, reason=reason))]
 
 
-def has_worked_since(known: Known, endpoint: WebhookEndpoint, moment: float) -> bool:
+def has_worked_since(known: WebhookState, endpoint: WebhookEndpoint, moment: float) -> bool:
     return any(
         each.endpoint == endpoint.id and each.outcome is DeliveryOutcome.DELIVERED and each.log[-1].at >= moment
         for each in known.deliveries.values()
     )
 
 
-def dropped(known: Known, delivery: WebhookDelivery) -> list[Change]:
+def dropped(known: WebhookState, delivery: WebhookDelivery) -> list[Change]:
     """It has nowhere to go any more: its endpoint was deleted or disabled."""
-    return [(delivery.id, ended(known, delivery.changed(next_at=None), DeliveryOutcome.DROPPED))]
+    return [(delivery.id, ended(known, delivery.replace(next_at=None), DeliveryOutcome.DROPPED))]
 
 
-def requested(known: Known, request: DeliveryRequested, now: float) -> list[Change]:
+def requested(known: WebhookState, request: DeliveryRequested, now: float) -> list[Change]:
     """Once done, the request is let go in the same transaction: it is never done twice."""
     return [*_done(known, request, now), (request.id, None)]
 
 
-def _done(known: Known, request: DeliveryRequested, now: float) -> list[Change]:
+def _done(known: WebhookState, request: DeliveryRequested, now: float) -> list[Change]:
     if request.type is not None:
         endpoint = known.endpoints.get(request.endpoint)
         sample = sample_of(request, request.type, now, endpoint is not None and endpoint.payload == FULL)
@@ -237,7 +237,7 @@ def _done(known: Known, request: DeliveryRequested, now: float) -> list[Change]:
     delivery = known.deliveries.get(request.delivery or "")
     if delivery is None or (delivery.tenant, delivery.endpoint) != (request.tenant, request.endpoint):
         return []
-    again = delivery.changed(outcome=DeliveryOutcome.PENDING, attempts=0, next_at=now)
+    again = delivery.replace(outcome=DeliveryOutcome.PENDING, attempts=0, next_at=now)
     return [(again.id, again)]
 
 
@@ -246,12 +246,12 @@ def sample_of(request: DeliveryRequested, type: str, now: float, full: bool) -> 
     percent = SAMPLE_PERCENT if type == PROGRESS else None
     live = None if percent is None else Live(percent)
     state = sample_state(job, request.tenant, type, request.at)
-    happening = Happening(job, request.tenant, type, request.at, percent=percent, subject=state, live=live)
+    happening = JobEvent(job, request.tenant, type, request.at, percent=percent, subject=state, live=live)
     sample = delivery_of(happening, type, now, request.endpoint, None, full)
-    return sample.changed(id=request.delivery or sample.id, test=True)
+    return sample.replace(id=request.delivery or sample.id, test=True)
 
 
-def forgotten(known: Known, now: float) -> list[Change]:
+def forgotten(known: WebhookState, now: float) -> list[Change]:
     """Ended deliveries of long ago, and the disabling of endpoints that are no more."""
     old = (each.id for each in known.deliveries.values() if each.next_at is None and last_of(each) < now - KEPT_S)
     gone = (key for key in known.disabled if key not in known.endpoints)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from schemas.base import made
+from schemas.base import construct
 from schemas.catalogue import CatalogueRecord, record_of
 from schemas.errors import ChildDied, ErrorKind, ErrorReport, report_of
 from schemas.events.artifacts import ObjectRef
@@ -30,7 +30,7 @@ def complete(
     expires_at = policy.expiry(state.retention, now)
     state = end(ledger, state, JobStatus.COMPLETED, now, expires_at=expires_at, **files)
     assert state.recipe is not None
-    event = made(
+    event = construct(
         JobCompleted, **shared(state), **files, seconds=state.recipe.seconds, bucket=policy.bucket,
         expires_at=expires_at,
     )  # fmt: skip
@@ -45,7 +45,9 @@ def fail(
     """A bug, and what killed its compute child each time, also leave a dead letter with the evidence at hand."""
     stage = state.stage
     state = end(ledger, state, JobStatus.FAILED, now, error=error)
-    effects: list[Effect] = [Complete(made(JobFailed, **shared(state), error=error, stage=stage), state.traceparent)]
+    effects: list[Effect] = [
+        Complete(construct(JobFailed, **shared(state), error=error, stage=stage), state.traceparent)
+    ]
     if error.kind in (ErrorKind.BUG, ErrorKind.UNKNOWN) or error.code == ChildDied.code:
         message = "\n".join((error.message, *evidence))
         effects.append(DeadLetter(error.code, message, state.to_bytes(), [], f"jobs/{state.job}", state.job))
@@ -55,7 +57,7 @@ def fail(
 def cancel(ledger: Ledger, state: JobState, reason: str, now: float) -> list[Effect]:
     stage = state.stage
     state = end(ledger, state, JobStatus.CANCELLED, now, cancel_reason=reason)
-    return [Complete(made(JobCancelled, **shared(state), reason=reason, stage=stage), state.traceparent)]
+    return [Complete(construct(JobCancelled, **shared(state), reason=reason, stage=stage), state.traceparent)]
 
 
 def end(ledger: Ledger, state: JobState, status: JobStatus, now: float, **changes: Any) -> JobState:
@@ -102,12 +104,12 @@ def slim(event: JobCompleted | JobFailed | JobCancelled) -> JobCompleted | JobFa
         less["reason"] = event.reason[:512]
     if len(event.webhook_url or "") > LONGEST_URL:
         less["webhook_url"] = None
-    return event.changed(**less)
+    return event.replace(**less)
 
 
 def summary(state: JobState, stage: Stage) -> StageSummary:
     record = state.stages[stage]
-    return made(
+    return construct(
         StageSummary, stage=stage, attempts=record.dispatches, wait_seconds=record.wait_seconds, seconds=record.seconds,
         wasted_seconds=record.wasted_seconds, worker=record.worker, reused=record.reused,
         resumed_from_step=record.resumed_from_step, unusable_checkpoint_step=record.unusable_checkpoint_step,

@@ -29,7 +29,7 @@ from streams.coordinator.core.turn import written
 from streams.kafka.addressing import address_of
 from streams.kafka.topics import PROMPTS
 
-__all__ = ["Record", "asks_for", "bury", "decide", "is_delete", "place", "take", "written"]
+__all__ = ["Record", "asks_for", "dead_letter", "decide", "is_delete", "place", "take", "written"]
 
 DELETE, EXPIRY = envelope.type_of(DeleteRequested).encode(), ("ce_type", envelope.type_of(ExpiryDue).encode())
 
@@ -85,11 +85,11 @@ def asks_for(ledger: Ledger, record: Record) -> EndedJob | None:
 def take(ledger: Ledger, policy: Policy, record: Record, now: float) -> list[Effect]:
     """Apply one record. What cannot be read is dead-lettered here; an exception out of here is a bug (see `bury`)."""
     if record.fault is not None:
-        return bury(ledger, policy, record, "unreadable", record.fault, now)
+        return dead_letter(ledger, policy, record, "unreadable", record.fault, now)
     try:
         event, attributes = envelope.read(record.value, record.headers)
     except UnreadableEvent as error:
-        return bury(ledger, policy, record, error.reason, str(error), now)
+        return dead_letter(ledger, policy, record, error.reason, str(error), now)
     return decide(ledger, policy, record, event, attributes, now)
 
 
@@ -127,13 +127,13 @@ def take_report(ledger: Ledger, policy: Policy, event: Frozen, record: Record, n
     if isinstance(event, Tick):
         return membership.tick(ledger, policy, event, now)
     if isinstance(event, DrainRequested):
-        return drains.ask(ledger, event, record.raw)
+        return drains.request(ledger, event, record.raw)
     if isinstance(event, ExpiryDue):
         return intake.expire(ledger, event, now, record.state)
     return [record.raw.dead_letter("unexpected_event", f"{type(event).__name__} does not belong into {record.topic}")]
 
 
-def bury(ledger: Ledger, policy: Policy, record: Record, reason: str, message: str, now: float) -> list[Effect]:
+def dead_letter(ledger: Ledger, policy: Policy, record: Record, reason: str, message: str, now: float) -> list[Effect]:
     """Dead-letter a record, and end what waits for it: the job that a prompt asks for, the lease that headers name."""
     if record.topic == PROMPTS.name:
         return dead_letter_prompt(ledger, policy, record, reason, message, now)

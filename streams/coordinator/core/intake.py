@@ -70,7 +70,7 @@ def submit(
         retention=policy.retention_of(asked.tenant),
     )
     try:
-        state = state.changed(retention=retention_of(asked) or state.retention)
+        state = state.replace(retention=retention_of(asked) or state.retention)
         recipe = recipe_of(asked, job, policy.bundles, policy.default_model, tokens)
     except InvalidJob as error:
         return [Count("submitted", ("none",)), *completion.fail(ledger, state, error.report(), now)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from schemas.base import made
+from schemas.base import construct
 from schemas.errors import ErrorReport, PoisonJob
 from schemas.events.reports import Heartbeat, HeldLease, HeldState, Tick
 from schemas.events.tasks import CancelTask, Drain
@@ -43,7 +43,7 @@ def heartbeat(ledger: Ledger, policy: Policy, beat: Heartbeat, now: float) -> li
     unread = tuple((stage, echo) for stage, echo in view.unread if view.echo(stage) <= echo)
     ledger.put_worker(view._replace(unread=unread))
     ledger.names[beat.worker] = beat.incarnation
-    effects += drains.tell_late(ledger, beat)
+    effects += drains.deliver_deferred(ledger, beat)
     effects += compare(ledger, policy, beat, now)
     if beat.leaving:
         effects += forget(ledger, policy, ledger.workers[beat.incarnation], now, suspect=False)
@@ -69,7 +69,7 @@ def compare(ledger: Ledger, policy: Policy, beat: Heartbeat, now: float) -> list
         if state is None or state.lease is None:
             continue
         if number in listed:
-            note_progress(ledger, state, listed[number], beat.bit_class, now)
+            record_progress(ledger, state, listed[number], beat.bit_class, now)
             awaiting_upload.note(ledger, listed[number])
         elif number <= view.echo(state.lease.stage):
             effects += lost(ledger, policy, state, now, "voided", suspect=False)
@@ -79,7 +79,7 @@ def compare(ledger: Ledger, policy: Policy, beat: Heartbeat, now: float) -> list
     return effects
 
 
-def note_progress(ledger: Ledger, state: JobState, held: HeldLease, bit_class: str, now: float) -> None:
+def record_progress(ledger: Ledger, state: JobState, held: HeldLease, bit_class: str, now: float) -> None:
     """Written down for suspects alone: of others, how far they got matters when their worker is lost."""
     if transitions.is_suspect(state):
         after = suspicion.progressed(state, held.stage, bit_class, held.checkpoint_step)
@@ -100,7 +100,7 @@ def stray(ledger: Ledger, view: WorkerView, held: HeldLease, now: float) -> list
         return []
     if state is not None and is_wanted_back(ledger, state, held):
         effects = [cancel_lease(state, "the earlier lease goes on")] if state.lease else []
-        lease = made(
+        lease = construct(
             Lease, number=held.lease, incarnation=view.beat.incarnation, worker=view.beat.worker, stage=held.stage,
             partition=partition, dispatched_at=now, started_at=now,
         )  # fmt: skip

@@ -44,7 +44,7 @@ def smaller(policy: Policy, state: JobState, stage: Stage, error: ErrorReport) -
     tries = sum(past.stage is stage and is_out_of_memory(past.error) for past in state.attempts)
     if tries < WHOLE_TRIES and not retry.is_exhausted(state.stages[stage], error, policy.max_attempts):
         return None
-    return with_variant(policy, state, stage, state.recipe.changed(vae_tiling=tiling))
+    return with_variant(policy, state, stage, state.recipe.replace(vae_tiling=tiling))
 
 
 def tiles_for(policy: Policy, state: JobState) -> VaeTiling | None:
@@ -66,7 +66,7 @@ def with_variant(policy: Policy, state: JobState, first: Stage, recipe: Recipe) 
     changed = [stage for stage, key in keys.items() if state.stages[stage].key != key]
     if changed[:1] != [first]:
         return None
-    state = state.changed(recipe=recipe, asked=state.asked or state.recipe)
+    state = state.replace(recipe=recipe, asked=state.asked or state.recipe)
     for stage in changed:
         state = transitions.change_stage(
             state, stage, key=keys[stage], failures=0, failures_by_kind={}, artifact=None, condemned_etag=None
@@ -83,4 +83,4 @@ def explained(policy: Policy, state: JobState, stage: Stage, error: ErrorReport)
     if stage is Stage.DECODE and state.exact and tiles_for(policy, state):
         advice = "decoding in tiles needs less and changes pixels: ask without `exact` to allow it"
     asked = f"{stage} of {recipe.num_frames} frames of {recipe.width}x{recipe.height} does not fit: {advice}"
-    return error.changed(message=f"{asked}. {error.message}"[:2000])
+    return error.replace(message=f"{asked}. {error.message}"[:2000])

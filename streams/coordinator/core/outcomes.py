@@ -17,7 +17,7 @@ from streams.coordinator.core.state.ledger import Ledger
 def resolve(ledger: Ledger, policy: Policy, outcome: Outcome, now: float) -> list[Effect]:
     """Apply one outcome. Whatever no longer matters is counted and dropped, never applied twice."""
     if not isinstance(outcome, Started):
-        ledger.note_outcome(outcome)
+        ledger.record_outcome(outcome)
     state = ledger.jobs.get(outcome.job)
     if state is None:
         reason = "unwanted" if isinstance(outcome, Done) else "void_lease"
@@ -29,7 +29,7 @@ def resolve(ledger: Ledger, policy: Policy, outcome: Outcome, now: float) -> lis
         withdraw_suspicion(ledger, outcome.job, outcome.lease, now)
         return [Count("duplicate", ("outcome",)), *wasted("void_lease", outcome)]
     if isinstance(outcome, Started):
-        ledger.put(state, now, lease=state.lease.changed(started_at=now))
+        ledger.put(state, now, lease=state.lease.replace(started_at=now))
         return []
     if isinstance(outcome, Failed):
         return failed(ledger, policy, state, outcome.error, now, outcome.seconds, outcome.log_tail)
@@ -55,9 +55,9 @@ def done(ledger: Ledger, policy: Policy, state: JobState, outcome: Done, now: fl
     maker = ledger.workers.get(outcome.incarnation)
     changes = transitions.accepted_output(state, outcome, attempts, now, maker.beat.bit_class if maker else None)
     if outcome.stage.downstream is None:
-        return [*effects, *finish(ledger, policy, state.changed(**changes), outcome, now)]
+        return [*effects, *finish(ledger, policy, state.replace(**changes), outcome, now)]
     if state.cancel_reason is not None:
-        return [*effects, *completion.cancel(ledger, state.changed(**changes), state.cancel_reason, now)]
+        return [*effects, *completion.cancel(ledger, state.replace(**changes), state.cancel_reason, now)]
     ledger.put(state, now, **changes)
     return effects
 

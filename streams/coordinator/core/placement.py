@@ -13,7 +13,7 @@ from functools import partial
 from operator import attrgetter
 from typing import NamedTuple
 
-from schemas.base import made
+from schemas.base import construct
 from schemas.events.tasks import Task
 from schemas.job import JobState, JobStatus, Lease
 from schemas.stage import STAGES, Stage
@@ -143,11 +143,11 @@ def dispatch(ledger: Ledger, view: WorkerView, state: JobState, alone: bool, now
     assert stage is not None
     partition = view.partition(stage)
     assert partition is not None
-    lease = made(
+    lease = construct(
         Lease, number=ledger.next_lease(), incarnation=beat.incarnation, worker=beat.worker, stage=stage,
         partition=partition, dispatched_at=now, alone=alone,
     )  # fmt: skip
-    stage_breaker.note_dispatch(ledger, stage, lease.number, state.tenant)
+    stage_breaker.record_dispatch(ledger, stage, lease.number, state.tenant)
     waited_before = state.stages[stage].wait_seconds
     state = ledger.put(state, now, **transitions.dispatched(state, lease))
     waited = state.stages[stage].wait_seconds - waited_before
@@ -158,7 +158,7 @@ def task_of(state: JobState, lease: Lease) -> Task:
     stage, stages, recipe = lease.stage, state.stages, state.recipe
     assert recipe is not None
     record, upstream = stages[stage], stage.upstream
-    return made(
+    return construct(
         Task, incarnation=lease.incarnation, lease=lease.number, job=state.job, tenant=state.tenant, stage=stage,
         key=record.key, recipe=recipe, attempt=record.dispatches, condemned_etag=record.condemned_etag,
         upstream=stages[upstream].artifact if upstream else None, metadata=state.metadata, recipe_digest=recipe.digest,

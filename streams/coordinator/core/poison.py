@@ -35,14 +35,14 @@ def progressed(state: JobState, stage: Stage, bit_class: str, step: int | None) 
 
 def cleared(state: JobState) -> JobState:
     """Earlier losses are no suspicions any more, and its lease gets neighbours from now on."""
-    attempts = tuple(past.changed(suspicious=False) for past in state.attempts)
-    return with_neighbours(state.changed(attempts=attempts))
+    attempts = tuple(past.replace(suspicious=False) for past in state.attempts)
+    return with_neighbours(state.replace(attempts=attempts))
 
 
 def with_neighbours(state: JobState) -> JobState:
     if state.lease is None or not state.lease.alone:
         return state
-    return state.changed(lease=state.lease.changed(alone=False))
+    return state.replace(lease=state.lease.replace(alone=False))
 
 
 def withdrawn(state: JobState, lease: int) -> JobState:
@@ -51,9 +51,9 @@ def withdrawn(state: JobState, lease: int) -> JobState:
     if past is None or state.status.ended:
         return state
     record = state.stages[past.stage]
-    attempts = tuple(each.changed(suspicious=False) if each is past else each for each in state.attempts)
+    attempts = tuple(each.replace(suspicious=False) if each is past else each for each in state.attempts)
     return change_stage(
-        state.changed(attempts=attempts), past.stage, suspicions=max(record.suspicions - 1, 0),
+        state.replace(attempts=attempts), past.stage, suspicions=max(record.suspicions - 1, 0),
         lost_alone=max(record.lost_alone - past.alone, 0),
     )  # fmt: skip
 

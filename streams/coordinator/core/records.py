@@ -14,7 +14,7 @@ from schemas.job import JobState
 from streams.coordinator.core.effects import Catalogue, Complete, DeadLetter, Effect, Forward, Send
 from streams.kafka import topics
 from streams.kafka.addressing import extensions_of
-from streams.kafka.producer_record import Outgoing
+from streams.kafka.producer_record import ProducerRecord
 
 LARGEST_STATE_BYTES = 256 * 1024
 """What a job can come to is below this: 4 texts of 4096 characters of at most 4 bytes (prompt and negative prompt, of
@@ -45,12 +45,12 @@ class Writer:
     def source(self) -> str:
         return f"latentline/coordinator/{self.cell}"
 
-    def effects(self, effects: Iterable[Effect]) -> Iterable[Outgoing]:
+    def effects(self, effects: Iterable[Effect]) -> Iterable[ProducerRecord]:
         for number, effect in enumerate(effects):
             if (record := self.effect(effect, number)) is not None:
                 yield record
 
-    def effect(self, effect: Effect, number: int) -> Outgoing | None:
+    def effect(self, effect: Effect, number: int) -> ProducerRecord | None:
         """The record of an effect, if it is one. `number`: its place in the turn."""
         if isinstance(effect, Send):
             return self._send(effect, number)
@@ -59,28 +59,28 @@ class Writer:
         if isinstance(effect, Catalogue):
             return self._catalogue(effect)
         if isinstance(effect, Forward):
-            return Outgoing(topics.VIDEOS, effect.origin, effect.value, kept_headers(effect.headers), self.cell)
+            return ProducerRecord(topics.VIDEOS, effect.origin, effect.value, kept_headers(effect.headers), self.cell)
         return self._dead_letter(effect) if isinstance(effect, DeadLetter) else None
 
-    def _catalogue(self, effect: Catalogue) -> Outgoing:
+    def _catalogue(self, effect: Catalogue) -> ProducerRecord:
         if effect.record is None:
-            return Outgoing(topics.VIDEOS, effect.job, None, partition=self.cell)
+            return ProducerRecord(topics.VIDEOS, effect.job, None, partition=self.cell)
         value, headers = self._write(effect.record, f"{effect.job}-video", effect.job, None)
-        return Outgoing(topics.VIDEOS, effect.job, value, headers, self.cell)
+        return ProducerRecord(topics.VIDEOS, effect.job, value, headers, self.cell)
 
-    def _send(self, effect: Send, number: int) -> Outgoing:
+    def _send(self, effect: Send, number: int) -> ProducerRecord:
         event = effect.event
         lease = getattr(event, "lease", 0)
         name = f"{type(event).__name__}-{lease}-{event.incarnation}-{self.now}-{number}"
         value, headers = self._write(event, name, None, effect.traceparent, extensions_of(event))
-        return Outgoing(topics.TASKS[effect.stage], event.incarnation, value, headers, effect.partition)
+        return ProducerRecord(topics.TASKS[effect.stage], event.incarnation, value, headers, effect.partition)
 
-    def _complete(self, effect: Complete) -> Outgoing:
+    def _complete(self, effect: Complete) -> ProducerRecord:
         event = effect.event
         value, headers = self._write(event, f"{event.job}-end", event.job, effect.traceparent)
-        return Outgoing(topics.COMPLETIONS, event.tenant, value, headers)
+        return ProducerRecord(topics.COMPLETIONS, event.tenant, value, headers)
 
-    def _dead_letter(self, letter: DeadLetter) -> Outgoing:
+    def _dead_letter(self, letter: DeadLetter) -> ProducerRecord:
         """The original headers come first, ours after them: what a redrive strips is everything named `dlq_`."""
         largest = topics.LARGEST_VALUE_BYTES
         value = letter.value if letter.value is None else letter.value[:largest]
@@ -96,23 +96,23 @@ class Writer:
         if len(headers) < min(len(letter.headers), HEADERS_KEPT):
             about["dlq_headers_dropped"] = str(len(letter.headers) - len(headers))
         ours = [(name, text.encode(errors="replace")) for name, text in about.items()]
-        return Outgoing(topics.DLQ, letter.key and letter.key[:200], value, headers + ours)
+        return ProducerRecord(topics.DLQ, letter.key and letter.key[:200], value, headers + ours)
 
-    def state(self, job: str, state: JobState | None) -> Outgoing:
+    def state(self, job: str, state: JobState | None) -> ProducerRecord:
         """A record of the changelog; None is the tombstone of a stub that nobody can ask for any more.
 
         Raises `InvalidJob` for a state over the cap.
         """
         if state is None:
-            return Outgoing(topics.JOBS, job, None, partition=self.cell)
+            return ProducerRecord(topics.JOBS, job, None, partition=self.cell)
         value, headers = self._write(state, f"{job}-{state.version}", job, state.traceparent)
         if len(value) > LARGEST_STATE_BYTES:
             raise too_large(len(value))
-        return Outgoing(topics.JOBS, job, value, headers, self.cell)
+        return ProducerRecord(topics.JOBS, job, value, headers, self.cell)
 
-    def tick(self, tick: Tick) -> Outgoing:
+    def tick(self, tick: Tick) -> ProducerRecord:
         value, headers = self._write(tick, f"tick-{self.coordinator}-{tick.number}", None, None)
-        return Outgoing(topics.REPORTS, self.coordinator, value, headers, self.cell)
+        return ProducerRecord(topics.REPORTS, self.coordinator, value, headers, self.cell)
 
     def _write(
         self, event: Frozen, name: str, subject: str | None, traceparent: str | None,

@@ -39,7 +39,7 @@ def lets_pass(ledger: Ledger, stage: Stage, tenant: str) -> bool:
     return ledger.tick >= breaker.probe_tick and not any(probe in ledger.leases for probe in breaker.probes)
 
 
-def note_dispatch(ledger: Ledger, stage: Stage, lease: int, tenant: str) -> None:
+def record_dispatch(ledger: Ledger, stage: Stage, lease: int, tenant: str) -> None:
     breaker = ledger.breakers.get(stage)
     if breaker is not None and breaker.is_open:
         probes = frozenset(probe for probe in breaker.probes if probe in ledger.leases) | {lease}

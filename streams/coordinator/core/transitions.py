@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas.base import made
+from schemas.base import construct
 from schemas.errors import ErrorKind, ErrorReport
 from schemas.events.artifacts import ArtifactRef, ObjectRef
 from schemas.events.prompts import LONGEST_URL
@@ -26,23 +26,23 @@ LATEST_ERROR, EARLIER_ERROR = 1000, 200
 
 def change_stage(state: JobState, stage: Stage, **changes: Any) -> JobState:
     """The state with some fields of one stage changed."""
-    return state.changed(stages=state.stages | {stage: state.stages[stage].changed(**changes)})
+    return state.replace(stages=state.stages | {stage: state.stages[stage].replace(**changes)})
 
 
 def with_recipe(state: JobState, recipe: Recipe, keys: dict[Stage, str], now: float) -> JobState:
     """An accepted job: it waits for its first stage."""
-    stages = {stage: made(StageState, key=keys[stage]) for stage in STAGES}
-    return state.changed(recipe=recipe, **waiting(stages, STAGES[0], now))
+    stages = {stage: construct(StageState, key=keys[stage]) for stage in STAGES}
+    return state.replace(recipe=recipe, **waiting(stages, STAGES[0], now))
 
 
 def wait_for(state: JobState, stage: Stage, now: float, delay: float = 0.0) -> JobState:
     """The job waits for a worker of `stage`, not before `delay` seconds have passed."""
-    return state.changed(**waiting(state.stages, stage, now, delay))
+    return state.replace(**waiting(state.stages, stage, now, delay))
 
 
 def waiting(records: dict[Stage, StageState], stage: Stage, now: float, delay: float = 0.0) -> Changes:
     """These are the records of its stages, and one of them waits."""
-    record = records[stage].changed(waiting_since=now, not_before=now + delay if delay else 0.0)
+    record = records[stage].replace(waiting_since=now, not_before=now + delay if delay else 0.0)
     return {"stages": records | {stage: record}, "status": JobStatus.WAITING, "stage": stage, "lease": None}
 
 
@@ -51,7 +51,7 @@ def dispatched(state: JobState, lease: Lease) -> Changes:
     now, records = lease.dispatched_at, state.stages
     record = records[lease.stage]
     waited = record.wait_seconds + max(now - max(record.waiting_since or now, record.not_before), 0.0)
-    record = record.changed(dispatches=record.dispatches + 1, waiting_since=None, not_before=0.0, wait_seconds=waited)
+    record = record.replace(dispatches=record.dispatches + 1, waiting_since=None, not_before=0.0, wait_seconds=waited)
     return {"stages": records | {lease.stage: record}, "status": JobStatus.RUNNING, "lease": lease}
 
 
@@ -63,7 +63,7 @@ def lease_ended(
     lease = state.lease
     if lease is None:
         return state
-    state = state.changed(lease=None, attempts=history(state, outcome, now, seconds, error, suspicious))
+    state = state.replace(lease=None, attempts=history(state, outcome, now, seconds, error, suspicious))
     if lease.stage not in state.stages:
         return state
     stage = state.stages[lease.stage]
@@ -78,7 +78,7 @@ def history(
     lease = state.lease
     if lease is None:
         return state.attempts
-    attempt = made(
+    attempt = construct(
         Attempt, stage=lease.stage, lease=lease.number, worker=lease.worker, outcome=outcome,
         dispatched_at=lease.dispatched_at, ended_at=now, seconds=seconds, error=error and error.brief(LATEST_ERROR),
         suspicious=suspicious, alone=lease.alone,
@@ -90,7 +90,7 @@ def history(
 
 
 def shortened(past: Attempt) -> Attempt:
-    return past if past.error is None else past.changed(error=past.error.brief(EARLIER_ERROR))
+    return past if past.error is None else past.replace(error=past.error.brief(EARLIER_ERROR))
 
 
 def accepted_output(
@@ -105,7 +105,7 @@ def accepted_output(
     stage, records = done.stage, state.stages
     record = records[stage]
     has_repaired = bool(record.condemned_etag)
-    records = records | {stage: record.changed(
+    records = records | {stage: record.replace(
         artifact=done.artifact, condemned_etag=None, seconds=done.seconds, worker=done.worker, reused=done.reused,
         resumed_from_step=done.resumed_from_step, unusable_checkpoint_step=unusable_checkpoint(record, done, bit_class),
         timings=done.timings,
@@ -165,7 +165,7 @@ def is_suspect(state: JobState) -> bool:
 
 
 def ended(state: JobState, status: JobStatus, now: float, **changes: Any) -> JobState:
-    return state.changed(status=status, ended_at=now, lease=None, **changes)
+    return state.replace(status=status, ended_at=now, lease=None, **changes)
 
 
 def slim(state: JobState) -> JobState:
@@ -174,9 +174,9 @@ def slim(state: JobState) -> JobState:
     Of its leases the newest stays, from which the next life of the coordinator learns where the numbers go on.
     """
     newest = max(state.attempts, key=lambda past: past.lease, default=None)
-    attempts = () if newest is None else (newest.changed(error=None, worker=newest.worker[:255]),)
-    keys = {stage: made(StageState, key=record.key) for stage, record in state.stages.items()}
-    return state.changed(
+    attempts = () if newest is None else (newest.replace(error=None, worker=newest.worker[:255]),)
+    keys = {stage: construct(StageState, key=record.key) for stage, record in state.stages.items()}
+    return state.replace(
         attempts=attempts, stages=keys, recipe=None, asked=None, runs={}, metadata={}, traceparent=None,
         error=state.error and state.error.brief(EARLIER_ERROR), cancel_reason=brief(state.cancel_reason, 512),
         webhook_url=state.webhook_url if len(state.webhook_url or "") <= LONGEST_URL else None,
@@ -186,7 +186,7 @@ def slim(state: JobState) -> JobState:
 
 def brief_ref(ref: ObjectRef | None) -> ObjectRef | None:
     """With words no longer than any that the line itself gives an object."""
-    return ref and ref.changed(name=ref.name[:255], sha256=ref.sha256[:255], media_type=ref.media_type[:255])
+    return ref and ref.replace(name=ref.name[:255], sha256=ref.sha256[:255], media_type=ref.media_type[:255])
 
 
 def brief(text: str | None, longest: int) -> str | None:
@@ -199,9 +199,9 @@ def deleted(state: JobState, now: float) -> JobState:
     Its leases stay too, since from them the next life of the coordinator learns where the numbers go on, and the keys
     of its stages, by which what it left in the store can be found and removed.
     """
-    attempts = tuple(past.changed(error=None, seconds=0.0) for past in state.attempts)
-    keys = {stage: made(StageState, key=record.key) for stage, record in state.stages.items()}
-    return state.changed(
+    attempts = tuple(past.replace(error=None, seconds=0.0) for past in state.attempts)
+    keys = {stage: construct(StageState, key=record.key) for stage, record in state.stages.items()}
+    return state.replace(
         status=JobStatus.DELETED, deleting=False, deleted_at=now, attempts=attempts, stage=None, stages=keys,
         recipe=None, asked=None, exact=None, runs={}, priority=0, lease=None, retention=None, expires_at=None,
         cancel_reason=None, error=None, video=None, poster=None, spritesheet=None, metadata={}, traceparent=None,
@@ -210,7 +210,7 @@ def deleted(state: JobState, now: float) -> JobState:
 
 
 def new_job(job: str, tenant: str, body_digest: str, now: float, **fields: Any) -> JobState:
-    return made(
+    return construct(
         JobState, job=job, tenant=tenant, version=1, status=JobStatus.WAITING, body_digest=body_digest,
         accepted_at=now, updated_at=now, format=FORMAT, **fields,
     )  # fmt: skip

@@ -15,10 +15,10 @@ from streams.coordinator.core import completion, transitions
 from streams.coordinator.core.effects import Complete, Effect, Send
 from streams.coordinator.core.records import Writer
 from streams.coordinator.core.state.ledger import Ledger
-from streams.kafka.producer_record import Outgoing
+from streams.kafka.producer_record import ProducerRecord
 
 
-def written(ledger: Ledger, writer: Writer, effects: list[Effect]) -> tuple[list[Effect], list[Outgoing]]:
+def written(ledger: Ledger, writer: Writer, effects: list[Effect]) -> tuple[list[Effect], list[ProducerRecord]]:
     """The effects that stand, and the records of these and of all changed states.
 
     Raises what an effect raises that is of no job.
@@ -36,7 +36,9 @@ def written(ledger: Ledger, writer: Writer, effects: list[Effect]) -> tuple[list
     return effects, records
 
 
-def _encoded(ledger: Ledger, writer: Writer, effects: list[Effect], unfit: dict[str, Exception]) -> Iterator[Outgoing]:
+def _encoded(
+    ledger: Ledger, writer: Writer, effects: list[Effect], unfit: dict[str, Exception]
+) -> Iterator[ProducerRecord]:
     """The records of a turn but for those that cannot be made: into `unfit` goes why, by job."""
     for number, effect in enumerate(effects):
         job = job_of(effect)

@@ -16,7 +16,7 @@ from streams.coordinator.service.changelog import ChangelogUnreadable, state_of
 from streams.kafka import clients
 from streams.kafka.clients import ErrorWatch
 from streams.kafka.topics import JOBS
-from streams.kafka.transactions import Lost
+from streams.kafka.transactions import ResultUnknown
 
 READ_WITHIN_S, SHOWN_WITHIN_S, POLL_S = 10.0, 2.0, 0.1
 READ_AHEAD = 2000
@@ -50,7 +50,7 @@ class Archive:
         return found
 
     def state(self, job: EndedJob) -> JobState | None:
-        """None where it is not in the log or cannot be understood. Raises `Lost` where the broker does not answer."""
+        """None where it is not in the log or cannot be understood. Raises `ResultUnknown` where the broker does not answer."""
         consumer = self._open()
         consumer.assign([TopicPartition(self._topic, self._cell, job.offset)])
         try:
@@ -80,9 +80,9 @@ class Archive:
             elif error is not None and error.code() == KafkaError._PARTITION_EOF:
                 deadline, is_at_end = min(deadline, time.monotonic() + SHOWN_WITHIN_S), True
             elif error is not None and not clients.is_mended(error):
-                raise Lost(f"`jobs` cannot be read: {error.str()}")
+                raise ResultUnknown(f"`jobs` cannot be read: {error.str()}")
         if not is_at_end:
-            raise Lost(f"`jobs` was not read at offset {offset} within {READ_WITHIN_S:.0f} s")
+            raise ResultUnknown(f"`jobs` was not read at offset {offset} within {READ_WITHIN_S:.0f} s")
 
     def _open(self) -> Consumer:
         if self._consumer is None:

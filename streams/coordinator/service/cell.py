@@ -27,7 +27,7 @@ from streams.coordinator.service.ticker import Ticker
 from streams.kafka import clients
 from streams.kafka.clients import ErrorWatch
 from streams.kafka.topics import REPORTS, TOPICS
-from streams.kafka.transactions import Aborted, Lost, Refused, Transactions
+from streams.kafka.transactions import Aborted, RecordRejected, ResultUnknown, Transactions
 
 REPORTS_A_TURN = 500
 DELETES_A_BATCH = 20
@@ -92,7 +92,7 @@ class Cell:
         self.transactions = Transactions(
             clients.producer(clients.TRANSACTIONAL, settings, watch, transactional_id=name), self.prefix
         )
-        self.transactions.begin_life()
+        self.transactions.init_transactions()
         turned()
         standby.changelog.replay(self.ledger, turned)
         self.archive = Archive(settings, policy.cell, watch, standby.changelog.end)
@@ -119,7 +119,7 @@ class Cell:
     def turn(self, prompts: list[Record], seconds: float) -> None:
         """Reports to where they end now, then the given prompts, in as few transactions as can be.
 
-        Waits up to `seconds` for a first report when there is nothing else. Raises `Lost`.
+        Waits up to `seconds` for a first report when there is nothing else. Raises `ResultUnknown`.
         """
         for portion in portions(prompts):
             batch = [*self._read_reports(0.0 if prompts else seconds), *portion]
@@ -143,16 +143,16 @@ class Cell:
                 return
 
     def _committed(self, batch: list[Record]) -> Poison | None:
-        """Commit a batch, or say which of its records cannot be taken in. Raises `Lost`.
+        """Commit a batch, or say which of its records cannot be taken in. Raises `ResultUnknown`.
 
         What fails once all were taken in is no record's doing: then nothing is placed with them.
         """
         failure: Exception | None = None
         for places in (True, False):
             try:
-                self._patiently(partial(self._take, batch), batch, places)
+                self._retry_until(partial(self._take, batch), batch, places)
                 return None
-            except Lost:
+            except ResultUnknown:
                 raise
             except Poisoned as error:
                 self._roll_back("a record cannot be taken in", records=len(batch), error=repr(error.poison.error))
@@ -176,24 +176,24 @@ class Cell:
 
     def _dead_letter(self, record: Record, error: Exception) -> None:
         log.error("poison event", origin=record.raw.origin, exc_info=error)
-        reason = "too_large" if isinstance(error, Refused) else "poison_event"
-        bury = partial(dispatch.bury, self.ledger, self.policy, record, reason, repr(error)[:1000])
+        reason = "too_large" if isinstance(error, RecordRejected) else "poison_event"
+        bury = partial(dispatch.dead_letter, self.ledger, self.policy, record, reason, repr(error)[:1000])
         try:
-            self._patiently(bury, [record], places=False)
-        except Lost:
+            self._retry_until(bury, [record], places=False)
+        except ResultUnknown:
             raise
         except Exception as again:
-            raise Lost(f"a poison event cannot be dead-lettered: {again!r}") from again
+            raise ResultUnknown(f"a poison event cannot be dead-lettered: {again!r}") from again
 
-    def _patiently(self, decide: Decide, batch: list[Record], places: bool) -> None:
+    def _retry_until(self, decide: Decide, batch: list[Record], places: bool) -> None:
         for attempt in range(ABORTS_IN_A_ROW):
             self._turned()
             try:
                 return self._commit(decide, batch, places)
             except Aborted as error:
                 self._roll_back("transaction aborted", attempt=attempt, error=str(error))
-                self.ticker.note_gap()
-        raise Lost(f"{ABORTS_IN_A_ROW} transactions in a row were aborted")
+                self.ticker.record_gap()
+        raise ResultUnknown(f"{ABORTS_IN_A_ROW} transactions in a row were aborted")
 
     def _roll_back(self, what: str, **about: object) -> None:
         self.ledger.rollback()

@@ -31,6 +31,6 @@ class Ticker:
     def sent(self, tick: Tick) -> None:
         self._last, self._number, self._gap = self._clock(), tick.number, False
 
-    def note_gap(self) -> None:
+    def record_gap(self) -> None:
         """The broker failed us: the next tick starts the grace period over."""
         self._gap = True

@@ -41,7 +41,8 @@ from stages.storage.spool import Spool, SpoolFull
 from streams.worker.compute import preload
 from streams.worker.compute.context import ChildContext
 from streams.worker.compute.messages import (
-    Broken,
+    AwaitingUpload,
+    ChildFailed,
     FailedWith,
     FromChild,
     Interrupt,
@@ -50,13 +51,12 @@ from streams.worker.compute.messages import (
     Logged,
     LostInput,
     Measured,
-    Parked,
+    Ready,
     Run,
     Stop,
     Succeeded,
     TaskEnd,
     ToChild,
-    Warm,
 )
 
 LOG_LINES_KEPT, LOG_LINE_CHARACTERS = 20, 1000
@@ -121,7 +121,7 @@ class Child:
                 seconds = time.monotonic() - start
                 self.send(Measured(metrics.MODEL_LOAD, seconds, {"model": manifest.model}))
         loaded = tuple(f"{stage}/{model}" for stage, model in self.runners)
-        self.send(Warm(loaded, self.bit_class(), dict(self.revisions)))
+        self.send(Ready(loaded, self.bit_class(), dict(self.revisions)))
 
     def bit_class(self) -> str:
         computing = [stage for stage in self.stages if stage is not Stage.MUX]
@@ -182,7 +182,7 @@ class Child:
         except SpoolFull as full:
             logger.error("the result cannot be kept", why=str(full))
             return FailedWith(order.task.lease, seconds, full.report(), tuple(self.lines))
-        return Parked(order.task.lease, seconds)
+        return AwaitingUpload(order.task.lease, seconds)
 
 
 def main(settings: Settings, stages: tuple[Stage, ...], pipe: Connection) -> None:
@@ -194,7 +194,7 @@ def main(settings: Settings, stages: tuple[Stage, ...], pipe: Connection) -> Non
     logging.getLogger().addHandler(KeptLines(child.keep_line))
     problem = preload.problem(stages)
     if problem:
-        child.send(Broken(problem))
+        child.send(ChildFailed(problem))
         return
     Thread(target=child.listen, name="pipe", daemon=True).start()
     with device_lock(settings):
@@ -202,7 +202,7 @@ def main(settings: Settings, stages: tuple[Stage, ...], pipe: Connection) -> Non
             child.load()
         except Exception as error:
             logger.exception("the stages could not be loaded")
-            child.send(Broken(f"{type(error).__name__}: {error}"))
+            child.send(ChildFailed(f"{type(error).__name__}: {error}"))
             return
         with suppress(BrokenPipeError):
             child.run()

@@ -38,7 +38,7 @@ class Stop:
 
 
 @dataclass(frozen=True)
-class Warm:
+class Ready:
     """Every stage is loaded. `loaded`: stage/model pairs; `bit_class` of the device, empty for mux alone; `revisions`
     of the models by name."""
 
@@ -48,7 +48,7 @@ class Warm:
 
 
 @dataclass(frozen=True)
-class Broken:
+class ChildFailed:
     """The child cannot work: it could not load what it must, or its forkserver is not fit to fork from."""
 
     why: str
@@ -132,10 +132,10 @@ class Interrupted(Ended):
 
 
 @dataclass(frozen=True)
-class Parked(Ended):
+class AwaitingUpload(Ended):
     """The output is computed and lies in the spool: the store is away."""
 
 
 ToChild = Run | Interrupt | Stop
-TaskEnd = Succeeded | FailedWith | LostInput | Interrupted | Parked
-FromChild = Warm | Broken | Stepped | Checkpointed | Previewed | Logged | Measured | TaskEnd
+TaskEnd = Succeeded | FailedWith | LostInput | Interrupted | AwaitingUpload
+FromChild = Ready | ChildFailed | Stepped | Checkpointed | Previewed | Logged | Measured | TaskEnd

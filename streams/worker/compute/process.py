@@ -30,7 +30,7 @@ ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 @dataclass(frozen=True)
-class Said:
+class ChildMessage:
     """A message of the child of that generation."""
 
     generation: int
@@ -38,7 +38,7 @@ class Said:
 
 
 @dataclass(frozen=True)
-class ChildGone:
+class ChildExited:
     """The child of that generation has ended. `how`: its exit, in words for people."""
 
     generation: int
@@ -53,10 +53,10 @@ def context_for(stages: tuple[Stage, ...]) -> ForkServerContext:
 
 
 class Compute:
-    """One child at a time, each with its generation. Every life reports into `events`, then exactly one `ChildGone`."""
+    """One child at a time, each with its generation. Every life reports into `events`, then exactly one `ChildExited`."""
 
     def __init__(
-        self, settings: Settings, stages: tuple[Stage, ...], events: Callable[[Said | ChildGone], None]
+        self, settings: Settings, stages: tuple[Stage, ...], events: Callable[[ChildMessage | ChildExited], None]
     ) -> None:
         self._settings, self._stages, self._events = settings, stages, events
         self._context = context_for(stages)
@@ -65,7 +65,7 @@ class Compute:
         self.generation = 0
 
     def start(self) -> None:
-        """Begin the next life. Call it when there is none, or after `ChildGone`."""
+        """Begin the next life. Call it when there is none, or after `ChildExited`."""
         self.generation += 1
         self._outbox = SimpleQueue()
         Thread(target=self._live, args=(self.generation, self._outbox), name="child", daemon=True).start()
@@ -79,7 +79,7 @@ class Compute:
         return self._process.pid if self._process else None
 
     def kill(self) -> None:
-        """End the child now, whatever it does; `ChildGone` follows."""
+        """End the child now, whatever it does; `ChildExited` follows."""
         if self._process is not None and self._process.pid:
             with suppress(ProcessLookupError):
                 os.kill(self._process.pid, signal.SIGKILL)
@@ -100,17 +100,17 @@ class Compute:
             )
             process.start()
         except Exception as error:
-            self._events(ChildGone(generation, f"it could not be started: {error!r}"))
+            self._events(ChildExited(generation, f"it could not be started: {error!r}"))
             return
         theirs.close()
         self._process = process
         Thread(target=write, args=(ours, outbox), name="to-child", daemon=True).start()
         with suppress(EOFError, OSError):
             while True:
-                self._events(Said(generation, ours.recv()))
+                self._events(ChildMessage(generation, ours.recv()))
         outbox.put(None)
         process.join()
-        self._events(ChildGone(generation, exit_in_words(process.exitcode)))
+        self._events(ChildExited(generation, exit_in_words(process.exitcode)))
 
 
 def write(pipe: Connection, outbox: SimpleQueue[ToChild | None]) -> None:

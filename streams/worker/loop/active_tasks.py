@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from schemas.base import made
+from schemas.base import construct
 from schemas.events.reports import HeldLease, HeldState
 from schemas.events.tasks import Task
 from streams.worker.compute.messages import Interruption
@@ -18,20 +18,20 @@ class Phase(StrEnum):
     """What the lease waits for: its Started to be delivered; a warm child; the child's end; the store, which is away;
     its outcome's delivery."""
 
-    ANNOUNCED = "announced"
-    COUNTED = "counted"
+    START_PENDING = "announced"
+    START_ACKED = "counted"
     RUNNING = "running"
     PARKED = "parked"
-    ENDING = "ending"
+    REPORTING = "ending"
 
 
-SHOWN = {Phase.PARKED: HeldState.PARKED, Phase.ENDING: HeldState.ENDING}
+SHOWN = {Phase.PARKED: HeldState.PARKED, Phase.REPORTING: HeldState.REPORTING}
 
 
-class Held(NamedTuple):
+class ActiveTask(NamedTuple):
     task: Task
     traceparent: str | None = None
-    phase: Phase = Phase.ANNOUNCED
+    phase: Phase = Phase.START_PENDING
     interruption: Interruption | None = None
     step: int | None = None
     steps: int | None = None
@@ -55,17 +55,17 @@ class Held(NamedTuple):
         return (self.steps - self.step) * self.step_seconds
 
     def listed(self) -> HeldLease:
-        return made(
+        return construct(
             HeldLease, lease=self.task.lease, job=self.task.job, stage=self.task.stage, step=self.step,
             state=SHOWN.get(self.phase, HeldState.RUNNING), checkpoint_step=self.checkpoint_step,
         )  # fmt: skip
 
 
-class HeldLeases:
+class LeaseTable:
     """By lease number. A lease stays listed until its outcome is delivered (protocol rule 4)."""
 
     def __init__(self) -> None:
-        self._held: dict[int, Held] = {}
+        self._held: dict[int, ActiveTask] = {}
 
     def __len__(self) -> int:
         return len(self._held)
@@ -73,14 +73,14 @@ class HeldLeases:
     def __contains__(self, lease: int) -> bool:
         return lease in self._held
 
-    def get(self, lease: int) -> Held | None:
+    def get(self, lease: int) -> ActiveTask | None:
         return self._held.get(lease)
 
-    def take(self, task: Task, traceparent: str | None, phase: Phase = Phase.ANNOUNCED) -> Held:
-        held = self._held[task.lease] = Held(task, traceparent, phase)
+    def take(self, task: Task, traceparent: str | None, phase: Phase = Phase.START_PENDING) -> ActiveTask:
+        held = self._held[task.lease] = ActiveTask(task, traceparent, phase)
         return held
 
-    def change(self, lease: int, **changes: object) -> Held | None:
+    def change(self, lease: int, **changes: object) -> ActiveTask | None:
         """The lease with fields changed; None, and nothing done, for one that is not held."""
         held = self._held.get(lease)
         if held is None:
@@ -91,7 +91,7 @@ class HeldLeases:
     def delivered(self, lease: int) -> None:
         self._held.pop(lease, None)
 
-    def of_phase(self, *phases: Phase) -> list[Held]:
+    def of_phase(self, *phases: Phase) -> list[ActiveTask]:
         return [held for held in self._held.values() if held.phase in phases]
 
     def listed(self) -> tuple[HeldLease, ...]:

@@ -11,7 +11,7 @@ INTERVAL_S = 2.0
 STORE_ANSWER_S = 3.0
 """A store that takes longer than that to say whether its bucket exists is not there, seconds."""
 
-GOOD = "ready"
+READY = "ready"
 
 
 class Surroundings:
@@ -24,7 +24,7 @@ class Surroundings:
         self, data: Path, least_free: int, is_reachable: Callable[[], bool], changed: Callable[[str], None],
         interval: float = INTERVAL_S,
     ) -> None:  # fmt: skip
-        self.condition = GOOD
+        self.condition = READY
         self._data, self._is_reachable, self._changed = data, is_reachable, changed
         self._interval, self._least_free = interval, least_free
         self._stop = Event()
@@ -35,7 +35,7 @@ class Surroundings:
         self._data.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(self._data).free < self._least_free:
             return "disk_full"
-        return GOOD if self._is_reachable() else "store_unreachable"
+        return READY if self._is_reachable() else "store_unreachable"
 
     def _watch(self) -> None:
         while True:

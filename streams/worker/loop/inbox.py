@@ -27,7 +27,7 @@ WATERMARK_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True)
-class Letter:
+class InboxRecord:
     """A record of an inbox, to whomever it is addressed."""
 
     stage: Stage
@@ -60,7 +60,7 @@ class Inboxes:
 
     def __init__(
         self, settings: Settings, stages: tuple[Stage, ...], incarnation: str, watch: ErrorWatch,
-        events: Callable[[Letter | InboxBroken], None],
+        events: Callable[[InboxRecord | InboxBroken], None],
     ) -> None:  # fmt: skip
         """Raises `KafkaException` when the broker does not tell the end of a partition in time, `WrongPartitions`."""
         self._events = events
@@ -85,7 +85,7 @@ class Inboxes:
             for stage, partition in self.partitions.items()
         )
 
-    def note_read(self, letter: Letter) -> None:
+    def record_read(self, letter: InboxRecord) -> None:
         """The echo is the highest lease number read, whoever it was for: numbers rise in a cell."""
         self.echoes[letter.stage] = max(self.echoes[letter.stage], letter.address.lease)
 
@@ -101,9 +101,9 @@ class Inboxes:
                 self._events(InboxBroken(str(error)))
                 return
 
-    def _letter(self, message: Message) -> Letter:
+    def _letter(self, message: Message) -> InboxRecord:
         headers = clients.headers_of(message)
-        return Letter(self._stages[message.topic() or ""], address_of(headers), message.value(), headers)
+        return InboxRecord(self._stages[message.topic() or ""], address_of(headers), message.value(), headers)
 
     def close(self) -> None:
         self._stop.set()

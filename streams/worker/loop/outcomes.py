@@ -9,14 +9,14 @@ from schemas.events.reports import Done, Failed, InputMissing, Outcome, Preempte
 from schemas.stage import Stage
 from stages.results import Result
 from streams.worker.compute.messages import Ended, FailedWith, Interrupted, Interruption, LostInput, Stepped, Succeeded
-from streams.worker.loop.active_tasks import Held, fields_of
+from streams.worker.loop.active_tasks import ActiveTask, fields_of
 
 
-def started(held: Held, worker: str) -> Started:
+def started(held: ActiveTask, worker: str) -> Started:
     return Started(**fields_of(held.task, worker))
 
 
-def outcome_of(held: Held, worker: str, ended: Ended) -> Outcome:
+def outcome_of(held: ActiveTask, worker: str, ended: Ended) -> Outcome:
     """The one final outcome of a lease that the child has worked on."""
     fields = fields_of(held.task, worker)
     if isinstance(ended, Succeeded):
@@ -31,7 +31,7 @@ def outcome_of(held: Held, worker: str, ended: Ended) -> Outcome:
     return interrupted(held, worker, ended.how, ended.step, ended.seconds)
 
 
-def done(held: Held, worker: str, result: Result) -> Done:
+def done(held: ActiveTask, worker: str, result: Result) -> Done:
     return Done(
         **fields_of(held.task, worker), artifact=result.artifact, objects=result.objects, seconds=result.seconds,
         reused=result.reused, resumed_from_step=result.resumed_from_step, timings=dict(result.timings),
@@ -40,7 +40,7 @@ def done(held: Held, worker: str, result: Result) -> Done:
 
 
 def interrupted(
-    held: Held, worker: str, how: Interruption, step: int | None = None, seconds: float = 0.0
+    held: ActiveTask, worker: str, how: Interruption, step: int | None = None, seconds: float = 0.0
 ) -> Preempted | TaskCancelled:
     fields = fields_of(held.task, worker)
     if how == "cancel":
@@ -48,21 +48,21 @@ def interrupted(
     return Preempted(**fields, step=step, seconds=seconds)
 
 
-def child_died(held: Held, worker: str, how: str, lines: tuple[str, ...] = ()) -> Failed:
+def child_died(held: ActiveTask, worker: str, how: str, lines: tuple[str, ...] = ()) -> Failed:
     """`lines`: the last ones of the child's log."""
     place = "" if held.step is None else f" after step {held.step} of {held.steps}"
     how = f"the compute child was {how}"
     return Failed(**fields_of(held.task, worker), error=ChildDied(f"{how}{place}").report(), log_tail=(*lines, how))
 
 
-def progress_of(held: Held, stepped: Stepped) -> StepProgress:
+def progress_of(held: ActiveTask, stepped: Stepped) -> StepProgress:
     return StepProgress(
         job=held.task.job, tenant=held.task.tenant, stage=held.task.stage, lease=stepped.lease, step=stepped.step,
         steps=stepped.steps, step_seconds=stepped.seconds, preview_step=held.preview_step,
     )  # fmt: skip
 
 
-def measure(held: Held, ended: Ended) -> None:
+def measure(held: ActiveTask, ended: Ended) -> None:
     """The metrics of a task that has ended."""
     stage, model = held.task.stage, held.task.recipe.model
     metrics.STAGE_DURATION.labels(stage, model, word_of(ended)).observe(ended.seconds)

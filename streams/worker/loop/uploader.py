@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Unparked:
+class Uploaded:
     """A parked result is in the store."""
 
     entry: Entry
@@ -35,7 +35,7 @@ class Unparked:
 
 
 @dataclass(frozen=True)
-class Spoilt:
+class UploadFailed:
     """A parked result is of no use: the lease must be given back."""
 
     lease: int
@@ -58,7 +58,7 @@ class Uploader:
     """What became of each entry goes into `events` once; the entry stays until `drop`, so that a life that ends before
     its outcome is out leaves it to the next."""
 
-    def __init__(self, spool: Spool, store: ArtifactStore, events: Callable[[Unparked | Spoilt], None]) -> None:
+    def __init__(self, spool: Spool, store: ArtifactStore, events: Callable[[Uploaded | UploadFailed], None]) -> None:
         self._spool, self._store, self._events = spool, store, events
         self._dropped: SimpleQueue[int] = SimpleQueue()
         self._told: set[int] = set()
@@ -112,13 +112,13 @@ class Uploader:
     def _put(self, lease: int) -> bool:
         try:
             entry = self._spool.entry(lease)
-            event: Unparked | Spoilt = Unparked(entry, deliver(self._store, self._spool.made(entry)))
+            event: Uploaded | UploadFailed = Uploaded(entry, deliver(self._store, self._spool.made(entry)))
         except StoreUnavailable:
             return False
         except Exception as error:
             # Torn, or a bug: its stage has to run again, whatever it is.
             log.error("a parked result is of no use", lease=lease, exc_info=error)
-            event = Spoilt(lease)
+            event = UploadFailed(lease)
         if self._stop.is_set():
             return True
         self._told.add(lease)

@@ -24,26 +24,26 @@ from schemas.stage import Stage
 from streams.kafka.clients import ErrorWatch, FatalClientError
 from streams.worker.compute.child import LOG_LINES_KEPT, spool_of, store_of
 from streams.worker.compute.messages import (
-    Broken,
+    AwaitingUpload,
     Checkpointed,
+    ChildFailed,
     FailedWith,
     FromChild,
     Interrupt,
     Logged,
     Measured,
-    Parked,
     Previewed,
+    Ready,
     Stepped,
-    Warm,
 )
-from streams.worker.compute.process import ChildGone, Compute, Said
+from streams.worker.compute.process import ChildExited, ChildMessage, Compute
 from streams.worker.loop import outcomes, session
 from streams.worker.loop.active_tasks import Phase
-from streams.worker.loop.health import GOOD, STORE_ANSWER_S, Surroundings
-from streams.worker.loop.inbox import InboxBroken, Inboxes, Letter
+from streams.worker.loop.health import READY, STORE_ANSWER_S, Surroundings
+from streams.worker.loop.inbox import InboxBroken, Inboxes, InboxRecord
 from streams.worker.loop.leases import Leases
 from streams.worker.loop.reporter import Delivered, Reporter, Undeliverable
-from streams.worker.loop.uploader import Spoilt, Unparked, Uploader, inherited
+from streams.worker.loop.uploader import Uploaded, Uploader, UploadFailed, inherited
 
 LEAVING_MARGIN_S = 4.0
 """After the grace period: time for checkpoints and last outcomes to get out."""
@@ -64,7 +64,7 @@ class Worker:
         self.started_at = session.began(settings.data_dir / "lives" / self.name, time.time())
         self.incarnation = f"{self.name}.{uuid.uuid4().hex[:12]}"
         self.events: queue.SimpleQueue[object] = queue.SimpleQueue()
-        self.warm: Warm | None = None
+        self.warm: Ready | None = None
         self.child_log: deque[str] = deque(maxlen=LOG_LINES_KEPT)
         self.draining_until: float | None = None
         self._beat_at = 0.0
@@ -112,7 +112,7 @@ class Worker:
         """Why this worker is not ready, or None."""
         if (stalled := self.turns.reason(self.settings.stuck_after_s)) is not None:
             return stalled
-        return None if self.condition == GOOD else self.condition
+        return None if self.condition == READY else self.condition
 
     @property
     def condition(self) -> str:
@@ -134,18 +134,18 @@ class Worker:
         self._handle(event)
 
     def _handle(self, event: object) -> None:
-        if isinstance(event, Letter):
+        if isinstance(event, InboxRecord):
             self._read(event)
         elif isinstance(event, Delivered):
             self.leases.delivered(event)
             if self.warm is not None:
                 self.leases.begin()
-        elif isinstance(event, Said):
+        elif isinstance(event, ChildMessage):
             if event.generation == self.compute.generation:
                 self._heard(event.message)
-        elif isinstance(event, ChildGone):
+        elif isinstance(event, ChildExited):
             self._child_gone(event)
-        elif isinstance(event, Unparked | Spoilt):
+        elif isinstance(event, Uploaded | UploadFailed):
             self.leases.unparked(event)
         elif isinstance(event, InboxBroken | Undeliverable):
             raise FatalClientError(event.why)
@@ -156,7 +156,7 @@ class Worker:
 
     def beat(self, leaving: bool = False) -> None:
         condition = self.condition
-        slots = self.settings.slots if condition == GOOD else 0
+        slots = self.settings.slots if condition == READY else 0
         self._beat_at = time.monotonic() + self.settings.heartbeat_interval_s
         beat = Heartbeat(
             incarnation=self.incarnation, worker=self.name, node=self.settings.node_name, started_at=self.started_at,
@@ -169,13 +169,13 @@ class Worker:
         )  # fmt: skip
         self.reporter.heartbeat(beat)
         metrics.PARKED_RESULTS.set(len(self.leases.held.of_phase(Phase.PARKED)))
-        busy = "busy" if len(self.leases.held) and condition == GOOD else condition
+        busy = "busy" if len(self.leases.held) and condition == READY else condition
         metrics.set_state(metrics.WORKER_STATE, "draining" if beat.draining else busy)
 
     # -- tasks and commands --------------------------------------------------------------------------------------
 
-    def _read(self, letter: Letter) -> None:
-        self.inboxes.note_read(letter)
+    def _read(self, letter: InboxRecord) -> None:
+        self.inboxes.record_read(letter)
         if letter.address.incarnation != self.incarnation:
             return
         try:
@@ -201,12 +201,12 @@ class Worker:
     # -- the child -----------------------------------------------------------------------------------------------
 
     def _heard(self, message: FromChild) -> None:
-        if isinstance(message, Warm):
+        if isinstance(message, Ready):
             self.warm = message
             log.info("the compute child is warm", loaded=message.loaded, pid=self.compute.pid)
             self.leases.begin()
             self.beat()
-        elif isinstance(message, Broken):
+        elif isinstance(message, ChildFailed):
             raise WorkerBroken(message.why)
         elif isinstance(message, Measured):
             metrics.record(message.name, message.amount, dict(message.labels))
@@ -218,7 +218,7 @@ class Worker:
             self.leases.held.change(message.lease, checkpoint_step=message.step)
         elif isinstance(message, Previewed):
             self.leases.held.change(message.lease, preview_step=message.step)
-        elif isinstance(message, Parked):
+        elif isinstance(message, AwaitingUpload):
             if self.leases.parked(message):
                 self.beat()
         else:
@@ -234,7 +234,7 @@ class Worker:
         log.error("the compute child hangs and is replaced", pid=self.compute.pid, job=at_work[0].task.job)
         self.compute.kill()
 
-    def _child_gone(self, event: ChildGone) -> None:
+    def _child_gone(self, event: ChildExited) -> None:
         """What it was at has failed; what it had not begun yet goes to the next child."""
         self.warm = None
         running = self.leases.held.of_phase(Phase.RUNNING)
@@ -245,7 +245,7 @@ class Worker:
             how = hung if self._hanging else event.how
             self.leases.end(held, outcomes.child_died(held, self.name, how, tuple(self.child_log)))
         for held in running[begun:]:
-            self.leases.held.change(held.task.lease, phase=Phase.COUNTED)
+            self.leases.held.change(held.task.lease, phase=Phase.START_ACKED)
         reason = "out_of_memory" if self._recycling else "deadline" if self._hanging else "died"
         metrics.CHILD_RESTARTS.labels(reason).inc()
         self._recycling = self._hanging = False
@@ -266,7 +266,7 @@ class Worker:
     def _press_to_leave(self, now: float) -> None:
         """What does not fit into what is left of the grace period is checkpointed and handed over."""
         left = (self.draining_until or now) - now
-        for held in self.leases.held.of_phase(Phase.ANNOUNCED, Phase.COUNTED, Phase.RUNNING):
+        for held in self.leases.held.of_phase(Phase.START_PENDING, Phase.START_ACKED, Phase.RUNNING):
             needed = held.seconds_left
             if left <= 0 or (needed is not None and needed > left):
                 self.leases.interrupt(held.task.lease, "preempt")

@@ -12,7 +12,7 @@ from infra.local.services import services
 from infra.local.stack import Stack, StackError
 from latentline import line as command_line
 from operations.audit.run import audit
-from operations.dead_letters.records import letters
+from operations.dead_letters.records import dead_letters
 from runtime.settings import Settings
 from schemas.events.completions import JobCompleted
 from schemas.events.prompts import PromptSubmitted
@@ -43,7 +43,7 @@ def test_a_prompt_is_taken_from_whoever_may_speak_for_its_tenant(secure: Secure)
     (operators,) = submit(secure.operator, [PromptSubmitted(prompt="a blue square moving up", tenant="globex")])
     expected = {job_of("acme", "good"), operators.job}
     eventually(lambda: expected <= snapshot(secure.operator).keys())
-    refused = [letter for letter in letters(secure.operator) if letter.reason == "not_authorised"]
+    refused = [letter for letter in dead_letters(secure.operator) if letter.reason == "not_authorised"]
     assert sorted(letter.message for letter in refused) == [
         "a prompt of this line has one header `signature`, this one has 0",
         "upstream-acme may not speak for tenant globex",

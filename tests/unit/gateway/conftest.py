@@ -12,8 +12,8 @@ import pytest
 from gateway.api_keys import Keys
 from gateway.dependencies import Gateway
 from gateway.rate_limits import Rates
-from gateway.read_model.change_notifier import Hub
-from gateway.read_model.eta import Pace
+from gateway.read_model.change_notifier import ChangeNotifier
+from gateway.read_model.eta import EtaEstimator
 from gateway.read_model.read_model import ReadModel
 from runtime.settings import Settings
 from tests.unit.gateway.samples import BUNDLES
@@ -32,4 +32,16 @@ def gateway(model: ReadModel) -> Gateway:
     """One that has caught up and can reach neither broker nor store."""
     settings, away = Settings(), cast(Any, None)
     feed = cast(Any, SimpleNamespace(is_caught_up=True))
-    return Gateway(settings, BUNDLES, model, Keys(settings), Hub(), feed, away, away, away, Pace(), Rates(settings))
+    return Gateway(
+        settings,
+        BUNDLES,
+        model,
+        Keys(settings),
+        ChangeNotifier(),
+        feed,
+        away,
+        away,
+        away,
+        EtaEstimator(),
+        Rates(settings),
+    )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from gateway.api.create_request import asked_by
+from gateway.api.create_request import from_fields
 from gateway.problems import Problem
 from schemas.errors import InvalidJob
 from schemas.events.prompts import CancelRequested, PromptSubmitted
@@ -26,7 +26,7 @@ def over_kafka(fields: dict[str, Any]) -> PromptSubmitted:
 
 
 def over_http(fields: dict[str, Any]) -> PromptSubmitted:
-    return asked_by({"prompt": "x"} | fields).event("t", "k")
+    return from_fields({"prompt": "x"} | fields).event("t", "k")
 
 
 def recipe(prompt: PromptSubmitted) -> Recipe:

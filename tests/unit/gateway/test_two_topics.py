@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.read_model.batch import Batch
-from gateway.read_model.eta import Pace
+from gateway.read_model.eta import EtaEstimator
 from gateway.read_model.read_model import ReadModel
 from gateway.read_model.rows import Row
 from gateway.video import video_of
@@ -43,7 +43,7 @@ class Story:
         return self.states[-1]
 
     def say(self, state: JobState) -> None:
-        self.states.append(state.changed(version=self.now.version + 1))
+        self.states.append(state.replace(version=self.now.version + 1))
 
     def dispatch(self) -> None:
         self.leases += 1
@@ -51,7 +51,7 @@ class Story:
         lease = Lease(
             number=self.leases, incarnation="i", worker="w", stage=self.now.stage, partition=0, dispatched_at=NOW
         )
-        self.say(self.now.changed(**transitions.dispatched(self.now, lease)))
+        self.say(self.now.replace(**transitions.dispatched(self.now, lease)))
 
     def step(self, lease: Lease, preview: bool) -> None:
         number = self.done[lease.number] = self.done.get(lease.number, 0) + 1
@@ -72,7 +72,7 @@ class Story:
             seconds=1.0,
         )  # fmt: skip
         attempts = transitions.history(self.now, "done", NOW)
-        state = self.now.changed(**transitions.accepted_output(self.now, done, attempts, NOW, None))
+        state = self.now.replace(**transitions.accepted_output(self.now, done, attempts, NOW, None))
         self.say(state if lease.stage.downstream else ended(state, JobStatus.COMPLETED, NOW))
 
     def miss(self, lease: Lease) -> None:
@@ -114,7 +114,7 @@ def stories(draw: st.DrawFn) -> Story:
 
 def told(model: ReadModel, name: str) -> tuple[Row, Video] | None:
     row = model.get("default", name)
-    return None if row is None else (row, video_of(row, model, Pace()))
+    return None if row is None else (row, video_of(row, model, EtaEstimator()))
 
 
 @settings(deadline=None, derandomize=True)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dependencies import Gateway
-from gateway.read_model.eta import Pace
+from gateway.read_model.eta import EtaEstimator
 from gateway.read_model.read_model import ReadModel
 from gateway.read_model.rows import Row
 from gateway.video import video_of
@@ -52,14 +52,14 @@ def test_only_four_words_leave_and_a_job_never_queues_again() -> None:
 def test_why_a_job_failed(kind: ErrorKind, code: str, said: str) -> None:
     report = ErrorReport(kind=kind, code=code, message="m", field="size")
     model = ReadModel("sqlite://")
-    video = video_of(Row(job(status=JobStatus.FAILED, error=report, ended_at=NOW), 3, 40), model, Pace())
+    video = video_of(Row(job(status=JobStatus.FAILED, error=report, ended_at=NOW), 3, 40), model, EtaEstimator())
     assert video.error is not None
     assert (video.status, video.progress, video.error.code, video.completed_at) == ("failed", 40, said, int(NOW))
     model.close()
 
 
 def test_the_time_left_is_learned_from_completed_jobs() -> None:
-    pace, waiting = Pace(), with_done(job(), Stage.ENCODE)
+    pace, waiting = EtaEstimator(), with_done(job(), Stage.ENCODE)
     assert pace.left(Row(waiting, 1)) is None
     for seconds in (1.0, 2.0, 3.0):
         stages = {stage: record.model_copy(update={"seconds": seconds}) for stage, record in waiting.stages.items()}
@@ -80,7 +80,7 @@ def test_the_timeline_tells_every_attempt(gateway: Gateway) -> None:
 
 
 def test_the_time_left_is_also_told_by_the_steps_of_the_job_itself() -> None:
-    pace, state = Pace(), running(with_done(job(), Stage.ENCODE))
+    pace, state = EtaEstimator(), running(with_done(job(), Stage.ENCODE))
     assert pace.left(Row(state, 1, step=4, steps=10)) is None
     assert pace.left(Row(state, 1, step=4, steps=10, step_seconds=0.5)) == (3.0, 3.0)
     stages = {stage: record.model_copy(update={"seconds": 2.0}) for stage, record in state.stages.items()}
@@ -92,13 +92,13 @@ def test_words_that_the_model_does_not_know_are_named(gateway: Gateway) -> None:
     bundle = gateway.bundles["tiny"]
     recipe = job().recipe
     assert recipe is not None
-    maroon = recipe.changed(prompt="a maroon circle", revision=bundle.revision)
-    state = job().changed(recipe=maroon)
+    maroon = recipe.replace(prompt="a maroon circle", revision=bundle.revision)
+    state = job().replace(recipe=maroon)
 
     def warned(state: JobState) -> list[str]:
-        return video_of(Row(state, 0), gateway.model, Pace(), gateway.bundles).x_latentline.warnings
+        return video_of(Row(state, 0), gateway.model, EtaEstimator(), gateway.bundles).x_latentline.warnings
 
     [warning] = warned(state)
     assert warning.startswith('prompt: tiny does not know "maroon"')
-    assert warned(state.changed(recipe=maroon.changed(prompt="a red circle"))) == []
-    assert warned(state.changed(recipe=maroon.changed(revision="of other weights"))) == []
+    assert warned(state.replace(recipe=maroon.replace(prompt="a red circle"))) == []
+    assert warned(state.replace(recipe=maroon.replace(revision="of other weights"))) == []

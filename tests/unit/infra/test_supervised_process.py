@@ -11,18 +11,18 @@ from pathlib import Path
 import pytest
 
 from infra.local.process import Process
-from infra.local.supervised_process import FIRST_DELAY, Kept
+from infra.local.supervised_process import FIRST_DELAY, SupervisedProcess
 from tests.support import eventually
 
 LONG = 1000.0
 
 
-def kept(folder: Path, program: str) -> Kept:
+def kept(folder: Path, program: str) -> SupervisedProcess:
     argv = [sys.executable, "-c", program]
-    return Kept(Process("little", argv, folder / "little.log", f"tests/{uuid.uuid4().hex}/"))
+    return SupervisedProcess(Process("little", argv, folder / "little.log", f"tests/{uuid.uuid4().hex}/"))
 
 
-def run_to_its_end(one: Kept, now: float = 0.0) -> None:
+def run_to_its_end(one: SupervisedProcess, now: float = 0.0) -> None:
     assert one.turn(now)
     eventually(lambda: one.turn(now))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from operations.resubmit import NotRepeatable, asked_again, replayed
+from operations.resubmit import NotRepeatable, replayed, resubmitted
 from schemas.bundle import read_bundles
 from schemas.events.prompts import PromptSubmitted
 from schemas.job import JobState, JobStatus
@@ -65,15 +65,15 @@ def test_what_was_asked_for_is_asked_for_again_and_not_what_was_served() -> None
     assert OLD.recipe is not None
     served = OLD.recipe.model_copy(update={"vae_tiling": TILING})
     tiled = OLD.model_copy(update={"recipe": served, "asked": OLD.recipe, "exact": None})
-    assert accepted(asked_again(tiled, "again")).recipe == OLD.recipe
-    assert asked_again(OLD.model_copy(update={"exact": True}), "again").exact is True
+    assert accepted(resubmitted(tiled, "again")).recipe == OLD.recipe
+    assert resubmitted(OLD.model_copy(update={"exact": True}), "again").exact is True
 
 
 def test_what_cannot_be_replayed_says_why() -> None:
     with pytest.raises(NotRepeatable, match=r"has not ended: it is waiting; `latentline cancel` ends it"):
         replayed(OLD.model_copy(update={"status": JobStatus.WAITING}), Stage.MUX, [])
     with pytest.raises(NotRepeatable, match="never became a recipe"):
-        asked_again(new_job("video_1", "acme", "", 1.0), "again")
+        resubmitted(new_job("video_1", "acme", "", 1.0), "again")
     full = OLD.model_copy(update={"metadata": {str(number): "x" for number in range(16)}})
     with pytest.raises(NotRepeatable, match="at most 16"):
-        asked_again(full, "again")
+        resubmitted(full, "again")

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from schemas.base import Frozen, made
+from schemas.base import Frozen, construct
 from schemas.errors import ErrorKind
 from schemas.events.reports import HeldState
 from schemas.job import JobStatus, StageState
@@ -20,7 +20,7 @@ def parts_of(value: Frozen) -> dict[str, object]:
 
 @pytest.mark.parametrize("example", FIRST, ids=lambda example: type(example).__name__)
 def test_a_value_made_of_valid_parts_is_the_validated_one(example: Frozen) -> None:
-    value = made(type(example), **parts_of(example))
+    value = construct(type(example), **parts_of(example))
     assert value == example
     assert value.to_bytes() == example.to_bytes()
     assert pickle.loads(pickle.dumps(value)) == example
@@ -28,13 +28,13 @@ def test_a_value_made_of_valid_parts_is_the_validated_one(example: Frozen) -> No
 
 
 def test_what_is_left_out_has_its_default() -> None:
-    assert made(StageState, key="k") == StageState(key="k")
-    assert made(StageState, key="k").to_bytes() == StageState(key="k").to_bytes()
+    assert construct(StageState, key="k") == StageState(key="k")
+    assert construct(StageState, key="k").to_bytes() == StageState(key="k").to_bytes()
 
 
 def test_a_copy_with_changes_leaves_the_original_as_it_was() -> None:
-    before = made(StageState, key="k")
-    after = before.changed(failures=2)
+    before = construct(StageState, key="k")
+    after = before.replace(failures=2)
     assert (before.failures, after.failures) == (0, 2)
     assert after == StageState(key="k", failures=2)
 

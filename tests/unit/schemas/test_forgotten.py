@@ -41,7 +41,7 @@ def test_the_record_of_a_video_has_no_word_of_its_prompt_and_is_small() -> None:
     assert WHOLE.recipe is not None
     folder = f"videos/{WHOLE.tenant}/{WHOLE.job}"
     files = {
-        name: VIDEO.changed(name=name, media_type=kind, key=store_layout.file(folder, VIDEO.sha256, kind))
+        name: VIDEO.replace(name=name, media_type=kind, key=store_layout.file(folder, VIDEO.sha256, kind))
         for name, kind in MEDIA_TYPES.items()
     }
     record = record_of(WHOLE.model_copy(update=files | {"status": JobStatus.COMPLETED}))
@@ -58,7 +58,7 @@ def test_the_record_of_a_video_has_no_word_of_its_prompt_and_is_small() -> None:
 def test_a_record_says_where_a_file_lies_if_it_lies_elsewhere() -> None:
     """Of videos of before the catalogue, which the janitor finds in the store."""
     assert isinstance(WHOLE, JobState)
-    poster = POSTER.changed(media_type="image/png")
+    poster = POSTER.replace(media_type="image/png")
     files = {"status": JobStatus.COMPLETED, "video": VIDEO, "poster": poster, "spritesheet": None}
     record = record_of(WHOLE.model_copy(update=files))
     assert record is not None

@@ -72,7 +72,7 @@ def test_any_size_is_valid_or_has_a_valid_one_near(bounds: Limits, width: int, h
 def test_a_side_beyond_the_models_own_bound_is_refused_by_name(
     bounds: dict[str, int], size: str, limit: str, nearest: str
 ) -> None:
-    error = refusal(LIMITS.changed(**bounds), size=size)
+    error = refusal(LIMITS.replace(**bounds), size=size)
     assert (error.field, error.limit, error.nearest) == ("size", limit, nearest)
 
 

@@ -23,8 +23,8 @@ from latentline.job_table import Board
 from latentline.main import app
 from latentline.summary import Summary
 from operations.audit.object_places import Kind
-from operations.audit.report import Breach, Compute, Report
-from operations.dead_letters.records import Letter
+from operations.audit.report import Compute, Report, Violation
+from operations.dead_letters.records import DeadLetterRecord
 from operations.gc.plan import Usage
 from operations.workers import Heard
 from runtime import logs
@@ -61,11 +61,11 @@ STATES = [
     state(JobStatus.WAITING, job=JOB[:-1] + "6", attempts=(attempt(),)),
 ]  # fmt: skip
 SNAPSHOT = {each.job: each for each in STATES}
-LETTER = Letter(
+LETTER = DeadLetterRecord(
     place="0/1", reason=HOSTILE, message=HOSTILE, origin=HOSTILE, time=1.8e9,
     value=orjson.dumps({"tenant": HOSTILE}) + HOSTILE.encode() + b"\xff", headers=[(HOSTILE, HOSTILE.encode())],
 )  # fmt: skip
-JSON_LETTER = Letter("0/2", "not_json", HOSTILE, "prompts/0/1", 1.8e9, orjson.dumps({"tenant": HOSTILE}))
+JSON_LETTER = DeadLetterRecord("0/2", "not_json", HOSTILE, "prompts/0/1", 1.8e9, orjson.dumps({"tenant": HOSTILE}))
 BEAT = Heartbeat(
     incarnation="i", worker=HOSTILE, node="n", started_at=1.0, inboxes=(), slots=1, draining=True,
     leases=(HeldLease(lease=1, job=HOSTILE, stage=Stage.MUX, state=HeldState.RUNNING),),
@@ -111,7 +111,7 @@ class Roll:
     def ask_to_leave(self, worker: str, reason: str) -> None:
         DrainRequested(worker=worker, reason=reason)
 
-    def until_left(self, *_: object) -> Iterator[Heard]:
+    def wait_drained(self, *_: object) -> Iterator[Heard]:
         yield Heard(BEAT, 0)
 
 
@@ -129,14 +129,14 @@ def failing(error: Exception) -> Callable[..., Any]:
 @pytest.fixture(autouse=True)
 def hostile_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A line in which every text is hostile."""
-    report = Report({HOSTILE: 1}, 1, Compute(1.0, {HOSTILE: 1.0}), (Breach(HOSTILE, HOSTILE, HOSTILE),))
+    report = Report({HOSTILE: 1}, 1, Compute(1.0, {HOSTILE: 1.0}), (Violation(HOSTILE, HOSTILE, HOSTILE),))
     place = SimpleNamespace(folder=f"artifacts/{HOSTILE}", tenant=HOSTILE, stage=HOSTILE)
     ref = SimpleNamespace(name=HOSTILE, size=1, key=HOSTILE)
     replaced: dict[str, object] = {
         "streams.client.snapshot.snapshot": given(SNAPSHOT),
-        "operations.dead_letters.records.letters": given([LETTER, JSON_LETTER]),
+        "operations.dead_letters.records.dead_letters": given([LETTER, JSON_LETTER]),
         "streams.client.follow.Follower": Following,
-        "operations.workers.Roll": Roll,
+        "operations.workers.WorkerRegistry": Roll,
         "operations.tenants.read_keys": given([KEY]),
         "operations.tenants.put_key": given(None),
         "operations.tenants.rotate_webhook_secret": failing(ClientError(HOSTILE)),

@@ -26,7 +26,7 @@ def normal(job: str = "video_1", **asked: Any) -> Recipe:
 def asked_again(recipe: Recipe) -> dict[str, Any]:
     """The prompt that spells out everything a recipe says."""
     same = ("model", "prompt", "negative_prompt", "seed", "num_frames", "fps", "num_inference_steps", "scheduler")
-    settings = picked(recipe.plain(), (*same, "guidance_scale", "cache"))
+    settings = picked(recipe.to_dict(), (*same, "guidance_scale", "cache"))
     return settings | {"size": f"{recipe.width}x{recipe.height}"}
 
 

@@ -47,11 +47,11 @@ def test_a_negative_prompt_is_looked_at_too() -> None:
 
 
 def test_a_model_that_reads_any_text_is_warned_of_nothing() -> None:
-    assert warnings_of(TINY.changed(vocabulary=None), "an olive circle") == ()
+    assert warnings_of(TINY.replace(vocabulary=None), "an olive circle") == ()
 
 
 def test_a_description_of_before_lists_no_words() -> None:
-    before = {name: value for name, value in TINY.plain().items() if name != "vocabulary"}
+    before = {name: value for name, value in TINY.to_dict().items() if name != "vocabulary"}
     assert warnings_of(BundleManifest.read(before), "an olive circle") == ()
 
 

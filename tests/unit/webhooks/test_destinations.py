@@ -13,7 +13,7 @@ from schemas.webhooks import CANCELLED, COMPLETED, FAILED, STARTED
 from tests.contract.examples import JOB, NOW, STATE, first
 from tests.unit.webhooks.samples import END, ENDPOINT, apply, changed, knowing
 from webhooks.delivery import state
-from webhooks.delivery.payload import Happening, end_of, start_of
+from webhooks.delivery.payload import JobEvent, end_of, start_of
 
 
 def test_an_end_goes_once_to_each_endpoint_that_wants_it_and_to_the_url_of_its_prompt() -> None:
@@ -23,7 +23,7 @@ def test_an_end_goes_once_to_each_endpoint_that_wants_it_and_to_the_url_of_its_p
         changed(ENDPOINT, id="we_" + "4" * 32, created_at=NOW + 1),
     ]
     known = knowing(ENDPOINT, *others)
-    apply(known, state.scheduled(known, Happening(JOB, "acme", COMPLETED, NOW, "https://a.example"), NOW))
+    apply(known, state.scheduled(known, JobEvent(JOB, "acme", COMPLETED, NOW, "https://a.example"), NOW))
     made = known.deliveries.values()
     assert {(each.endpoint, each.url) for each in made} == {(ENDPOINT.id, None), (None, "https://a.example")}
     assert len({each.event for each in made}) == 1
@@ -43,7 +43,7 @@ def test_a_replayed_end_makes_nothing_new() -> None:
 )  # fmt: skip
 def test_a_cancelled_video_has_failed_unless_one_asks_to_be_told(wanted: tuple[str, ...], heard: str | None) -> None:
     known = knowing(changed(ENDPOINT, event_types=wanted))
-    apply(known, state.scheduled(known, Happening(JOB, "acme", CANCELLED, NOW), NOW))
+    apply(known, state.scheduled(known, JobEvent(JOB, "acme", CANCELLED, NOW), NOW))
     assert [each.type for each in known.deliveries.values()] == ([heard] if heard else [])
 
 

@@ -20,7 +20,7 @@ from webhooks import secrets
 from webhooks.address_policy import Gate
 from webhooks.delivery import schedule
 from webhooks.delivery.http import Answer, Poster
-from webhooks.delivery.payload import Happening, body_of
+from webhooks.delivery.payload import JobEvent, body_of
 from webhooks.delivery.resolver import Resolver
 from webhooks.delivery.signing import signed
 
@@ -58,7 +58,7 @@ def send(url: str, secret: str) -> Answer:
     async def posted() -> Answer:
         resolver = Resolver(10.0)
         poster = Poster(Gate.of("127.0.0.1:*"), 10.0, resolver, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
-        body = body_of(Happening(JOB, "acme", COMPLETED, time.time()), COMPLETED)
+        body = body_of(JobEvent(JOB, "acme", COMPLETED, time.time()), COMPLETED)
         try:
             return await poster.post(url, signed([secret], event_id(JOB, COMPLETED), body, time.time()), body)
         finally:

@@ -22,7 +22,7 @@ from tests.unit.webhooks.samples import ENDPOINT, apply, changed, knowing
 from webhooks.delivery import state as core
 from webhooks.delivery.full_payload import full_video
 from webhooks.delivery.http import Answer
-from webhooks.delivery.payload import Deletion, Happening, end_of, start_of
+from webhooks.delivery.payload import Deletion, JobEvent, end_of, start_of
 from webhooks.delivery.progress_source import Running
 
 WHOLE = changed(ENDPOINT, tenant="default", event_types=EVENT_TYPES, payload=FULL)
@@ -55,7 +55,7 @@ def test_an_end_alone_gives_the_video_that_its_state_gives(state: JobState, end:
     assert full_video(end) == video_of(state, Live(percent_of_state(state)))
 
 
-def data_of(happening: Happening | None) -> dict[str, Any]:
+def data_of(happening: JobEvent | None) -> dict[str, Any]:
     assert happening is not None
     [delivery] = core.deliveries_of(knowing(WHOLE), happening, NOW)
     data: dict[str, Any] = json.loads(delivery.body)["data"]

@@ -14,10 +14,10 @@ from schemas.webhooks import COMPLETED, PROGRESS, STARTED, WebhookDelivery
 from tests.contract.examples import JOB, NOW, STATE
 from tests.unit.webhooks.samples import ENDPOINT, changed, knowing
 from webhooks.delivery import progress_queue, state
-from webhooks.delivery.payload import SEQUENCE, Happening
-from webhooks.delivery.progress_queue import Words
+from webhooks.delivery.payload import SEQUENCE, JobEvent
+from webhooks.delivery.progress_queue import ProgressQueue
 from webhooks.delivery.progress_source import Running
-from webhooks.delivery.queue import Due
+from webhooks.delivery.queue import DeliveryScheduler
 
 CURIOUS = changed(ENDPOINT, event_types=(COMPLETED, PROGRESS))
 
@@ -76,8 +76,8 @@ def test_nothing_is_told_after_the_end_whichever_topic_tells_of_it_first(order: 
     assert (running.states, running.told) == ({}, {})
 
 
-def word_of(percent: int) -> Happening:
-    return Happening(JOB, "acme", PROGRESS, NOW, percent=percent)
+def word_of(percent: int) -> JobEvent:
+    return JobEvent(JOB, "acme", PROGRESS, NOW, percent=percent)
 
 
 def test_what_is_told() -> None:
@@ -100,12 +100,12 @@ def word(number: int, endpoint: str = "e", tenant: str = "acme", job: str = "", 
     )  # fmt: skip
 
 
-def taken(words: Words) -> list[WebhookDelivery]:
+def taken(words: ProgressQueue) -> list[WebhookDelivery]:
     return [*words.take(lambda word: True)]
 
 
 def test_a_word_that_waits_is_replaced_and_one_under_way_is_finished_first() -> None:
-    words = Words()
+    words = ProgressQueue()
     words.put(word(1, body="10"))
     words.put(word(1, body="20"))
     assert [each.body for each in taken(words)] == ["20"]
@@ -117,7 +117,7 @@ def test_a_word_that_waits_is_replaced_and_one_under_way_is_finished_first() -> 
 
 
 def test_what_waits_at_the_end_of_its_job_is_never_sent() -> None:
-    words = Words()
+    words = ProgressQueue()
     words.put(word(1, job="a"))
     words.put(word(2, job="b"))
     words.drop("a")
@@ -125,7 +125,7 @@ def test_what_waits_at_the_end_of_its_job_is_never_sent() -> None:
 
 
 def test_slow_endpoints_and_tenants_leave_room_for_others() -> None:
-    words = Words()
+    words = ProgressQueue()
     for number in range(20):
         words.put(word(number, endpoint="slow"))
     assert len(taken(words)) == progress_queue.AT_ONCE_TO_ONE
@@ -137,7 +137,7 @@ def test_slow_endpoints_and_tenants_leave_room_for_others() -> None:
 
 
 def test_a_receiver_that_has_too_much_to_do_gets_no_words() -> None:
-    words, due = Words(), Due()
+    words, due = ProgressQueue(), DeliveryScheduler()
     words.put(word(1))
     way = state.way_of(word(1))
     due.pause(way, NOW + 30)

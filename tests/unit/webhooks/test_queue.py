@@ -7,17 +7,17 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.delivery.queue import AT_ONCE_OF_ONE, AT_ONCE_TO_ONE, Due, Way
+from webhooks.delivery.queue import AT_ONCE_OF_ONE, AT_ONCE_TO_ONE, DeliveryScheduler, Destination
 
-SLOW, QUICK, FOREIGN = Way("slow", "acme"), Way("quick", "acme"), Way("foreign", "globex")
+SLOW, QUICK, FOREIGN = Destination("slow", "acme"), Destination("quick", "acme"), Destination("foreign", "globex")
 
 
-def taken(due: Due, now: float) -> list[str]:
+def taken(due: DeliveryScheduler, now: float) -> list[str]:
     return [delivery for delivery, _ in due.take(now)]
 
 
 def test_nothing_is_sent_before_its_time_and_nothing_twice() -> None:
-    due = Due()
+    due = DeliveryScheduler()
     due.add("later", QUICK, 10.0)
     due.add("now", QUICK, 5.0)
     assert taken(due, 4.0) == []
@@ -28,7 +28,7 @@ def test_nothing_is_sent_before_its_time_and_nothing_twice() -> None:
 
 
 def test_a_slow_receiver_holds_up_itself_alone() -> None:
-    due = Due()
+    due = DeliveryScheduler()
     for number in range(1000):
         due.add(f"slow-{number:04}", SLOW, 0.0)
     assert len(taken(due, 1.0)) == AT_ONCE_TO_ONE
@@ -40,7 +40,7 @@ def test_a_slow_receiver_holds_up_itself_alone() -> None:
 
 
 def test_a_tenant_with_many_slow_receivers_leaves_room_for_others() -> None:
-    due, ways = Due(), [Way(f"receiver-{number}", "acme") for number in range(50)]
+    due, ways = DeliveryScheduler(), [Destination(f"receiver-{number}", "acme") for number in range(50)]
     for way in ways:
         due.add(way.receiver, way, 0.0)
     due.add("foreign", FOREIGN, 0.5)
@@ -56,7 +56,7 @@ def test_a_tenant_with_many_slow_receivers_leaves_room_for_others() -> None:
 
 
 def test_one_who_asks_for_patience_gets_it() -> None:
-    due = Due()
+    due = DeliveryScheduler()
     due.add("a", QUICK, 0.0)
     due.pause(QUICK, 30.0)
     due.add("b", QUICK, 1.0)
@@ -66,9 +66,9 @@ def test_one_who_asks_for_patience_gets_it() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), max_size=60), st.randoms(use_true_random=False))
 def test_everything_is_sent_once_whoever_is_slow(added: list[tuple[int, int]], random: Any) -> None:
-    due, under_way, sent = Due(), list[Way](), list[str]()
+    due, under_way, sent = DeliveryScheduler(), list[Destination](), list[str]()
     for number, (receiver, at) in enumerate(added):
-        due.add(str(number), Way(f"r{receiver}", f"t{receiver % 2}"), float(at))
+        due.add(str(number), Destination(f"r{receiver}", f"t{receiver % 2}"), float(at))
     for now in range(10, 10 + 2 * len(added) + 2):
         for delivery, way in due.take(float(now)):
             sent.append(delivery)

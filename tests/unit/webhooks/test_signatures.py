@@ -15,7 +15,7 @@ from tests.contract.examples import JOB, NOW
 from tests.unit.webhooks.samples import END, ENDPOINT, ROOT, changed, knowing
 from webhooks import secrets as keys
 from webhooks.delivery import signing, state
-from webhooks.delivery.payload import Happening, body_of
+from webhooks.delivery.payload import JobEvent, body_of
 
 
 def signed(endpoint: WebhookEndpoint | TenantSecret = ENDPOINT, at: float | None = None) -> tuple[str, dict[str, str]]:
@@ -62,7 +62,7 @@ def test_for_a_day_after_a_rotation_both_secrets_sign() -> None:
 
 def test_the_url_of_a_prompt_is_signed_by_its_tenant_also_across_a_rotation() -> None:
     known, now = knowing(ENDPOINT), time.time()
-    end = Happening(JOB, "acme", COMPLETED, NOW, "https://a.example")
+    end = JobEvent(JOB, "acme", COMPLETED, NOW, "https://a.example")
     by_endpoint, by_tenant = state.deliveries_of(known, end, NOW)
     assert known.signer_of(by_endpoint) == ENDPOINT
     first = keys.secret_of_tenant(ROOT, "acme")

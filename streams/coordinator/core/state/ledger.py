@@ -23,7 +23,7 @@ from streams.coordinator.core.state.tombstone import (
     newest_lease,
     retention_start,
 )
-from streams.coordinator.core.state.write_buffer import Overlay
+from streams.coordinator.core.state.write_buffer import WriteBuffer
 from streams.coordinator.core.transitions import is_suspect
 
 TOMBSTONES_A_TICK = 1000
@@ -119,17 +119,17 @@ class LiveLease(NamedTuple):
 class Ledger:
     """Changes are visible at once and durable at `commit`; `rollback` returns to the last commit."""
 
-    jobs: Overlay[str, JobState] = field(default_factory=Overlay)
+    jobs: WriteBuffer[str, JobState] = field(default_factory=WriteBuffer)
     """Jobs that have not ended, and until the next commit those that just have."""
     ended: dict[str, EndedJob] = field(default_factory=dict)
     """Jobs whose end is committed."""
-    workers: Overlay[str, WorkerView] = field(default_factory=Overlay)
-    names: Overlay[str, str] = field(default_factory=Overlay)
+    workers: WriteBuffer[str, WorkerView] = field(default_factory=WriteBuffer)
+    names: WriteBuffer[str, str] = field(default_factory=WriteBuffer)
     """Worker name to its newest incarnation."""
-    leases: Overlay[int, LiveLease] = field(default_factory=Overlay)
-    numbers: Overlay[str, int] = field(default_factory=Overlay)
-    breakers: Overlay[Stage, Breaker] = field(default_factory=Overlay)
-    drains: Overlay[str, str] = field(default_factory=Overlay)
+    leases: WriteBuffer[int, LiveLease] = field(default_factory=WriteBuffer)
+    numbers: WriteBuffer[str, int] = field(default_factory=WriteBuffer)
+    breakers: WriteBuffer[Stage, Breaker] = field(default_factory=WriteBuffer)
+    drains: WriteBuffer[str, str] = field(default_factory=WriteBuffer)
     """Workers that were asked to leave before they were heard of, with the reason."""
     waiting: dict[Stage, dict[Kind, list[Entry]]] = field(default_factory=lambda: {stage: {} for stage in STAGES})
     """Heaps. An entry may be stale: what counts is the job's state."""
@@ -148,7 +148,7 @@ class Ledger:
     """Suspect job to an incarnation whose node is to become empty for it: a hint, checked at each placement."""
 
     @property
-    def overlays(self) -> tuple[Overlay[str, JobState], ...]:
+    def write_buffers(self) -> tuple[WriteBuffer[str, JobState], ...]:
         return (  # type: ignore[return-value]
             self.jobs, self.workers, self.names, self.leases, self.numbers, self.breakers, self.drains,
         )  # fmt: skip
@@ -167,13 +167,13 @@ class Ledger:
             if state is not None and state.status.ended:
                 self.ended[job] = ended_job(state, (offsets or {}).get(job, NO_OFFSET))
                 self.jobs.remove(job)
-        for overlay in self.overlays:
+        for overlay in self.write_buffers:
             if overlay.changes:
                 overlay.commit()
 
     def rollback(self) -> None:
         jobs, workers = list(self.jobs.changes), list(self.workers.changes)
-        for overlay in self.overlays:
+        for overlay in self.write_buffers:
             overlay.rollback()
         for job in jobs:
             known = self.known(job)
@@ -181,9 +181,9 @@ class Ledger:
                 self.retain(known)
             elif known is not None:
                 self.enqueue(known)
-                self.note_suspect(known)
+                self.index_suspect(known)
         for incarnation in workers:
-            self.note_open(incarnation, self.workers.get(incarnation))
+            self.index_open(incarnation, self.workers.get(incarnation))
 
     def load(self, job_id: str, state: JobState | None) -> None:
         """Replay one record of the changelog; a tombstone is None. Call `rebuild_queues` after the last."""
@@ -225,7 +225,7 @@ class Ledger:
                 number, incarnation = state.lease.number, state.lease.incarnation
                 self.leases[number] = LiveLease(state.job, incarnation, self.tick, state.lease.started_at is not None)
                 self.orphans[incarnation] = self.orphans.get(incarnation, frozenset()) | {number}
-                self.note_suspect(state)
+                self.index_suspect(state)
         for stage, breaker in rebuilt(chain(self.jobs.values(), self.recent)).items():
             self.breakers[stage] = breaker
         self.recent = RecentlyEnded()
@@ -234,7 +234,7 @@ class Ledger:
     def put(self, state: JobState, now: float, **changes: Any) -> JobState:
         """Record a new state of a job, one version on, with the last of its changes."""
         before = self.known(state.job)
-        state = state.changed(version=before.version + 1 if before else 1, updated_at=now, **changes)
+        state = state.replace(version=before.version + 1 if before else 1, updated_at=now, **changes)
         self.jobs[state.job] = state
         old, new = before.lease if isinstance(before, JobState) else None, state.lease
         if new is not old:
@@ -242,7 +242,7 @@ class Ledger:
         if new is None:
             self.enqueue(state)
         else:
-            self.note_suspect(state)
+            self.index_suspect(state)
         return state
 
     def track_lease(self, job: str, old: Lease | None, new: Lease | None) -> None:
@@ -264,7 +264,7 @@ class Ledger:
             if view is not None:
                 self.put_worker(view._replace(leases=view.leases | {number}))
 
-    def note_outcome(self, outcome: Outcome) -> None:
+    def record_outcome(self, outcome: Outcome) -> None:
         """The outcome of a lease has been read: its slot is free, whatever the worker's last heartbeat lists."""
         lease, view = outcome.lease, self.workers.get(outcome.incarnation)
         if view is not None:
@@ -281,19 +281,19 @@ class Ledger:
     def put_worker(self, view: WorkerView) -> None:
         incarnation = view.beat.incarnation
         self.workers[incarnation] = view
-        self.note_open(incarnation, view)
+        self.index_open(incarnation, view)
 
     def remove_worker(self, incarnation: str) -> None:
         self.workers.remove(incarnation)
-        self.note_open(incarnation, None)
+        self.index_open(incarnation, None)
 
-    def note_open(self, incarnation: str, view: WorkerView | None) -> None:
+    def index_open(self, incarnation: str, view: WorkerView | None) -> None:
         occupied = view.occupied if view else 0
         free = view.free_beside(occupied) if view else 0
         self.open.note(incarnation, view.offers(occupied == 0) if view and free else (), free)
         self.nodes.note(incarnation, view.beat.node if view and occupied else None)
 
-    def note_suspect(self, state: JobState) -> None:
+    def index_suspect(self, state: JobState) -> None:
         if state.lease is not None and is_suspect(state):
             self.suspects.add(state.job)
 

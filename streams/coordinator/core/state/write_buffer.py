@@ -9,7 +9,7 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-class Overlay(Generic[Key, Value]):
+class WriteBuffer(Generic[Key, Value]):
     """Reads see the changes; `commit` merges them into the base, `rollback` forgets them.
 
     `changes` maps a key to its new value, or to None where it was removed.

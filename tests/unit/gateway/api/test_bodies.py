@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from gateway.api import bodies, forms
 from gateway.api.bodies import fields_of, object_of, received
-from gateway.api.create_request import asked_by
+from gateway.api.create_request import from_fields
 from gateway.problems import Problem
 from schemas.bounds import LARGEST_BODY_BYTES, MOST_FIELDS
 
@@ -141,7 +141,7 @@ def test_fields_are_counted_before_any_is_looked_at(body: bytes, kind: str) -> N
 
 def test_json_within_a_field_is_counted_too() -> None:
     with pytest.raises(Problem, match="at most"):
-        asked_by({"prompt": "x", "extra_params": orjson.dumps({str(n): 1 for n in range(500)}).decode()})
+        from_fields({"prompt": "x", "extra_params": orjson.dumps({str(n): 1 for n in range(500)}).decode()})
 
 
 @pytest.mark.parametrize("name", ["seed", "seconds", "webhook_url", "input_reference", "size", "user", "extra_params"])
@@ -151,7 +151,7 @@ def test_an_empty_field_of_a_form_is_unset(name: str) -> None:
         FORM: form(part("prompt", b"x"), part(name, b""), part(f"{name}[a]", b"")),
     }
     for kind, body in bodies_of.items():
-        assert asked_by(fields(body, kind)) == asked_by({"prompt": "x"})
+        assert from_fields(fields(body, kind)) == from_fields({"prompt": "x"})
 
 
 def test_no_file_chosen_is_unset_and_an_empty_text_is_a_text() -> None:
@@ -165,9 +165,9 @@ def test_no_file_chosen_is_unset_and_an_empty_text_is_a_text() -> None:
 @pytest.mark.parametrize("text", ['{"prompt": "\\ud83d"}', '{"prompt": "x", "\\ud83d": 1}', '{"\\ud83d": {"a": 1}}'])
 def test_broken_text_gets_an_answer_that_can_be_sent(text: str) -> None:
     with pytest.raises(Problem) as raised:
-        asked_by(object_of(text.encode()))
+        from_fields(object_of(text.encode()))
     assert raised.value.status == 400
     assert orjson.dumps(raised.value.body)
     with pytest.raises(Problem) as raised:
-        asked_by({"prompt": "x", "extra_params": "\ud83d"})
+        from_fields({"prompt": "x", "extra_params": "\ud83d"})
     assert orjson.dumps(raised.value.body)

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from gateway import intake
-from gateway.api.create import earlier_call, expected_state
-from gateway.api.create_request import asked_by
+from gateway.api.create import expected_state, find_retried_call
+from gateway.api.create_request import from_fields
 from gateway.api.videos import remixed
 from gateway.dependencies import Gateway
 from gateway.problems import Problem
@@ -32,16 +32,16 @@ def test_a_silent_retry_gets_the_same_key_for_a_minute() -> None:
 
 
 def test_a_retry_finds_what_another_gateway_has_made_of_the_call(gateway: Gateway) -> None:
-    wanted = asked_by({"prompt": "a red circle", "metadata": {"order": "7"}})
+    wanted = from_fields({"prompt": "a red circle", "metadata": {"order": "7"}})
     prompt = wanted.event("default", "of another gateway")
     made = expected_state(gateway, prompt, job_id("default", "of another gateway"))
     taken(gateway.model, made)
-    found = earlier_call(gateway, "default", wanted)
+    found = find_retried_call(gateway, "default", wanted)
     assert found is not None
     assert found.state == made
     for other in ({"metadata": {"order": "8"}}, {"seed": 1}, {"prompt": "a blue circle"}, {"priority": 1}):
-        assert earlier_call(gateway, "default", wanted.model_copy(update=other)) is None
-    assert earlier_call(gateway, "other", wanted) is None
+        assert find_retried_call(gateway, "default", wanted.model_copy(update=other)) is None
+    assert find_retried_call(gateway, "other", wanted) is None
 
 
 def test_a_broker_that_is_away_is_a_503_that_says_when_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +56,7 @@ def test_a_broker_that_is_away_is_a_503_that_says_when_to_come_back(monkeypatch:
 def test_a_remix_tells_whom_it_names_and_not_whom_its_parent_told() -> None:
     parent, hook = job(webhook_url="https://first.example/"), "https://second.example/"
     for url in (hook, None):
-        prompt = remixed(parent, asked_by({"prompt": "a blue circle", "webhook_url": url}), "k")
+        prompt = remixed(parent, from_fields({"prompt": "a blue circle", "webhook_url": url}), "k")
         assert (prompt.webhook_url, prompt.seed, prompt.prompt) == (url, 1, "a blue circle")
 
 

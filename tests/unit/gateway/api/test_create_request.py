@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.api.bodies import folded
-from gateway.api.create_request import asked_by
+from gateway.api.create_request import from_fields
 from gateway.problems import Problem
 from schemas.events.prompts import PromptSubmitted
 
@@ -41,12 +41,12 @@ def as_form(fields: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 @pytest.mark.parametrize(("sent", "meant"), CASES)
 def test_json_and_form_mean_the_same(sent: dict[str, Any], meant: dict[str, Any]) -> None:
     wanted = PromptSubmitted(tenant="t", idempotency_key="k", **meant)
-    assert asked_by(sent).event("t", "k") == wanted
-    assert asked_by(folded(as_form(sent))).event("t", "k") == wanted
+    assert from_fields(sent).event("t", "k") == wanted
+    assert from_fields(folded(as_form(sent))).event("t", "k") == wanted
 
 
 def test_null_is_unset() -> None:
-    assert asked_by({"prompt": "a cat", "seed": None, "extra_params": None}) == asked_by({"prompt": "a cat"})
+    assert from_fields({"prompt": "a cat", "seed": None, "extra_params": None}) == from_fields({"prompt": "a cat"})
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_null_is_unset() -> None:
 )
 def test_a_wrong_field_is_named(sent: dict[str, Any], code: str, param: str) -> None:
     with pytest.raises(Problem) as raised:
-        asked_by(sent).event("t", "k")
+        from_fields(sent).event("t", "k")
     assert (raised.value.status, raised.value.code, raised.value.param) == (400, code, param)
 
 

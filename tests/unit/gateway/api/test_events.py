@@ -7,7 +7,7 @@ import pytest
 
 from gateway.api.events import Mark, Told
 from gateway.dependencies import Gateway
-from gateway.read_model.eta import Pace
+from gateway.read_model.eta import EtaEstimator
 from gateway.read_model.read_model import ReadModel
 from gateway.read_model.rows import Row
 from gateway.video import video_of
@@ -24,7 +24,7 @@ def test_an_event_id_of_somebody_elses_is_as_good_as_none(text: str | None) -> N
 
 
 def test_a_step_is_told_once_a_second_and_a_change_at_once() -> None:
-    model, pace = ReadModel("sqlite://"), Pace()
+    model, pace = ReadModel("sqlite://"), EtaEstimator()
     told, state = Told(Mark()), running(with_done(job(), Stage.ENCODE))
 
     def word(version: int, step: int, now: float, ended: bool = False) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.read_model.eta import Pace
+from gateway.read_model.eta import EtaEstimator
 from gateway.read_model.job_record import JobRecord, read_job
 from gateway.read_model.rows import values_of_job
 from schemas.job import JobState
@@ -20,7 +20,7 @@ def test_a_record_gives_the_row_and_the_paces_that_the_whole_state_gives(name: s
     assert isinstance(record, JobRecord)
     assert record.is_submitted == state.is_submitted
     assert values_of_job(record, value) == values_of_job(state, value)
-    of_record, of_state = Pace(), Pace()
+    of_record, of_state = EtaEstimator(), EtaEstimator()
     of_record.learn(record)
     of_state.learn(state)
     assert of_record.seconds == of_state.seconds

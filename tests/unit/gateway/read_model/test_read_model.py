@@ -72,21 +72,21 @@ def test_an_older_state_replaces_no_newer_one_and_progress_never_falls(model: Re
 
 def test_steps_count_that_come_before_the_job_and_none_that_come_after_its_end(model: ReadModel) -> None:
     state = with_done(job(), Stage.ENCODE)
-    taken(model, steps=[step_of(state, 8).changed(preview_step=7), step_of(state, 2, lease=2)])
+    taken(model, steps=[step_of(state, 8).replace(preview_step=7), step_of(state, 2, lease=2)])
     taken(model, running(state, lease=2))
     row = model.get("default", state.job)
     assert row is not None
     assert (row.percent, row.step, row.preview_step) == (72, 2, 7)
     taken(model, state.model_copy(update={"status": JobStatus.CANCELLED, "version": 9}))
     ended = model.get("default", state.job)
-    taken(model, steps=[step_of(state, 9, lease=2).changed(preview_step=9)])
+    taken(model, steps=[step_of(state, 9, lease=2).replace(preview_step=9)])
     assert model.get("default", state.job) == ended
 
 
 def test_a_step_that_tells_less_than_the_state_takes_nothing_back(model: ReadModel) -> None:
     state = with_done(job(), Stage.ENCODE)
     taken(model, running(state))
-    taken(model, steps=[step_of(state, 0).changed(stage=Stage.ENCODE)])
+    taken(model, steps=[step_of(state, 0).replace(stage=Stage.ENCODE)])
     row = model.get("default", state.job)
     assert row is not None
     assert row.percent == 3
@@ -259,7 +259,7 @@ def test_a_job_that_is_remembered_says_more_than_its_record(model: ReadModel) ->
     assert (row.record, row.state.recipe) == (None, state.recipe)
     told(model, (state.job,))
     assert model.get("default", state.job) is not None, "its job has not been told of as deleted"
-    told(model, deleted(state, NOW).changed(version=6))
+    told(model, deleted(state, NOW).replace(version=6))
     assert model.get("default", state.job) is None
 
 
@@ -279,7 +279,7 @@ def test_what_is_deleted_is_gone_from_the_files_of_the_database(tmp_path: Path) 
     model.expect(states)
     taken(model, *states)
     assert found_in(tmp_path, words)
-    taken(model, *(deleted(state, NOW).changed(version=9) for state in states[:25]))
+    taken(model, *(deleted(state, NOW).replace(version=9) for state in states[:25]))
     batch = Batch()
     for state in states[25:]:
         batch.state(state.job, None)
@@ -296,7 +296,7 @@ def test_a_reader_at_work_puts_the_erasure_off(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM jobs").fetchone()
-        taken(model, deleted(job(), NOW).changed(version=9))
+        taken(model, deleted(job(), NOW).replace(version=9))
         model.erase(now=100.0)
         assert found_in(tmp_path, "read just now")
     model.erase(now=101.0)
@@ -309,7 +309,7 @@ def test_a_reader_at_work_puts_the_erasure_off(tmp_path: Path) -> None:
 def saying(words: str, number: int = 0) -> JobState:
     state = job(number)
     assert state.recipe is not None
-    return state.changed(recipe=state.recipe.changed(prompt=words))
+    return state.replace(recipe=state.recipe.replace(prompt=words))
 
 
 def found_in(folder: Path, words: str) -> bool:

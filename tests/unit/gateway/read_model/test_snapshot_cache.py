@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from gateway.read_model.eta import Pace
+from gateway.read_model.eta import EtaEstimator
 from gateway.read_model.read_model import ReadModel
 from gateway.read_model.rows import Row
-from gateway.read_model.snapshot_cache import Looks, Seen
+from gateway.read_model.snapshot_cache import Snapshot, SnapshotCache
 from gateway.video import video_of
 from schemas.video import Video
 from tests.unit.gateway.samples import job
@@ -16,18 +16,18 @@ from tests.unit.gateway.samples import job
 
 def test_many_followers_are_one_look_and_none_sees_what_is_older_than_its_news() -> None:
     looked: list[tuple[str, str]] = []
-    sights = [cast(Seen, object()) for _ in range(5)]
+    sights = [cast(Snapshot, object()) for _ in range(5)]
 
     async def check() -> None:
         answered = asyncio.Event()
 
-        async def look(tenant: str, job: str) -> Seen | None:
+        async def look(tenant: str, job: str) -> Snapshot | None:
             looked.append((tenant, job))
             sight = sights[len(looked) - 1]
             await answered.wait()
             return sight
 
-        looks = Looks(look)
+        looks = SnapshotCache(look)
         first = [asyncio.create_task(looks.at("t", "a", 1)) for _ in range(100)]
         others = [asyncio.create_task(looks.at(*place)) for place in (("t", "a", 2), ("t", "b", 1), ("u", "a", 1))]
         await asyncio.sleep(0)
@@ -44,6 +44,6 @@ def test_many_followers_are_one_look_and_none_sees_what_is_older_than_its_news()
 
 def test_what_is_written_out_is_the_video() -> None:
     model, state = ReadModel("sqlite://"), job()
-    video = video_of(Row(state, 1), model, Pace())
-    assert Video.model_validate_json(Seen(Row(state, 1), video).json) == video
+    video = video_of(Row(state, 1), model, EtaEstimator())
+    assert Video.model_validate_json(Snapshot(Row(state, 1), video).json) == video
     model.close()

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.server import chunked_bodies, slow_clients
 from gateway.server.chunked_bodies import Connection
-from gateway.server.slow_clients import Patient
+from gateway.server.slow_clients import SlowClientProtocol
 
 REQUEST = b"GET /%s HTTP/1.1\r\nhost: gateway\r\n\r\n"
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -35,7 +35,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 @asynccontextmanager
 async def serving() -> AsyncIterator[Callable[[], Awaitable[Client]]]:
     """A way to connect."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, http=Patient, log_config=None, lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, http=SlowClientProtocol, log_config=None, lifespan="off"))
     config = server.config
     config.load()
     server.lifespan = config.lifespan_class(config)

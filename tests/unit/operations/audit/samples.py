@@ -7,7 +7,7 @@ from typing import Any
 
 from operations.audit.jobs import JobsLog
 from operations.audit.prompts import Prompt
-from operations.audit.report import Breach
+from operations.audit.report import Violation
 from schemas import envelope
 from schemas.base import Frozen
 from schemas.digest import sha256
@@ -62,7 +62,7 @@ def log_of(*states: JobState) -> JobsLog:
     return log
 
 
-def said(breaches: Iterable[Breach]) -> list[str]:
+def said(breaches: Iterable[Violation]) -> list[str]:
     return [breach.message for breach in breaches]
 
 

@@ -7,7 +7,7 @@ import pytest
 from operations.audit import objects
 from operations.audit.completions import check_completions
 from operations.audit.jobs import ATTEMPTS_KEPT, check_state, compute_of
-from operations.audit.objects import Shelves
+from operations.audit.objects import StoreListing
 from operations.audit.prompts import Letters, check_prompt
 from schemas.events.prompts import DeleteRequested
 from schemas.job import JobState, JobStatus, Lease, StageState
@@ -69,7 +69,7 @@ def test_only_a_deletion_follows_an_end_and_it_leaves_nothing_to_be_missed() -> 
     assert said(log.breaches) == []
     assert [*check_state(gone)] == []
     assert [*check_completions({JOB}, log, {JOB: [completion(job())]}, NOW)] == []
-    assert [*objects.check_references(gone, Shelves())] == []
+    assert [*objects.check_references(gone, StoreListing())] == []
     assert [*check_prompt(prompt_of(DeleteRequested(job=JOB, tenant="acme")), log, Letters())] == []
     unknown = prompt_of(DeleteRequested(job="video_" + "0" * 32))
     assert [*check_prompt(unknown, log, Letters())] == [], "there is nothing to delete"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from operations.audit import objects
-from operations.audit.objects import Shelves
+from operations.audit.objects import StoreListing
 from schemas.events.artifacts import Manifest
 from schemas.job import JobState, JobStatus
 from schemas.stage import Stage
@@ -15,13 +15,13 @@ from stages.storage.object_store import Stored
 from tests.unit.operations.audit.samples import JOB, NOW, PLACE, VIDEO, job, said
 
 MANIFEST = Manifest(stage=Stage.MUX, key="key", lease=7, objects=(VIDEO,))
-WHOLE = Shelves(
+WHOLE = StoreListing(
     {VIDEO.key: Stored(VIDEO.size, NOW), f"{PLACE}/manifest.json": Stored(9, NOW)},
     {f"{PLACE}/manifest.json": MANIFEST}, {VIDEO.key: VIDEO.sha256},
 )  # fmt: skip
 
 
-def look(shelves: Shelves, state: JobState) -> list[str]:
+def look(shelves: StoreListing, state: JobState) -> list[str]:
     found = [*objects.check_references(state, shelves), *objects.check_manifests(shelves)]
     return said([*found, *objects.check_orphans(shelves, [state], NOW - 60)])
 
@@ -29,7 +29,7 @@ def look(shelves: Shelves, state: JobState) -> list[str]:
 def test_a_store_as_promised() -> None:
     assert look(WHOLE, job()) == []
     assert look(replace(WHOLE, digests={}), job()) == []
-    assert look(Shelves(), job(status=JobStatus.CANCELLED, video=None)) == []
+    assert look(StoreListing(), job(status=JobStatus.CANCELLED, video=None)) == []
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_store_as_promised() -> None:
         (replace(WHOLE, digests={VIDEO.key: "00"}), "it does not match its digest"),
     ],
 )
-def test_an_object_that_is_not_as_promised(shelves: Shelves, fault: str) -> None:
+def test_an_object_that_is_not_as_promised(shelves: StoreListing, fault: str) -> None:
     assert look(shelves, job()) == [
         f"the video of {JOB} is not as promised: {fault}", f"{PLACE}/manifest.json promises it, and {fault}"
     ]  # fmt: skip
@@ -58,7 +58,7 @@ def test_a_manifest_that_is_missing_unreadable_or_another() -> None:
 def test_an_orphan_is_a_breach_once_it_is_old() -> None:
     left = {"artifacts/acme/encode/k/0": Stored(1, NOW), "artifacts/acme/encode/k/manifest.json": Stored(1, NOW)}
     manifests = {"artifacts/acme/encode/k/manifest.json": Manifest(stage=Stage.ENCODE, key="k", lease=1, objects=())}
-    shelves = Shelves(left, manifests)
+    shelves = StoreListing(left, manifests)
     assert said(objects.check_orphans(shelves, [job()], NOW - 60)) == []
     assert said(objects.check_orphans(shelves, [job()], NOW + 60)) == [
         "no manifest names this object", "no job knows this output"

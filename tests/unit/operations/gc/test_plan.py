@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from operations.audit.object_places import Kind, Place, place_of
-from operations.audit.objects import Shelves
+from operations.audit.objects import StoreListing
 from operations.gc.catalogue import Catalogue, Video
 from operations.gc.plan import Usage, loose, usage
 from operations.gc.references import References, references_of
@@ -27,7 +27,9 @@ def manifest(folder: str, *names: str) -> Manifest:
     return Manifest(stage=Stage.DENOISE, key="k", lease=1, objects=refs)
 
 
-def shelves(modified: float = OLD, manifests: dict[str, Manifest | None] | None = None, **objects: float) -> Shelves:
+def shelves(
+    modified: float = OLD, manifests: dict[str, Manifest | None] | None = None, **objects: float
+) -> StoreListing:
     """A denoise's output: latents, one that a killed upload left, a checkpoint. `objects`: others' times by name."""
     names = {
         f"{LATENTS}/latents": modified,
@@ -36,7 +38,7 @@ def shelves(modified: float = OLD, manifests: dict[str, Manifest | None] | None 
     }
     whole = {f"{LATENTS}/manifest.json": manifest(LATENTS, "latents")} if manifests is None else manifests
     times = names | dict.fromkeys(whole, modified) | {f"{LATENTS}/{name}": time for name, time in objects.items()}
-    return Shelves({key: Stored(10, time) for key, time in times.items()}, whole)
+    return StoreListing({key: Stored(10, time) for key, time in times.items()}, whole)
 
 
 def refers(tenant: str = "acme", stage: Stage = Stage.DENOISE, key: str = "k", name: str = "video_2") -> References:
@@ -50,7 +52,7 @@ def nobody() -> References:
     return References(catalogue=Catalogue(is_filled=True))
 
 
-def keys(found: Shelves, references: References) -> list[str]:
+def keys(found: StoreListing, references: References) -> list[str]:
     """What is loose, without its folder."""
     return sorted(key.removeprefix(f"{LATENTS}/") for each in loose(found, references, GRACE_ENDS) for key in each.keys)
 
@@ -81,9 +83,9 @@ def test_another_tenant_stage_or_key_holds_nothing_of_it(other: tuple[str, Stage
     assert "latents" in keys(shelves(), refers(*other))
 
 
-def video(*manifests: str) -> Shelves:
+def video(*manifests: str) -> StoreListing:
     names = [f"{VIDEO}/a.mp4", f"{VIDEO}/old.mp4", *manifests]
-    return Shelves({key: Stored(10, OLD) for key in names}, {key: manifest(VIDEO, "a.mp4") for key in manifests})
+    return StoreListing({key: Stored(10, OLD) for key in names}, {key: manifest(VIDEO, "a.mp4") for key in manifests})
 
 
 def catalogued(tenant: str = "acme") -> References:
@@ -128,7 +130,7 @@ def test_what_a_deleted_job_has_left_goes_however_young_it_is_but_for_what_anoth
 
 def test_what_is_not_laid_out_by_the_line_is_left_alone() -> None:
     strange = {"models/tiny/r1/manifest.json": Stored(1, OLD), "artifacts/readme.txt": Stored(1, OLD)}
-    assert loose(Shelves(strange), nobody(), GRACE_ENDS) == []
+    assert loose(StoreListing(strange), nobody(), GRACE_ENDS) == []
     assert place_of("artifacts/a/denoise/k/checkpoint/c/1") == Place(
         "artifacts/a/denoise/k", "a", "denoise", "k", Kind.CHECKPOINT
     )
@@ -162,7 +164,7 @@ def test_usage_counts_by_tenant_stage_and_kind_and_names_what_could_be_freed() -
     both = shelves(YOUNG)
     objects = {**both.objects, **video(f"{VIDEO}/manifest.json").objects}
     manifests = {**both.manifests, **video(f"{VIDEO}/manifest.json").manifests}
-    assert usage(Shelves(objects, manifests), refers()) == {
+    assert usage(StoreListing(objects, manifests), refers()) == {
         ("acme", "denoise", Kind.ARTIFACT): Usage(2, 20),
         ("acme", "denoise", Kind.ORPHAN): Usage(2, 20),
         ("acme", "mux", Kind.ORPHAN): Usage(1, 10),

@@ -13,9 +13,9 @@ from schemas.stage import Stage
 from stages.results import Result
 from stages.storage.spool import Entry
 from streams.kafka.addressing import address_of, extensions_of
-from streams.worker.compute.messages import FromChild, ToChild, Warm
-from streams.worker.compute.process import Said
-from streams.worker.loop.inbox import Letter
+from streams.worker.compute.messages import FromChild, Ready, ToChild
+from streams.worker.compute.process import ChildMessage
+from streams.worker.loop.inbox import InboxRecord
 from streams.worker.loop.reporter import Delivered
 from streams.worker.loop.worker import Worker
 from tests.unit.streams.usage.test_reducers import RECIPE
@@ -56,7 +56,7 @@ class Recorder:
     def listed(self) -> tuple[()]:
         return ()
 
-    def note_read(self, letter: Letter) -> None:
+    def record_read(self, letter: InboxRecord) -> None:
         pass
 
 
@@ -72,7 +72,7 @@ class Bench:
 
     def read(self, event: Any, value: bytes | None = None) -> None:
         data, headers = envelope.write(event, id="1", source="test", time=0.0, extensions=extensions_of(event))
-        self.worker._handle(Letter(Stage.DENOISE, address_of(headers), value or data, headers))
+        self.worker._handle(InboxRecord(Stage.DENOISE, address_of(headers), value or data, headers))
 
     def running(self, *leases: int) -> None:
         for lease in leases:
@@ -80,10 +80,10 @@ class Bench:
             self.worker._handle(Delivered(lease, started=True))
 
     def hear(self, message: FromChild) -> None:
-        self.worker._handle(Said(self.record.generation, message))
+        self.worker._handle(ChildMessage(self.record.generation, message))
 
     def warm(self) -> None:
-        self.hear(Warm(("denoise/tiny",), "cpu"))
+        self.hear(Ready(("denoise/tiny",), "cpu"))
 
     def last(self) -> Outcome:
         return self.record.outcomes[-1]

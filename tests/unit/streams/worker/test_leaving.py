@@ -7,7 +7,7 @@ import pytest
 from schemas.events.reports import Preempted
 from schemas.events.tasks import Drain
 from streams.kafka.clients import FatalClientError
-from streams.worker.compute.messages import Broken, Interrupt, Stepped
+from streams.worker.compute.messages import ChildFailed, Interrupt, Stepped
 from streams.worker.loop.inbox import InboxBroken
 from streams.worker.loop.reporter import Undeliverable
 from streams.worker.loop.worker import WorkerBroken
@@ -44,4 +44,4 @@ def test_a_broken_client_ends_this_life(bench: Bench, event: object) -> None:
 
 def test_a_child_that_cannot_load_ends_this_life(bench: Bench) -> None:
     with pytest.raises(WorkerBroken, match="no such bundle"):
-        bench.hear(Broken("no such bundle"))
+        bench.hear(ChildFailed("no such bundle"))
