@@ -46,7 +46,7 @@ class Gateway:
     bundles: dict[str, BundleManifest]
     model: ReadModel
     keys: Keys
-    hub: ChangeNotifier
+    changes: ChangeNotifier
     feed: Projector
     intake: Intake
     delivery: Delivery
@@ -72,17 +72,17 @@ class Gateway:
         `SQLAlchemyError` for a database that cannot be opened."""
         rates, url = Rates(settings), settings.gateway_database.get_secret_value()
         model = ReadModel(url) if url else ReadModel.in_folder(settings.data_dir / "gateway" / settings.worker_name)
-        keys, hub, pace, delivery = Keys(settings), ChangeNotifier(), EtaEstimator(), Delivery.of(settings)
+        keys, changes, pace, delivery = Keys(settings), ChangeNotifier(), EtaEstimator(), Delivery.of(settings)
         hooks = Hooks()
-        feed = Projector(settings, model, keys, hub.tell, pace.learn, hooks)
+        feed = Projector(settings, model, keys, changes.tell, pace.learn, hooks)
         for state in model.latest(JobStatus.COMPLETED, KEPT):
             pace.learn(state)
         feed.start()
         intake = Intake(settings, model.expect)
-        missing = MissingJobs(settings, model, lambda: feed.read_until, hub.tell)
+        missing = MissingJobs(settings, model, lambda: feed.read_until, changes.tell)
         bundles = read_bundles(settings.bundles)
         return cls(
-            settings, bundles, model, keys, hub, feed, intake, delivery, missing, pace, rates,
+            settings, bundles, model, keys, changes, feed, intake, delivery, missing, pace, rates,
             hooks=hooks, gate=Gate.of(settings.webhook_allow), tokens=TokenCounter.of(settings.bundles),
         )  # fmt: skip
 
@@ -107,14 +107,14 @@ class Gateway:
     async def until(
         self, caller: Caller, name: str, reached: Callable[[], Awaitable[bool]], seconds: float
     ) -> bool:  # fmt: skip
-        """Wait for news of `name` as `ChangeNotifier.until` does. Raises `Problem` 401 once the caller's key is revoked."""
+        """Wait for a change of `name` as `ChangeNotifier.until` does. `Problem` 401 once the caller has no key any more."""
 
         async def reached_by_caller() -> bool:
             if not self.keys.is_valid(caller):
                 raise no_valid_key("it was revoked meanwhile")
             return await reached()
 
-        return await self.hub.until(name, reached_by_caller, seconds, caller.key)
+        return await self.changes.until(name, reached_by_caller, seconds, caller.key)
 
     async def row(self, tenant: str, job: str) -> Row:
         """Raises `Problem` 404, whoever else's it may be."""
@@ -136,7 +136,7 @@ class Gateway:
 
     async def seen(self, tenant: str, job: str) -> Snapshot | None:
         """What all who follow this job are told now."""
-        return await self.looks.at(tenant, job, self.hub.told)
+        return await self.looks.at(tenant, job, self.changes.told)
 
     async def video(self, row: Row) -> Video:
         if row.ahead is not None:

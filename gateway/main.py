@@ -69,7 +69,8 @@ def server_of(settings: Settings, gateway: Gateway) -> Server:
     served = Outer(shared(app, settings), settings.gateway_body_bytes)
     return Server(
         uvicorn.Config(
-            served, settings.gateway_host, settings.gateway_port, http=SlowClientProtocol, log_config=None, access_log=False,
+            served, settings.gateway_host, settings.gateway_port, http=SlowClientProtocol,
+            log_config=None, access_log=False,
             lifespan="off", server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=GOODBYE_S,
         )
@@ -83,7 +84,7 @@ async def serve(server: Server, gateway: Gateway, turns: Turns) -> int:
 
     def stop() -> None:
         server.should_exit = True
-        gateway.hub.close()
+        gateway.changes.close()
 
     def fail() -> None:
         failed.set()
@@ -91,7 +92,7 @@ async def serve(server: Server, gateway: Gateway, turns: Turns) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    gateway.hub.open()
+    gateway.changes.open()
     # What lives as long as the process is not looked through again and again: a full collection would stall requests.
     gc.collect()
     gc.freeze()

@@ -17,11 +17,11 @@ def print_report(report: Report) -> None:
     table.add_row("jobs under way", str(report.open_jobs))
     console.print(table)
     print_compute(console, report)
-    for breach in report.breaches:
-        console.print(printable(f"BREACH  {breach}"), style="red")
+    for violation in report.violations:
+        console.print(printable(f"BREACH  {violation}"), style="red")
     for notice in report.notices:
         console.print(printable(f"NOTICE  {notice}"), style="yellow")
-    found = len(report.breaches)
+    found = len(report.violations)
     console.print(f"{found} breach(es)" if found else "every promise holds", style="red" if found else "green")
 
 

@@ -45,7 +45,7 @@ class Followed:
 
     @property
     def is_open(self) -> bool:
-        return not self.gateway.hub.closing and self.gateway.keys.is_valid(self.caller)
+        return not self.gateway.changes.closing and self.gateway.keys.is_valid(self.caller)
 
 
 class NothingMore(Exception):
@@ -79,7 +79,7 @@ async def video_events(job: Annotated[Followed, Depends(followed)]) -> AsyncIter
     """Events `status`, `progress`, `preview`, `done`; a comment every 15 s; closes after `done`, and when the API key
     is revoked."""
     told = Told(job.mark)
-    with job.gateway.hub.subscribe(job.job, job.caller.key) as news:
+    with job.gateway.changes.subscribe(job.job, job.caller.key) as news:
         while job.is_open:
             news.clear()
             seen = await job.gateway.seen(job.caller.tenant, job.job)

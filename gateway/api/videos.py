@@ -111,7 +111,7 @@ async def until_listed(gateway: Gateway, tenant: str) -> None:
             row = await run_in_threadpool(gateway.model.find, job)
             return row is None or row.version > 0
 
-        await gateway.hub.until(job, listed, deadline - time.monotonic())
+        await gateway.changes.until(job, listed, deadline - time.monotonic())
 
 
 @router.get("/videos/{video_id}", name="retrieve", response_model=Video, summary="How a video gets on")
@@ -126,7 +126,7 @@ async def delete_video(video_id: str, gateway: TheGateway, tenant: Tenant) -> Re
         row = await gateway.row(tenant, video_id)
         await gateway.intake.accept(DeleteRequested(job=row.state.job, tenant=tenant))
         await run_in_threadpool(gateway.model.hide, row.state.job)
-    gateway.hub.tell([row.state.job])
+    gateway.changes.tell([row.state.job])
     return JSONResponse(DeletedVideo(id=row.state.job).model_dump())
 
 
@@ -140,7 +140,7 @@ async def cancel_video(video_id: str, gateway: TheGateway, tenant: Tenant) -> Re
         async def ended() -> bool:
             return (await gateway.row(tenant, video_id)).state.status.ended
 
-        await gateway.hub.until(row.state.job, ended, CANCEL_SHOWN_WITHIN_S)
+        await gateway.changes.until(row.state.job, ended, CANCEL_SHOWN_WITHIN_S)
     return await answer(gateway, await gateway.row(tenant, video_id))
 
 

@@ -62,8 +62,8 @@ def as_values(report: Report) -> dict[str, object]:
         "useful_seconds": report.compute.useful,
         "wasted_seconds": report.compute.wasted,
         "breaches": [
-            {"promise": breach.promise, "subject": breach.subject, "message": breach.message}
-            for breach in report.breaches
+            {"promise": violation.promise, "subject": violation.subject, "message": violation.message}
+            for violation in report.violations
         ],
         "notices": list(report.notices),
     }

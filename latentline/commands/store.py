@@ -35,7 +35,7 @@ def usage(keep: Keep = None, as_json: AsJson = False) -> None:
 
     settings, now = line.settings(), time.time()
     seen = see(settings, line.store(settings), ended_before=moment(keep, now) or 0.0, now=now)
-    rows = sums(seen.shelves, seen.references)
+    rows = sums(seen.listing, seen.references)
     if as_json:
         for (tenant, stage, kind), used in rows.items():
             echo(to_json({
@@ -77,7 +77,7 @@ def gc(
         for each in found:
             echo(to_json(as_values(each, apply)))
     else:
-        print_loose(found, apply)
+        print_unreferenced(found, apply)
 
 
 def as_values(each: Unreferenced, freed: bool) -> dict[str, object]:
@@ -87,7 +87,7 @@ def as_values(each: Unreferenced, freed: bool) -> dict[str, object]:
     }  # fmt: skip
 
 
-def print_loose(found: tuple[Unreferenced, ...], freed: bool) -> None:
+def print_unreferenced(found: tuple[Unreferenced, ...], freed: bool) -> None:
     from latentline import display
 
     console = display.console()

@@ -23,7 +23,7 @@ class JobsLog:
     latest: dict[str, JobState] = field(default_factory=dict)
     forgotten: set[str] = field(default_factory=set)
     """Jobs whose stub was let go."""
-    breaches: list[Violation] = field(default_factory=list)
+    violations: list[Violation] = field(default_factory=list)
     records: int = 0
     _holders: dict[int, tuple[str, Stage, str]] = field(default_factory=dict)
 
@@ -35,7 +35,7 @@ class JobsLog:
             self.forgotten.add(job)
             return
         self.latest[job] = state
-        self.breaches += [*follows(before, state), *self._leases(state)]
+        self.violations += [*follows(before, state), *self._leases(state)]
 
     def knows(self, job: str) -> bool:
         return job in self.latest or job in self.forgotten

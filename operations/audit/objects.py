@@ -37,56 +37,56 @@ class StoreListing:
         return None
 
 
-def check_references(state: JobState, shelves: StoreListing, ended_after: float = 0.0) -> Iterator[Violation]:
+def check_references(state: JobState, listing: StoreListing, ended_after: float = 0.0) -> Iterator[Violation]:
     """Outputs of a job that is under way or completed. Another etag than the one it names is a repair of the same.
 
     Of a job that ended before `ended_after`, unix seconds, the video alone: the rest may have been freed.
     """
     if state.status in (JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.DELETED):
         return
-    yield from check_video(state, shelves)
+    yield from check_video(state, listing)
     if state.status.ended and (state.ended_at or 0.0) < ended_after:
         return
     for stage, record in state.stages.items():
         artifact = record.artifact
         if artifact is None:
             continue
-        manifest = shelves.manifests.get(artifact.manifest_key)
-        if artifact.manifest_key not in shelves.manifests:
+        manifest = listing.manifests.get(artifact.manifest_key)
+        if artifact.manifest_key not in listing.manifests:
             yield Violation(REFERENCED, artifact.manifest_key, f"the {stage} output of {state.job} is missing")
         elif manifest is not None and (manifest.stage, manifest.key) != (stage, artifact.key):
             yield Violation(REFERENCED, artifact.manifest_key, f"it is not the {stage} output of {state.job}")
 
 
-def check_video(state: JobState, shelves: StoreListing) -> Iterator[Violation]:
+def check_video(state: JobState, listing: StoreListing) -> Iterator[Violation]:
     for ref in (state.video, state.poster, state.spritesheet):
-        if ref is not None and (fault := shelves.fault(ref)):
+        if ref is not None and (fault := listing.fault(ref)):
             yield Violation(REFERENCED, ref.key, f"the {ref.name} of {state.job} is not as promised: {fault}")
 
 
-def check_manifests(shelves: StoreListing) -> Iterator[Violation]:
+def check_manifests(listing: StoreListing) -> Iterator[Violation]:
     """A manifest makes an output exist: every object that it names is there, with its size and digest."""
-    for place, manifest in shelves.manifests.items():
+    for place, manifest in listing.manifests.items():
         if manifest is None:
             yield Violation("a manifest is whole", place, "it cannot be read")
             continue
         for ref in manifest.objects:
-            if fault := shelves.fault(ref):
+            if fault := listing.fault(ref):
                 yield Violation("a manifest is whole", ref.key, f"{place} promises it, and {fault}")
 
 
-def check_orphans(shelves: StoreListing, states: Iterable[JobState], oldest: float) -> Iterator[Violation]:
+def check_orphans(listing: StoreListing, states: Iterable[JobState], oldest: float) -> Iterator[Violation]:
     """Nothing that no manifest names, and no manifest under `artifacts/` that no job names, is older than `oldest`.
 
     Videos outlive what is remembered of their jobs: see `videos`.
     """
     known = {record.key for state in states for record in state.stages.values()}
-    named = {ref.key for manifest in shelves.manifests.values() if manifest for ref in manifest.objects}
-    for key, stored in shelves.objects.items():
+    named = {ref.key for manifest in listing.manifests.values() if manifest for ref in manifest.objects}
+    for key, stored in listing.objects.items():
         if stored.modified >= oldest:
             continue
         if key.endswith(MANIFEST):
-            manifest = shelves.manifests.get(key)
+            manifest = listing.manifests.get(key)
             if key.startswith("artifacts/") and manifest is not None and manifest.key not in known:
                 yield Violation("no orphan stays", key, "no job knows this output")
         elif key not in named:

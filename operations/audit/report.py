@@ -32,10 +32,10 @@ class Report:
     checked: dict[str, int]
     open_jobs: int
     compute: Compute
-    breaches: tuple[Violation, ...] = ()
+    violations: tuple[Violation, ...] = ()
     notices: tuple[str, ...] = ()
     """What keeps the line from getting on as it was read. No promise is broken by it yet."""
 
     @property
     def is_ok(self) -> bool:
-        return not self.breaches
+        return not self.violations

@@ -51,7 +51,7 @@ class LogSnapshot:
     letters: Letters = field(default_factory=Letters)
     videos: Videos = field(default_factory=Videos)
     prompts: int = 0
-    breaches: list[Violation] = field(default_factory=list)
+    violations: list[Violation] = field(default_factory=list)
 
 
 def audit(
@@ -68,20 +68,20 @@ def audit(
     with Log(settings) as log:
         told = read_log(log, say)
         say("reading the store" + (" and digesting every object" if digests else ""))
-        shelves = read_shelves(store, now, digests)
+        listing = read_shelves(store, now, digests)
         states, deleted = [*told.jobs.latest.values()], deleted_since(log, told)
     kept = [state for state in states if state.job not in deleted]
-    breaches = {
-        *told.breaches, *told.jobs.breaches, *check_completions(told.settled, told.jobs, told.ends, now),
-        *check_states(kept, shelves, ended_after), *objects.check_manifests(shelves),
-        *objects.check_orphans(shelves, states, now - grace), *videos.check_gone(states, shelves, now),
-        *videos.check_catalogue(kept, told.videos, shelves, deleted),
-        *videos.check_owners(states, told.videos, shelves, now - grace),
+    violations = {
+        *told.violations, *told.jobs.violations, *check_completions(told.settled, told.jobs, told.ends, now),
+        *check_states(kept, listing, ended_after), *objects.check_manifests(listing),
+        *objects.check_orphans(listing, states, now - grace), *videos.check_gone(states, listing, now),
+        *videos.check_catalogue(kept, told.videos, listing, deleted),
+        *videos.check_owners(states, told.videos, listing, now - grace),
     }  # fmt: skip
     still_open = sum(not state.status.ended for state in states)
     say("asking how the line gets on")
     return Report(
-        counts(told, shelves), still_open, compute_of(states), tuple(sorted(breaches)), notices_of(settings, states)
+        counts(told, listing), still_open, compute_of(states), tuple(sorted(violations)), notices_of(settings, states)
     )
 
 
@@ -109,7 +109,7 @@ def read_log(log: Log, say: Say) -> LogSnapshot:
     say("reading prompts")
     for prompt in prompts_of(log.read(PROMPTS), handled):
         told.prompts += 1
-        told.breaches += check_prompt(prompt, told.jobs, told.letters, told.videos)
+        told.violations += check_prompt(prompt, told.jobs, told.letters, told.videos)
     return told
 
 
@@ -123,7 +123,7 @@ def deleted_since(log: Log, told: LogSnapshot) -> set[str]:
     return gone | (records.keys() - now.records.keys())
 
 
-def counts(told: LogSnapshot, shelves: StoreListing) -> dict[str, int]:
+def counts(told: LogSnapshot, listing: StoreListing) -> dict[str, int]:
     """How many of what were looked at."""
     return {
         "prompts": told.prompts,
@@ -131,9 +131,9 @@ def counts(told: LogSnapshot, shelves: StoreListing) -> dict[str, int]:
         "job states": told.jobs.records,
         "completions": sum(map(len, told.ends.values())),
         "dead letters": len(told.letters.by_origin),
-        "manifests": len(shelves.manifests),
-        "objects": len(shelves.objects),
-        "digests": len(shelves.digests),
+        "manifests": len(listing.manifests),
+        "objects": len(listing.objects),
+        "digests": len(listing.digests),
     }
 
 
@@ -162,7 +162,7 @@ def prompts_of(messages: Iterable[Message], handled: dict[int, int]) -> Iterator
             yield Prompt(partition, offset, message.value(), clients.headers_of(message))
 
 
-def check_states(states: Iterable[JobState], shelves: StoreListing, ended_after: float) -> Iterator[Violation]:
+def check_states(states: Iterable[JobState], listing: StoreListing, ended_after: float) -> Iterator[Violation]:
     for state in states:
         yield from check_state(state)
-        yield from objects.check_references(state, shelves, ended_after)
+        yield from objects.check_references(state, listing, ended_after)

@@ -49,7 +49,7 @@ class Videos:
 
 
 def check_catalogue(
-    states: Iterable[JobState], videos: Videos, shelves: StoreListing, deleted: Collection[str]
+    states: Iterable[JobState], videos: Videos, listing: StoreListing, deleted: Collection[str]
 ) -> Iterator[Violation]:
     """`deleted`: jobs that were deleted, and records that went, while log and store were read.
 
@@ -63,16 +63,16 @@ def check_catalogue(
             yield Violation(KEPT, state.job, "its video has no record")
     for job, record in videos.records.items():
         for ref in () if job in known or job in deleted else record.objects:
-            if fault := shelves.fault(ref):
+            if fault := listing.fault(ref):
                 yield Violation(KEPT, ref.key, f"the {ref.name} of {job} is not as its record promises: {fault}")
 
 
-def check_gone(states: Iterable[JobState], shelves: StoreListing, now: float) -> Iterator[Violation]:
+def check_gone(states: Iterable[JobState], listing: StoreListing, now: float) -> Iterator[Violation]:
     """Of a job that was deleted a while ago nothing is left but outputs that another job of its tenant refers to."""
     known = list(states)
     kept = {output for state in known if state.status is not JobStatus.DELETED for output in outputs_of(state)}
     folders: defaultdict[tuple[str, str, str], list[str]] = defaultdict(list)
-    for key in shelves.objects:
+    for key in listing.objects:
         if place := place_of(key):
             folders[identity(place)].append(key)
     for state in known:
@@ -93,15 +93,15 @@ def identity(place: Place) -> tuple[str, str, str]:
 
 
 def check_owners(
-    states: Iterable[JobState], videos: Videos, shelves: StoreListing, oldest: float
+    states: Iterable[JobState], videos: Videos, listing: StoreListing, oldest: float
 ) -> Iterator[Violation]:
     """No finished video older than `oldest`, unix seconds, is one that neither a job nor the catalogue knows."""
     known = {state.job for state in states if state.status is not JobStatus.DELETED}
-    for key in shelves.manifests if videos.is_filled else ():
+    for key in listing.manifests if videos.is_filled else ():
         place = place_of(key)
-        if place is None or place.kind is not Kind.VIDEO or key not in shelves.objects:
+        if place is None or place.kind is not Kind.VIDEO or key not in listing.objects:
             continue
         record = videos.records.get(place.owner)
         is_owned = place.owner in known or (record is not None and record.tenant == place.tenant)
-        if not is_owned and shelves.objects[key].modified < oldest:
+        if not is_owned and listing.objects[key].modified < oldest:
             yield Violation("no orphan stays", key, "neither a job nor the catalogue knows this video")

@@ -15,7 +15,7 @@ from operations.audit.log import Log
 from operations.audit.object_places import place_of
 from operations.audit.objects import StoreListing
 from operations.audit.store_listing import manifests_of
-from operations.gc.plan import Unreferenced, loose
+from operations.gc.plan import Unreferenced, unreferenced
 from operations.gc.references import References
 from operations.gc.snapshot import LogView
 from runtime.settings import Settings
@@ -54,8 +54,8 @@ def run(store: ArtifactStore, view: LogView, oldest: float, apply: bool = True) 
         objects = store.stored(prefix)
         view.check_owner(len(objects))
         for some in by_folder(objects):
-            shelves = StoreListing(some, manifests_of(store, some))
-            found = loose(shelves, view.look(), oldest)
+            listing = StoreListing(some, manifests_of(store, some))
+            found = unreferenced(listing, view.look(), oldest)
             yield from sweep(store, found, view.look) if apply else found
             yield None
 
@@ -88,11 +88,11 @@ def sweep(
     """What was freed. `look` says what is referred to now."""
     rest = iter(planned)
     while batch := list(islice(rest, BATCH)):
-        batch = still_loose(batch, look())
+        batch = still_unreferenced(batch, look())
         for each in batch:
             if each.place.manifest in each.stored:
                 store.remove(each.place.manifest)
-        left = still_loose(batch, look())
+        left = still_unreferenced(batch, look())
         for each in left:
             remove_objects(store, each)
             yield each
@@ -101,7 +101,7 @@ def sweep(
                 store.publish(each.place.folder, each.manifest)
 
 
-def still_loose(batch: Sequence[Unreferenced], references: References) -> list[Unreferenced]:
+def still_unreferenced(batch: Sequence[Unreferenced], references: References) -> list[Unreferenced]:
     return [each for each in batch if not each.whole or each.place not in references]
 
 

@@ -47,14 +47,14 @@ class Usage:
     size: int = 0
 
 
-def loose(shelves: StoreListing, references: References, oldest: float) -> list[Unreferenced]:
+def unreferenced(listing: StoreListing, references: References, oldest: float) -> list[Unreferenced]:
     """`oldest`: unix seconds; what was written since is left alone, with the whole folder where nobody refers to that.
 
     What a deleted job has left is loose however young it is. A finished video is, once neither its job nor the
     catalogue knows it; never before the catalogue is filled.
     """
     found = (
-        unreferenced_of(place, keys, shelves, references, oldest) for place, keys in folders(shelves.objects).items()
+        unreferenced_of(place, keys, listing, references, oldest) for place, keys in folders(listing.objects).items()
     )
     return sorted((each for each in found if each), key=lambda each: each.place.folder)
 
@@ -74,9 +74,9 @@ def folders(keys: Iterable[str]) -> Folders:
 
 
 def unreferenced_of(
-    place: Place, keys: list[str], shelves: StoreListing, references: References, oldest: float
+    place: Place, keys: list[str], listing: StoreListing, references: References, oldest: float
 ) -> Unreferenced | None:  # fmt: skip
-    manifest, objects = shelves.manifests.get(place.manifest), shelves.objects
+    manifest, objects = listing.manifests.get(place.manifest), listing.objects
     if is_needed(place, manifest, references):
         if manifest is None:
             return None
@@ -100,18 +100,18 @@ def made(
     return Unreferenced(place, whole, stored, manifest) if stored else None
 
 
-def usage(shelves: StoreListing, references: References) -> dict[tuple[str, str, Kind], Usage]:
+def usage(listing: StoreListing, references: References) -> dict[tuple[str, str, Kind], Usage]:
     """By tenant, stage and kind. Orphans are what could be freed, however young."""
-    orphans = {key for each in loose(shelves, references, float("inf")) for key in each.keys}
+    orphans = {key for each in unreferenced(listing, references, float("inf")) for key in each.keys}
     sums: dict[tuple[str, str, Kind], Usage] = {}
-    for group, size in grouped(shelves, orphans):
+    for group, size in grouped(listing, orphans):
         before = sums.get(group, Usage())
         sums[group] = Usage(before.objects + 1, before.size + size)
     return dict(sorted(sums.items()))
 
 
-def grouped(shelves: StoreListing, orphans: set[str]) -> Iterator[tuple[tuple[str, str, Kind], int]]:
-    for key, stored in shelves.objects.items():
+def grouped(listing: StoreListing, orphans: set[str]) -> Iterator[tuple[tuple[str, str, Kind], int]]:
+    for key, stored in listing.objects.items():
         place = place_of(key)
         if place is not None:
             yield (place.tenant, place.stage, Kind.ORPHAN if key in orphans else place.kind), stored.size

@@ -67,7 +67,7 @@ class LogView:
 
 @dataclass(frozen=True)
 class Sight:
-    shelves: StoreListing
+    listing: StoreListing
     references: References
 
 
@@ -79,7 +79,7 @@ def see(settings: Settings, store: ArtifactStore, ended_before: float, now: floa
     """
     with Log(settings) as log:
         view = LogView(settings, log, ended_before)
-        shelves = read_shelves(store, now, digests=False)
+        listing = read_shelves(store, now, digests=False)
         references = view.look()
-        view.check_owner(len(shelves.objects))
-        return Sight(shelves, references)
+        view.check_owner(len(listing.objects))
+        return Sight(listing, references)

@@ -9,7 +9,7 @@ import structlog
 from operations.audit.objects import StoreListing
 from operations.audit.store_listing import manifests_of
 from operations.gc.collector import sweep
-from operations.gc.plan import loose
+from operations.gc.plan import unreferenced
 from operations.gc.snapshot import LogView
 from operations.janitor.searches import Search
 from schemas import store_layout
@@ -30,9 +30,9 @@ def erase(store: ArtifactStore, view: LogView, searches: Sequence[Search]) -> in
     for search in searches:
         for folder in search.folders:
             objects |= store.stored(f"{folder}/")
-    shelves = StoreListing(objects, manifests_of(store, objects))
+    listing = StoreListing(objects, manifests_of(store, objects))
     # What is still referred to is another job's as it is, an upload under way included.
-    found = [each for each in loose(shelves, view.look(), EVER) if each.whole]
+    found = [each for each in unreferenced(listing, view.look(), EVER) if each.whole]
     removed = sum(len(each.stored) for each in sweep(store, found, view.look))
     for search in searches:
         store.remove(store_layout.preview(search.tenant, search.job))

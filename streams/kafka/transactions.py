@@ -69,7 +69,10 @@ class Transactions:
         self.producer.poll(0)
 
     def commit(self, records: Iterable[ProducerRecord], offsets: list[TopicPartition], group: Any) -> None:
-        """Write all of it. `group`: the consumer group's metadata as of now. Raises `Aborted`, `RecordRejected`, `ResultUnknown`."""
+        """Write all of it. `group`: the consumer group's metadata as of now.
+
+        Raises `Aborted`, `RecordRejected`, `ResultUnknown`.
+        """
         self._errors.clear()
         self.written.clear()
         end = time.monotonic() + self.deadline

@@ -180,9 +180,9 @@ def test_a_job_is_followed_from_before_its_prompt_to_its_end(line: Settings) -> 
             write_state(producer, line, waiting(OTHER, 1))
             write_state(producer, line, waiting(JOB, 1))
         step = StepProgress(job=JOB, tenant="acme", stage=Stage.DENOISE, lease=1, step=3, steps=12)
-        loose = clients.producer(clients.PRODUCER, line)
-        send_event(loose, line, PROGRESS, JOB, step)
-        loose.flush(10)
+        unreferenced = clients.producer(clients.PRODUCER, line)
+        send_event(unreferenced, line, PROGRESS, JOB, step)
+        unreferenced.flush(10)
         with transaction(line, commit=False) as producer:
             write_end(producer, line, JOB)
         with transaction(line) as producer:

@@ -101,7 +101,7 @@ def test_a_deleted_job_leaves_nothing_but_what_another_job_of_its_tenant_refers_
         assert len(line.left("artifacts/globex/", "videos/globex/")) == 8
         gone = line.state(two.job, lambda state: state.status is JobStatus.DELETED)
         assert gone.deleted_at is not None
-        assert audit(line.settings, line.store).breaches == ()
+        assert audit(line.settings, line.store).violations == ()
         assert len(line.objects(stranger, Stage.MUX)) == 2
 
 
@@ -141,13 +141,13 @@ def test_a_job_that_is_accepted_while_its_outputs_are_erased_is_served(opened: L
         new = line.end(accepted[0])
         assert new.stages[Stage.DENOISE].key == old.stages[Stage.DENOISE].key
         assert [len(line.objects(new, stage)) for stage in STAGES] == [2, 2, 2, 2]
-        assert audit(line.settings, line.store).breaches == ()
+        assert audit(line.settings, line.store).violations == ()
 
 
 def test_a_video_outlives_its_job_and_can_be_read_and_deleted_by_its_tenant_alone(opened: Line) -> None:
     """Also by a gateway that has read nothing of the job itself."""
     line = opened
-    with coordinating(line.settings, stub_seconds=EARLY), cleaning(line), tail(line.settings, DLQ) as letters:
+    with coordinating(line.settings, tombstone_seconds=EARLY), cleaning(line), tail(line.settings, DLQ) as letters:
         job = line.run(seed=1).job
         line.run(seed=2)
         eventually(lambda: forgotten(line, job))
@@ -167,7 +167,7 @@ def test_a_video_outlives_its_job_and_can_be_read_and_deleted_by_its_tenant_alon
             assert http.delete(f"/videos/{job}").json()["deleted"]
             eventually(lambda: not line.left(f"videos/default/{job}/"), 60)
             eventually(lambda: http.get(f"/videos/{job}").status_code == 404)
-            assert audit(line.settings, line.store).breaches == ()
+            assert audit(line.settings, line.store).violations == ()
 
 
 def test_an_expired_video_is_not_found_and_gone_from_the_store(opened: Line, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +180,7 @@ def test_an_expired_video_is_not_found_and_gone_from_the_store(opened: Line, mon
         monkeypatch.setenv(f"LATENTLINE_{name.upper()}", value)
     with ExitStack() as stack:
         early = line.settings.model_copy(update={"retention_ephemeral_s": 6.0})
-        stack.enter_context(coordinating(early, stub_seconds=EARLY))
+        stack.enter_context(coordinating(early, tombstone_seconds=EARLY))
         stack.enter_context(cleaning(line, retention_ephemeral_s=6.0))
         http = stack.enter_context(serving(line))
         said = CliRunner().invoke(app, ["tenants", "set-retention", "globex", "ephemeral"])
@@ -225,7 +225,7 @@ def test_videos_of_before_the_catalogue_are_kept_and_can_be_found(opened: Line) 
         orphan = line.store.put("videos/acme/video_orphan", Blob("video", b"nobody's"))
         line.store.publish("videos/acme/video_orphan", Manifest(stage=Stage.MUX, key="k", lease=1, objects=(orphan,)))
     report = audit(line.settings, line.store, grace=-3600.0)
-    assert {(each.subject, each.message) for each in report.breaches if each.promise == "no orphan stays"} == {
+    assert {(each.subject, each.message) for each in report.violations if each.promise == "no orphan stays"} == {
         ("videos/acme/video_orphan/manifest.json", "neither a job nor the catalogue knows this video")
     }
     with cleaning(line, gc_interval_s=3600.0, gc_grace_s=0.0) as janitor:

@@ -63,7 +63,7 @@ def test_what_ended_jobs_held_is_freed_and_nothing_of_a_job_under_way(held: Line
     assert len(held.objects(running, Stage.ENCODE)) == 2
     held.end(running.job)
     report = audit(held.settings, held.store, grace=-AHEAD, ended_after=before)
-    assert report.breaches == ()
+    assert report.violations == ()
     assert freed(held, ended_before=before) == set()
 
 
@@ -93,7 +93,7 @@ def test_what_a_job_takes_hold_of_while_it_is_freed_stays(held: Line) -> None:
     for stage in STAGES[:3]:
         assert len(held.objects(new, stage)) == 2
     assert gone == set(), "whatever was loose is held again"
-    assert audit(held.settings, held.store, ended_after=before).breaches == ()
+    assert audit(held.settings, held.store, ended_after=before).violations == ()
 
 
 def test_usage_tells_bytes_by_tenant_stage_and_kind(held: Line, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,6 @@ def inputs(states: Iterable[JobState]) -> list[ArtifactRef]:
 def spoilt_of(report: Report, hits: Iterable[Hit], states: Iterable[JobState]) -> tuple[Report, Spoilt]:
     """What became of them, and the audit's report without them: what nobody had to read again stays as we left it."""
     harmed = {hit.victims[0] for hit in hits if hit.fault.kind in OUTPUT_KINDS}
-    others = tuple(breach for breach in report.breaches if breach.subject not in harmed)
+    others = tuple(violation for violation in report.violations if violation.subject not in harmed)
     found = sum(attempt.outcome == "input_lost" for state in states for attempt in state.attempts)
-    return replace(report, breaches=others), Spoilt(len(harmed), found, len(report.breaches) - len(others))
+    return replace(report, violations=others), Spoilt(len(harmed), found, len(report.violations) - len(others))

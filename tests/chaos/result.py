@@ -57,8 +57,8 @@ class Result:
             yield f"an accepted job is never lost: {len(self.ends.lost)} without completion: {named(self.ends.lost)}"
         if self.ends.doubled:
             yield f"one completion a job: {len(self.ends.doubled)} have more: {named(self.ends.doubled)}"
-        for breach in self.report.breaches:
-            yield f"the audit: {breach}"
+        for violation in self.report.violations:
+            yield f"the audit: {violation}"
         if self.told.untold:
             yield f"who asked for it hears of each end: {len(self.told.untold)} untold: {named(self.told.untold)}"
         if self.told.split:
@@ -86,7 +86,7 @@ class Result:
             ("lost", len(ends.lost)),
             ("doubled", len(ends.doubled)),
             ("healthy jobs that failed", len(self.failures)),
-            ("breaches that the audit found", len(self.report.breaches)),
+            ("breaches that the audit found", len(self.report.violations)),
             ("ends that a webhook was owed, not told, told twice",
              f"{self.told.owed}, {len(self.told.untold)}, {self.told.repeated}"),
             ("outputs harmed behind the line's back, found by a stage, never read again",

@@ -69,7 +69,7 @@ class Chaos:
     settings: Settings
     orders: list[Order]
     faults: list[Fault]
-    shelves: ArtifactStore
+    artifacts: ArtifactStore
     attacks: list[Attack]
     hostile: Hostile
     deletes: Deletes
@@ -161,7 +161,7 @@ class Chaos:
 
     def _hit(self, fault: Fault, now: float) -> Hit | None:
         if fault.kind in OUTPUT_KINDS:
-            return spoil(self.shelves, fault, now, self.seen.histories)
+            return spoil(self.artifacts, fault, now, self.seen.histories)
         return harm(self.store, fault, now) if fault.kind.what == "store" else strike(self.stack, fault, now)
 
     def _resume(self) -> None:
@@ -251,9 +251,9 @@ def main() -> int:
 def run(stack: Stack, store: Proxy, ears: Ears, endless: str, seed: int, jobs: int, seconds: float) -> Result:
     settings = settings_in(stack.environment(), Settings())
     orders, faults = workload(seed, jobs, SENDING * seconds), schedule(seed, FAULTS * seconds)
-    shelves, searched = (replace(command_line.store(settings), attempts=1) for _ in range(2))
+    artifacts, searched = (replace(command_line.store(settings), attempts=1) for _ in range(2))
     harm, removals = attacks(seed, FAULTS * seconds), Deletes(deletes.drawn(seed, orders), searched)
-    chaos = Chaos(stack, store, ears, settings, orders, faults, shelves, harm, Hostile(settings, endless), removals)
+    chaos = Chaos(stack, store, ears, settings, orders, faults, artifacts, harm, Hostile(settings, endless), removals)
     chaos.run(seconds)
     say("auditing")
     left_behind = {**records(settings), **command_lines(stack.data)}

@@ -150,8 +150,8 @@ def test_an_end_is_told_once_it_was_taken_and_its_repeats_carry_one_id() -> None
 
 def test_a_run_ends_in_these_figures_and_says_which_promise_broke() -> None:
     ends = ends_of({JOB, "video_b"}, [completion_of(ended_state("video_b", JobStatus.COMPLETED, 5.0))] * 2)
-    breach = Violation("no prompt is lost", "prompts/0/7", "it is no job and no dead letter")
-    report = Report(checked={}, open_jobs=0, compute=Compute(), breaches=(breach,))
+    violation = Violation("no prompt is lost", "prompts/0/7", "it is no job and no dead letter")
+    report = Report(checked={}, open_jobs=0, compute=Compute(), violations=(violation,))
     told = Told(owed=3, untold=(JOB,), split=("video_b",))
     harm = Harm(("open transaction",), faults=("/videos answered 500: oops",), standstill=131.0)
     result = Result(
@@ -193,7 +193,7 @@ def test_what_was_harmed_and_never_read_again_is_no_breach_and_all_else_is() -> 
         update={"attempts": (attempt(1, "decode", 2.0, 3.0, "input_lost"),)}
     )
     report, spoilt = spoilt_of(Report({}, 0, Compute(), (ours, theirs)), [hit], [state])
-    assert report.breaches == (theirs,)
+    assert report.violations == (theirs,)
     assert spoilt == Spoilt(harmed=1, found=1, left=1)
 
 

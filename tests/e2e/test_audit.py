@@ -27,10 +27,10 @@ def test_a_line_at_work_keeps_every_promise(line_of_all: Line) -> None:
     jobs += [upstream.submit(num_inference_steps=300), upstream.submit(fps=-1)]
     upstream.send_raw(b"{" + uuid.uuid4().hex.encode(), [("ce_id", b"1")])
     upstream.cancel(jobs[2])
-    assert look(line_of_all).breaches == ()
+    assert look(line_of_all).violations == ()
     line_of_all.wait_for(*set(jobs))
     report = look(line_of_all)
-    assert report.breaches == ()
+    assert report.violations == ()
     assert report.open_jobs == 0
     assert report.checked["completions"] == report.checked["jobs"] >= 3
     assert report.checked["prompts"] >= report.checked["jobs"] + report.checked["dead letters"]
@@ -45,10 +45,10 @@ def test_a_video_that_somebody_took_away_or_changed_is_named(line_of_all: Line) 
     store, video = command_line.store(line_of_all.settings), end.video
     whole = store.client.get_object(bucket_name=store.bucket, object_name=video.key).data
     store._put(video.key, whole[::-1], video.media_type)
-    assert {(breach.subject, breach.promise) for breach in look(line_of_all).breaches} == {
+    assert {(violation.subject, violation.promise) for violation in look(line_of_all).violations} == {
         (video.key, "what is referenced exists"), (video.key, "a manifest is whole")
     }  # fmt: skip
     store.remove(video.key)
-    assert {breach.subject for breach in look(line_of_all).breaches} == {video.key}
+    assert {violation.subject for violation in look(line_of_all).violations} == {video.key}
     store.put(f"videos/{end.tenant}/{job}", Blob("video", whole, video.media_type))
     assert look(line_of_all).is_ok

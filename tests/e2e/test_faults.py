@@ -247,4 +247,4 @@ def test_uploads_that_are_cut_off_leave_no_half_object(supervised: Line) -> None
     assert isinstance(end, JobCompleted)
     assert supervised.store.cuts == 0
     assert denoise_outcomes(supervised, job) == ["done"]
-    assert audit(supervised.settings, command_line.store(supervised.settings)).breaches == ()
+    assert audit(supervised.settings, command_line.store(supervised.settings)).violations == ()

@@ -105,7 +105,7 @@ class Checker:
         assert last.status.ended, f"{job} was forgotten before its end"
         assert job in self.completed, f"{job} was forgotten without its completion"
         assert last.ended_at is not None
-        assert last.ended_at < now - self.policy.stub_seconds, f"{job} was forgotten too early"
+        assert last.ended_at < now - self.policy.tombstone_seconds, f"{job} was forgotten too early"
         self.past[job] = Told(last.status, spare_leases(last))
         self._forgotten(last)
 

@@ -37,7 +37,7 @@ BYTES_EVERY = 10
 
 # Stubs stay for longer than anything is done to a job after it has come, also where the clock is set forward.
 FULL_POLICY = replace(
-    POLICY, lost_after=24, unread_after=15, hold_after_gap=int(BEAT_SECONDS) + 1, stub_seconds=100.0
+    POLICY, lost_after=24, unread_after=15, hold_after_gap=int(BEAT_SECONDS) + 1, tombstone_seconds=100.0
 )  # fmt: skip
 
 

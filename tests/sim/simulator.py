@@ -85,7 +85,7 @@ class World:
         for fault in scenario.faults:
             self._at(fault.at, partial(self.inflict, fault))
         self.loop.at(self.over_at + MENDED_AFTER, self._mend)
-        if policy.stub_seconds < POLICY.stub_seconds:
+        if policy.tombstone_seconds < POLICY.tombstone_seconds:
             self._tidy(0)
 
     def _at(self, seconds: float, act: Callable[[], None]) -> None:

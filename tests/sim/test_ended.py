@@ -144,7 +144,7 @@ def test_a_dropped_delete_leaves_the_tombstone_as_it_was() -> None:
     assert line.ledger.known(job) is kept
     line.submit(PROMPT.model_copy(update={"idempotency_key": "the newest lease"}))
     placed(line)
-    line.now += line.policy.stub_seconds + DAY
+    line.now += line.policy.tombstone_seconds + DAY
     line.tick()
     assert line.ledger.known(job) is None
 
@@ -202,7 +202,7 @@ def test_tombstones_of_a_week_are_let_go_in_portions(monkeypatch: pytest.MonkeyP
     for state in [*line.ledger.jobs.values()]:
         intake.cancel(line.ledger, CancelRequested(job=state.job), Raw(), line.now)
     line.commit()
-    line.now += line.policy.stub_seconds + DAY
+    line.now += line.policy.tombstone_seconds + DAY
     left = []
     for number in range(3):
         line.tick(number)

@@ -129,7 +129,7 @@ def test_a_wish_is_forgotten_like_an_ended_job() -> None:
     line = Line()
     cancel(line)
     line.ledger.commit()
-    line.now += line.policy.stub_seconds + DAY
+    line.now += line.policy.tombstone_seconds + DAY
     line.tick()
     assert line.ledger.jobs.get(JOB) is None
     assert ends(line.submit()) == []
@@ -141,7 +141,7 @@ def test_a_job_whose_cancel_has_overtaken_it_is_remembered_from_its_own_end() ->
     line.now += DAY
     line.submit()
     line.ledger.commit()
-    line.now += line.policy.stub_seconds - 1
+    line.now += line.policy.tombstone_seconds - 1
     line.tick()
     assert line.submit() == [Count("duplicate", ("prompt",))]
     line.now += 2

@@ -121,7 +121,7 @@ def test_a_delete_of_a_job_that_nobody_remembers_goes_to_the_janitor_as_it_came(
 def test_a_deleted_job_is_remembered_from_its_deletion_on() -> None:
     line = a_line()
     state, _ = completed(line)
-    later = line.now + line.policy.stub_seconds - 1
+    later = line.now + line.policy.tombstone_seconds - 1
     intake.delete(line.ledger, DeleteRequested(job=state.job), Raw(), later, state)
     line.commit()
     known = line.ledger.known(state.job)

@@ -73,28 +73,28 @@ def start_of(state: JobState) -> JobEvent | None:
     return JobEvent(state.job, state.tenant, STARTED, lease.started_at, subject=state)
 
 
-def type_for(happening: JobEvent, wanted: tuple[str, ...]) -> str | None:
+def type_for(job_event: JobEvent, wanted: tuple[str, ...]) -> str | None:
     """As what a receiver hears of it. A cancelled video has failed, as the API says, unless one asks to be told."""
-    if happening.type in wanted:
-        return happening.type
-    return FAILED if happening.type == CANCELLED and FAILED in wanted else None
+    if job_event.type in wanted:
+        return job_event.type
+    return FAILED if job_event.type == CANCELLED and FAILED in wanted else None
 
 
-def event_of(happening: JobEvent, type: str) -> str:
+def event_of(job_event: JobEvent, type: str) -> str:
     """The id of the event that a receiver hears of as `type`: each ten of percent is an event of its own."""
-    return event_id(happening.job, type if happening.percent is None else f"{type}/{happening.percent}")
+    return event_id(job_event.job, type if job_event.percent is None else f"{type}/{job_event.percent}")
 
 
-def body_of(happening: JobEvent, type: str, full: bool = False) -> str:
+def body_of(job_event: JobEvent, type: str, full: bool = False) -> str:
     """The request's body, the same for every receiver of the event that wants as much of it."""
-    moment = datetime.fromtimestamp(happening.at, UTC)
+    moment = datetime.fromtimestamp(job_event.at, UTC)
     event = {
-        "id": event_of(happening, type),
+        "id": event_of(job_event, type),
         "object": "event",
-        "created_at": int(happening.at),
+        "created_at": int(job_event.at),
         "timestamp": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "type": type,
-        "data": whole(happening) if full else summary(happening),
+        "data": whole(job_event) if full else summary(job_event),
     }
     return orjson.dumps(event).decode()
 
@@ -106,14 +106,14 @@ def without_video(body: str) -> str:
     return orjson.dumps(event | {"data": data}).decode()
 
 
-def summary(happening: JobEvent) -> dict[str, str | int]:
-    data: dict[str, str | int] = {"id": happening.job, "sequence": happening.sequence}
-    return data if happening.percent is None else data | {"progress": happening.percent}
+def summary(job_event: JobEvent) -> dict[str, str | int]:
+    data: dict[str, str | int] = {"id": job_event.job, "sequence": job_event.sequence}
+    return data if job_event.percent is None else data | {"progress": job_event.percent}
 
 
-def whole(happening: JobEvent) -> dict[str, Any]:
+def whole(job_event: JobEvent) -> dict[str, Any]:
     """The Video object beside the sequence; what is thin where nothing more is known."""
-    if happening.subject is None:
-        return summary(happening)
-    video = full_video(happening.subject, happening.live)
-    return video.model_dump(mode="json") | {"sequence": happening.sequence}
+    if job_event.subject is None:
+        return summary(job_event)
+    video = full_video(job_event.subject, job_event.live)
+    return video.model_dump(mode="json") | {"sequence": job_event.sequence}

@@ -54,16 +54,16 @@ class Notifier:
 
     def turn(self, sending: bool = True) -> None:
         """Raises `Lost` and `ClientError`, after which only a new life can go on."""
-        for happening in self._journal.read(self._known, TURN_S):
-            if isinstance(happening, Deletion):
-                self._note(state.deleted(self._known, happening))
+        for job_event in self._journal.read(self._known, TURN_S):
+            if isinstance(job_event, Deletion):
+                self._note(state.deleted(self._known, job_event))
                 continue
-            self._note(state.scheduled(self._known, happening, time.time()))
-            if happening.is_end:
-                self._news.end(happening.job)
-                self._words.drop(happening.job)
-        for happening in self._news.read(self._known.is_wanted(PROGRESS)):
-            for word in state.deliveries_of(self._known, happening, time.time()):
+            self._note(state.scheduled(self._known, job_event, time.time()))
+            if job_event.is_end:
+                self._news.end(job_event.job)
+                self._words.drop(job_event.job)
+        for job_event in self._news.read(self._known.is_wanted(PROGRESS)):
+            for word in state.deliveries_of(self._known, job_event, time.time()):
                 self._words.put(word)
         for request in [*self._known.requests.values()]:
             self._note(state.requested(self._known, request, time.time()))

@@ -127,21 +127,21 @@ def way_of(delivery: WebhookDelivery) -> Destination:
     return Destination(delivery.endpoint or "/".join((delivery.url or "").split("/", 3)[:3]), delivery.tenant)
 
 
-def scheduled(known: WebhookState, happening: JobEvent, now: float) -> list[Change]:
+def scheduled(known: WebhookState, job_event: JobEvent, now: float) -> list[Change]:
     """A delivery to each who wants to hear of it, unless there has been one."""
-    made = (delivery for delivery in deliveries_of(known, happening, now) if delivery.id not in known.deliveries)
+    made = (delivery for delivery in deliveries_of(known, job_event, now) if delivery.id not in known.deliveries)
     return [(delivery.id, delivery) for delivery in made]
 
 
-def deliveries_of(known: WebhookState, happening: JobEvent, now: float) -> Iterator[WebhookDelivery]:
+def deliveries_of(known: WebhookState, job_event: JobEvent, now: float) -> Iterator[WebhookDelivery]:
     for endpoint in known.endpoints.values():
-        kind = type_for(happening, endpoint.event_types)
-        if kind and is_for(happening, endpoint) and known.serves(endpoint):
-            full = endpoint.payload == FULL and happening.job not in known.deleted
-            yield delivery_of(happening, kind, now, endpoint.id, None, full)
-    kind = type_for(happening, (COMPLETED, FAILED))
-    if happening.url and kind:
-        yield delivery_of(happening, kind, now, None, happening.url)
+        kind = type_for(job_event, endpoint.event_types)
+        if kind and is_for(job_event, endpoint) and known.serves(endpoint):
+            full = endpoint.payload == FULL and job_event.job not in known.deleted
+            yield delivery_of(job_event, kind, now, endpoint.id, None, full)
+    kind = type_for(job_event, (COMPLETED, FAILED))
+    if job_event.url and kind:
+        yield delivery_of(job_event, kind, now, None, job_event.url)
 
 
 def deleted(known: WebhookState, deletion: Deletion) -> list[Change]:
@@ -160,20 +160,20 @@ def forgetful(delivery: WebhookDelivery) -> WebhookDelivery:
     return delivery.replace(body=without_video(delivery.body), url=None if delivery.next_at is None else delivery.url)
 
 
-def is_for(happening: JobEvent, endpoint: WebhookEndpoint) -> bool:
+def is_for(job_event: JobEvent, endpoint: WebhookEndpoint) -> bool:
     """An endpoint hears of its tenant's jobs, and of nothing that was before it."""
-    return endpoint.tenant == happening.tenant and endpoint.created_at <= happening.at
+    return endpoint.tenant == job_event.tenant and endpoint.created_at <= job_event.at
 
 
 def delivery_of(
-    happening: JobEvent, kind: str, now: float, endpoint: str | None, url: str | None, full: bool = False
+    job_event: JobEvent, kind: str, now: float, endpoint: str | None, url: str | None, full: bool = False
 ) -> WebhookDelivery:
     """Its id is that of the job, the type and the receiver: the tens of percent of a job are one delivery, each word
     in the place of the one before."""
     return WebhookDelivery(
-        id=delivery_id(event_id(happening.job, kind), endpoint or url or ""), event=event_of(happening, kind),
-        type=kind, tenant=happening.tenant, job=happening.job, endpoint=endpoint, url=url,
-        body=body_of(happening, kind, full), created_at=now, next_at=now,
+        id=delivery_id(event_id(job_event.job, kind), endpoint or url or ""), event=event_of(job_event, kind),
+        type=kind, tenant=job_event.tenant, job=job_event.job, endpoint=endpoint, url=url,
+        body=body_of(job_event, kind, full), created_at=now, next_at=now,
     )  # fmt: skip
 
 
@@ -246,8 +246,8 @@ def sample_of(request: DeliveryRequested, type: str, now: float, full: bool) -> 
     percent = SAMPLE_PERCENT if type == PROGRESS else None
     live = None if percent is None else Live(percent)
     state = sample_state(job, request.tenant, type, request.at)
-    happening = JobEvent(job, request.tenant, type, request.at, percent=percent, subject=state, live=live)
-    sample = delivery_of(happening, type, now, request.endpoint, None, full)
+    job_event = JobEvent(job, request.tenant, type, request.at, percent=percent, subject=state, live=live)
+    sample = delivery_of(job_event, type, now, request.endpoint, None, full)
     return sample.replace(id=request.delivery or sample.id, test=True)
 
 

@@ -227,7 +227,7 @@ def tick(ledger: Ledger, policy: Policy, event: Tick, now: float) -> list[Effect
             effects += forget(ledger, policy, view, now, suspect=True)
     for live in [live for live in ledger.leases.values() if not is_settled(ledger, live)]:
         effects += guarded(ledger, live.job, now, partial(check_age, ledger, policy, live, now))
-    ledger.forget_ended(now - policy.stub_seconds)
+    ledger.forget_ended(now - policy.tombstone_seconds)
     return effects
 
 

@@ -29,7 +29,7 @@ class Policy:
     parked_after: int = 60
     max_attempts: int = 3
     suspicion_limit: int = 3
-    stub_seconds: float = STUB_DAYS * 24 * 3600.0
+    tombstone_seconds: float = STUB_DAYS * 24 * 3600.0
     kept_seconds: Mapping[Retention, float] = field(default_factory=dict)
     """From the end of a job, by class; a class that is not there keeps its videos until somebody deletes them."""
     tenants: Mapping[str, Retention] = field(default_factory=dict)

@@ -50,7 +50,7 @@ class Archive:
         return found
 
     def state(self, job: EndedJob) -> JobState | None:
-        """None where it is not in the log or cannot be understood. Raises `ResultUnknown` where the broker does not answer."""
+        """None where it is not in the log or cannot be understood. Raises `ResultUnknown` where no broker answers."""
         consumer = self._open()
         consumer.assign([TopicPartition(self._topic, self._cell, job.offset)])
         try:

@@ -53,7 +53,7 @@ def context_for(stages: tuple[Stage, ...]) -> ForkServerContext:
 
 
 class Compute:
-    """One child at a time, each with its generation. Every life reports into `events`, then exactly one `ChildExited`."""
+    """One child at a time, each with its generation. Each reports into `events`, at last one `ChildExited`."""
 
     def __init__(
         self, settings: Settings, stages: tuple[Stage, ...], events: Callable[[ChildMessage | ChildExited], None]

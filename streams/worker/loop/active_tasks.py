@@ -25,7 +25,7 @@ class Phase(StrEnum):
     REPORTING = "ending"
 
 
-SHOWN = {Phase.PARKED: HeldState.PARKED, Phase.REPORTING: HeldState.REPORTING}
+SHOWN = {Phase.PARKED: HeldState.PARKED, Phase.REPORTING: HeldState.ENDING}
 
 
 class ActiveTask(NamedTuple):

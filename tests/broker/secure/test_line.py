@@ -92,7 +92,7 @@ def test_a_whole_secure_line_makes_a_video_and_leaves_no_secret_behind(tmp_path:
         assert found.size == state.video.size
         with tail(line.of("downstream"), USAGE) as usage:
             eventually(lambda: [event for event in usage.events() if isinstance(event, UsageWindow)])
-        assert audit(line.operator, command_line.store(line.operator)).breaches == ()
+        assert audit(line.operator, command_line.store(line.operator)).violations == ()
         assert [finding for finding in doctor.check(Settings(), line.stack) if not finding.ok] == []
         assert set(line.stack.status()["restarts"].values()) == {0}
         told = records(line.operator) | command_lines(line.stack.data)

@@ -119,13 +119,13 @@ def test_waiting_ends_with_the_job_or_with_the_time(gateway: Gateway) -> None:
     assert caller is not None
 
     async def wait() -> tuple[Row, Row]:
-        gateway.hub.open()
+        gateway.changes.open()
         first = await waited(gateway, caller, Row(state, 1), 0)
         waiting = asyncio.create_task(waited(gateway, caller, Row(state, 1), 60))
         await asyncio.sleep(0)
         ended = state.model_copy(update={"status": JobStatus.CANCELLED, "ended_at": NOW, "version": 2})
         await asyncio.to_thread(taken, gateway.model, ended)
-        gateway.hub.tell([state.job])
+        gateway.changes.tell([state.job])
         return first, await waiting
 
     began = time.monotonic()

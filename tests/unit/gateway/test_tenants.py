@@ -72,14 +72,14 @@ def test_what_is_open_under_a_key_ends_when_it_is_revoked(gateway: Gateway) -> N
     assert caller is not None
 
     async def revoke() -> list[str]:
-        gateway.hub.open()
+        gateway.changes.open()
         stream = video_events(Followed(gateway, caller, state.job, Mark()))
         events = [str(event.event) for event in [await anext(stream)]]
         waiting = asyncio.create_task(waited(gateway, caller, Row(state, 1), 60))
         rest = asyncio.create_task(anext(stream, None))
         await asyncio.sleep(0)
         gateway.keys.take(kept.model_copy(update={"revoked_at": NOW}))
-        gateway.hub.tell(gateway.keys.news())
+        gateway.changes.tell(gateway.keys.news())
         with pytest.raises(Problem, match="revoked meanwhile"):
             await waiting
         return [*events, str(await rest)]

@@ -144,7 +144,7 @@ def hostile_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "streams.client.submit.submit": given([Submitted(JOB, "1", PromptSubmitted(prompt="a", idempotency_key="k"))]),
         "streams.client.submit.cancel": lambda _, job, tenant, reason: CancelRequested(job=job, reason=reason),
         "operations.audit.run.audit": given(report),
-        "operations.gc.snapshot.see": given(SimpleNamespace(shelves=None, references=None)),
+        "operations.gc.snapshot.see": given(SimpleNamespace(listing=None, references=None)),
         "operations.gc.plan.usage": given({(HOSTILE, HOSTILE, next(iter(Kind))): Usage(1, 1)}),
         "operations.gc.collector.collect": given([SimpleNamespace(place=place, why="old", keys=(HOSTILE,), size=1)]),
         "infra.local.doctor.check": given([Finding(HOSTILE, False, HOSTILE, HOSTILE)]),

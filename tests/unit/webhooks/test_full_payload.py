@@ -55,9 +55,9 @@ def test_an_end_alone_gives_the_video_that_its_state_gives(state: JobState, end:
     assert full_video(end) == video_of(state, Live(percent_of_state(state)))
 
 
-def data_of(happening: JobEvent | None) -> dict[str, Any]:
-    assert happening is not None
-    [delivery] = core.deliveries_of(knowing(WHOLE), happening, NOW)
+def data_of(job_event: JobEvent | None) -> dict[str, Any]:
+    assert job_event is not None
+    [delivery] = core.deliveries_of(knowing(WHOLE), job_event, NOW)
     data: dict[str, Any] = json.loads(delivery.body)["data"]
     return data
 
@@ -109,9 +109,9 @@ def test_a_sample_has_the_shape_that_its_endpoint_asked_for(type: str, status: s
 @pytest.mark.parametrize(("state", "end"), ends(), ids=["completed", "failed", "cancelled"])
 def test_a_deleted_job_leaves_no_word_of_its_user_in_a_delivery(state: JobState, end: Completion) -> None:
     prompt = state.recipe.prompt if state.recipe else ""
-    happening = end_of(end.model_copy(update={"webhook_url": "https://me.example/secret-place"}))
+    job_event = end_of(end.model_copy(update={"webhook_url": "https://me.example/secret-place"}))
     known = knowing(WHOLE)
-    apply(known, core.scheduled(known, happening, NOW))
+    apply(known, core.scheduled(known, job_event, NOW))
     assert any(prompt in delivery.body for delivery in known.deliveries.values())
     apply(known, core.deleted(known, Deletion(state.job)))
     assert [orjson.loads(each.body)["data"].keys() for each in known.deliveries.values()] == [
@@ -123,7 +123,7 @@ def test_a_deleted_job_leaves_no_word_of_its_user_in_a_delivery(state: JobState,
     kept = b"".join(delivery.to_bytes() for delivery in known.deliveries.values())
     assert prompt.encode() not in kept
     assert b"secret-place" not in kept
-    assert core.scheduled(known, happening, NOW) == [], "none is made twice"
+    assert core.scheduled(known, job_event, NOW) == [], "none is made twice"
 
 
 def test_an_end_that_is_read_after_its_deletion_is_told_without_the_video() -> None:

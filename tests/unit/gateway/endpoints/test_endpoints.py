@@ -139,5 +139,5 @@ def test_two_changes_at_once_are_two_revisions(gateway: Gateway) -> None:
 async def changed_by(gateway: Gateway, endpoint: str, name: str) -> WebhookEndpoint:
     async with gateway.lock_of(endpoint):
         return await webhook_endpoints.kept(
-            gateway, webhook_endpoints.replace(webhook_endpoints.found(gateway, "default", endpoint), name=name)
+            gateway, webhook_endpoints.changed(webhook_endpoints.found(gateway, "default", endpoint), name=name)
         )

@@ -62,8 +62,8 @@ def log_of(*states: JobState) -> JobsLog:
     return log
 
 
-def said(breaches: Iterable[Violation]) -> list[str]:
-    return [breach.message for breach in breaches]
+def said(violations: Iterable[Violation]) -> list[str]:
+    return [violation.message for violation in violations]
 
 
 def prompt_of(event: Frozen, offset: int = 3) -> Prompt:

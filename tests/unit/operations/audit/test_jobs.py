@@ -19,15 +19,15 @@ LEASE = Lease(number=7, incarnation="w.1", worker="w", stage=Stage.MUX, partitio
 
 
 def test_versions_rise_and_an_end_is_final() -> None:
-    assert said(log_of(job(version=1), job(version=1)).breaches) == [
+    assert said(log_of(job(version=1), job(version=1)).violations) == [
         "version 1 comes after version 1", "it was completed and is completed afterwards"
     ]  # fmt: skip
-    assert said(log_of(waiting(version=1), job(version=2)).breaches) == []
+    assert said(log_of(waiting(version=1), job(version=2)).violations) == []
 
 
 def test_a_lease_number_is_one_dispatch_in_the_whole_cell() -> None:
     other = job(job="video_other", attempts=(attempt(7, worker="x"),))
-    assert [breach.promise for breach in log_of(job(), other).breaches] == ["lease is one dispatch"]
+    assert [violation.promise for violation in log_of(job(), other).violations] == ["lease is one dispatch"]
 
 
 def test_a_forgotten_job_is_known() -> None:
@@ -51,9 +51,9 @@ def test_a_forgotten_job_is_known() -> None:
     ],
 )
 def test_a_state_that_cannot_be(state: JobState, message: str) -> None:
-    [breach] = check_state(state)
-    assert breach.message.startswith(message)
-    assert breach.subject == JOB
+    [violation] = check_state(state)
+    assert violation.message.startswith(message)
+    assert violation.subject == JOB
 
 
 def test_what_happens_to_a_healthy_job_is_no_breach() -> None:
@@ -66,7 +66,7 @@ def test_what_happens_to_a_healthy_job_is_no_breach() -> None:
 def test_only_a_deletion_follows_an_end_and_it_leaves_nothing_to_be_missed() -> None:
     gone = deleted(job(version=10, attempts=(attempt(6, "failed", 3.0), attempt(7))), NOW)
     log = log_of(job(), gone)
-    assert said(log.breaches) == []
+    assert said(log.violations) == []
     assert [*check_state(gone)] == []
     assert [*check_completions({JOB}, log, {JOB: [completion(job())]}, NOW)] == []
     assert [*objects.check_references(gone, StoreListing())] == []

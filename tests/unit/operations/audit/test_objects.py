@@ -21,9 +21,9 @@ WHOLE = StoreListing(
 )  # fmt: skip
 
 
-def look(shelves: StoreListing, state: JobState) -> list[str]:
-    found = [*objects.check_references(state, shelves), *objects.check_manifests(shelves)]
-    return said([*found, *objects.check_orphans(shelves, [state], NOW - 60)])
+def look(listing: StoreListing, state: JobState) -> list[str]:
+    found = [*objects.check_references(state, listing), *objects.check_manifests(listing)]
+    return said([*found, *objects.check_orphans(listing, [state], NOW - 60)])
 
 
 def test_a_store_as_promised() -> None:
@@ -40,8 +40,8 @@ def test_a_store_as_promised() -> None:
         (replace(WHOLE, digests={VIDEO.key: "00"}), "it does not match its digest"),
     ],
 )
-def test_an_object_that_is_not_as_promised(shelves: StoreListing, fault: str) -> None:
-    assert look(shelves, job()) == [
+def test_an_object_that_is_not_as_promised(listing: StoreListing, fault: str) -> None:
+    assert look(listing, job()) == [
         f"the video of {JOB} is not as promised: {fault}", f"{PLACE}/manifest.json promises it, and {fault}"
     ]  # fmt: skip
 
@@ -58,9 +58,9 @@ def test_a_manifest_that_is_missing_unreadable_or_another() -> None:
 def test_an_orphan_is_a_breach_once_it_is_old() -> None:
     left = {"artifacts/acme/encode/k/0": Stored(1, NOW), "artifacts/acme/encode/k/manifest.json": Stored(1, NOW)}
     manifests = {"artifacts/acme/encode/k/manifest.json": Manifest(stage=Stage.ENCODE, key="k", lease=1, objects=())}
-    shelves = StoreListing(left, manifests)
-    assert said(objects.check_orphans(shelves, [job()], NOW - 60)) == []
-    assert said(objects.check_orphans(shelves, [job()], NOW + 60)) == [
+    listing = StoreListing(left, manifests)
+    assert said(objects.check_orphans(listing, [job()], NOW - 60)) == []
+    assert said(objects.check_orphans(listing, [job()], NOW + 60)) == [
         "no manifest names this object", "no job knows this output"
     ]  # fmt: skip
     assert said(objects.check_orphans(WHOLE, [], NOW + 60)) == []

@@ -37,9 +37,9 @@ def letters_of(prompt: Prompt, value: bytes | None) -> Letters:
     ],
 )
 def test_a_prompt_that_is_lost(prompt: Prompt, message: str) -> None:
-    [breach] = check_prompt(prompt, log_of(job()), Letters())
-    assert breach.message.startswith(message)
-    assert breach.subject == "prompts/0/3"
+    [violation] = check_prompt(prompt, log_of(job()), Letters())
+    assert violation.message.startswith(message)
+    assert violation.subject == "prompts/0/3"
     assert said(check_prompt(prompt, log_of(job()), letters_of(prompt, prompt.value))) == []
 
 
@@ -67,7 +67,7 @@ def test_a_cancel_that_waits_for_its_prompt_is_no_job_and_its_prompt_is_no_repla
     assert said(check_prompt(prompt_of(ASKED), log, Letters())) == [
         f"it is no dead letter, and of {JOB} only a cancel is known"
     ]
-    assert said(log_of(wish, job(status=JobStatus.CANCELLED, version=2)).breaches) == []
+    assert said(log_of(wish, job(status=JobStatus.CANCELLED, version=2)).violations) == []
 
 
 def test_a_dead_letter_holds_the_original_bytes_and_headers() -> None:

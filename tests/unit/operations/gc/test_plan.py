@@ -7,7 +7,7 @@ import pytest
 from operations.audit.object_places import Kind, Place, place_of
 from operations.audit.objects import StoreListing
 from operations.gc.catalogue import Catalogue, Video
-from operations.gc.plan import Usage, loose, usage
+from operations.gc.plan import Usage, unreferenced, usage
 from operations.gc.references import References, references_of
 from schemas.events.artifacts import Manifest, ObjectRef
 from schemas.job import JobState, JobStatus, StageState
@@ -27,7 +27,7 @@ def manifest(folder: str, *names: str) -> Manifest:
     return Manifest(stage=Stage.DENOISE, key="k", lease=1, objects=refs)
 
 
-def shelves(
+def listing(
     modified: float = OLD, manifests: dict[str, Manifest | None] | None = None, **objects: float
 ) -> StoreListing:
     """A denoise's output: latents, one that a killed upload left, a checkpoint. `objects`: others' times by name."""
@@ -54,33 +54,35 @@ def nobody() -> References:
 
 def keys(found: StoreListing, references: References) -> list[str]:
     """What is loose, without its folder."""
-    return sorted(key.removeprefix(f"{LATENTS}/") for each in loose(found, references, GRACE_ENDS) for key in each.keys)
+    return sorted(
+        key.removeprefix(f"{LATENTS}/") for each in unreferenced(found, references, GRACE_ENDS) for key in each.keys
+    )
 
 
 def test_what_no_job_holds_goes_as_a_whole() -> None:
-    assert keys(shelves(), nobody()) == ["checkpoint/c/000004-1-d", "latents", "left", "manifest.json"]
+    assert keys(listing(), nobody()) == ["checkpoint/c/000004-1-d", "latents", "left", "manifest.json"]
 
 
 def test_of_what_a_job_holds_only_what_no_manifest_names_goes() -> None:
-    assert keys(shelves(), refers()) == ["checkpoint/c/000004-1-d", "left"]
+    assert keys(listing(), refers()) == ["checkpoint/c/000004-1-d", "left"]
 
 
 def test_before_there_is_a_manifest_everything_held_stays() -> None:
-    assert keys(shelves(manifests={}), refers()) == []
-    assert keys(shelves(manifests={f"{LATENTS}/manifest.json": None}), refers()) == []
+    assert keys(listing(manifests={}), refers()) == []
+    assert keys(listing(manifests={f"{LATENTS}/manifest.json": None}), refers()) == []
 
 
 def test_nothing_young_goes_nor_the_folder_that_it_is_in() -> None:
-    assert keys(shelves(YOUNG), nobody()) == []
-    assert keys(shelves(new=YOUNG), nobody()) == []
-    assert keys(shelves(new=YOUNG), refers()) == ["checkpoint/c/000004-1-d", "left"]
+    assert keys(listing(YOUNG), nobody()) == []
+    assert keys(listing(new=YOUNG), nobody()) == []
+    assert keys(listing(new=YOUNG), refers()) == ["checkpoint/c/000004-1-d", "left"]
 
 
 @pytest.mark.parametrize(
     "other", [("globex", Stage.DENOISE, "k"), ("acme", Stage.DECODE, "k"), ("acme", Stage.DENOISE, "k2")]
 )
 def test_another_tenant_stage_or_key_holds_nothing_of_it(other: tuple[str, Stage, str]) -> None:
-    assert "latents" in keys(shelves(), refers(*other))
+    assert "latents" in keys(listing(), refers(*other))
 
 
 def video(*manifests: str) -> StoreListing:
@@ -93,22 +95,22 @@ def catalogued(tenant: str = "acme") -> References:
 
 
 def test_a_video_stays_as_long_as_it_is_catalogued_and_what_a_killed_upload_left_beside_it_goes() -> None:
-    [found] = loose(video(f"{VIDEO}/manifest.json"), catalogued(), GRACE_ENDS)
+    [found] = unreferenced(video(f"{VIDEO}/manifest.json"), catalogued(), GRACE_ENDS)
     assert found.keys == (f"{VIDEO}/old.mp4",)
-    [found] = loose(video(f"{VIDEO}/manifest.json"), nobody(), GRACE_ENDS)
+    [found] = unreferenced(video(f"{VIDEO}/manifest.json"), nobody(), GRACE_ENDS)
     assert found.whole
-    [found] = loose(video(f"{VIDEO}/manifest.json"), catalogued("globex"), GRACE_ENDS)
+    [found] = unreferenced(video(f"{VIDEO}/manifest.json"), catalogued("globex"), GRACE_ENDS)
     assert found.whole
 
 
 def test_no_finished_video_goes_before_the_catalogue_is_filled() -> None:
-    [found] = loose(video(f"{VIDEO}/manifest.json"), References(), GRACE_ENDS)
+    [found] = unreferenced(video(f"{VIDEO}/manifest.json"), References(), GRACE_ENDS)
     assert found.keys == (f"{VIDEO}/old.mp4",)
 
 
 def test_an_unfinished_video_stays_while_its_job_is_known() -> None:
-    assert loose(video(), refers(name="video_1"), GRACE_ENDS) == []
-    [found] = loose(video(), nobody(), GRACE_ENDS)
+    assert unreferenced(video(), refers(name="video_1"), GRACE_ENDS) == []
+    [found] = unreferenced(video(), nobody(), GRACE_ENDS)
     assert len(found.keys) == 2
 
 
@@ -117,20 +119,20 @@ def test_what_a_deleted_job_has_left_goes_however_young_it_is_but_for_what_anoth
     references = References()
     references.take("video_1", gone)
     young = video(f"{VIDEO}/manifest.json")
-    assert [each.whole for each in loose(young, references, 0.0)] == [True]
-    assert len(keys(shelves(YOUNG), references)) == 4
+    assert [each.whole for each in unreferenced(young, references, 0.0)] == [True]
+    assert len(keys(listing(YOUNG), references)) == 4
     references.take("video_2", job("video_2", "k"))
-    assert keys(shelves(YOUNG), references) == []
+    assert keys(listing(YOUNG), references) == []
     references.take("video_2", deleted(job("video_2", "k", JobStatus.FAILED, 600.0), NOW))
-    assert len(keys(shelves(YOUNG), references)) == 4
+    assert len(keys(listing(YOUNG), references)) == 4
     for name in ("video_1", "video_2"):
         references.take(name, None)
-    assert keys(shelves(YOUNG), references) == []
+    assert keys(listing(YOUNG), references) == []
 
 
 def test_what_is_not_laid_out_by_the_line_is_left_alone() -> None:
     strange = {"models/tiny/r1/manifest.json": Stored(1, OLD), "artifacts/readme.txt": Stored(1, OLD)}
-    assert loose(StoreListing(strange), nobody(), GRACE_ENDS) == []
+    assert unreferenced(StoreListing(strange), nobody(), GRACE_ENDS) == []
     assert place_of("artifacts/a/denoise/k/checkpoint/c/1") == Place(
         "artifacts/a/denoise/k", "a", "denoise", "k", Kind.CHECKPOINT
     )
@@ -161,7 +163,7 @@ def test_a_deleted_job_holds_nothing_nor_does_a_wish_for_one_that_nobody_submitt
 
 
 def test_usage_counts_by_tenant_stage_and_kind_and_names_what_could_be_freed() -> None:
-    both = shelves(YOUNG)
+    both = listing(YOUNG)
     objects = {**both.objects, **video(f"{VIDEO}/manifest.json").objects}
     manifests = {**both.manifests, **video(f"{VIDEO}/manifest.json").manifests}
     assert usage(StoreListing(objects, manifests), refers()) == {
