@@ -12,7 +12,7 @@ JOBS ?= 500
 MINUTES ?= 20
 PAIRS ?= 8
 
-.PHONY: help setup demo up down test test-long test-scale test-deps sim-million mutations chaos chaos-short bench-coordinator bench-line bench-gateway bench-checkpoint bench-preview lint format lock train-tiny judge-tiny clean
+.PHONY: help setup demo up down test test-long test-scale test-deps sim-million mutations chaos chaos-short bench-coordinator bench-line bench-gateway bench-checkpoint bench-preview lint check format lock train-tiny judge-tiny clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | sort | awk -F'\t' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -80,6 +80,9 @@ lint: setup ## ruff, mypy --strict, import-linter, and whether generated files a
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m infra.contract.generate --check
 	@$(BIN)/python -m infra.grafana.generate --check
+
+check: lint ## the quick loop: lint, and the unit tests, which need no broker and no store
+	@$(BIN)/python -m pytest tests/unit -q
 
 bench-coordinator: setup ## job transitions a second through a real broker; writes docs/benchmarks.md (a minute)
 	@$(BIN)/python -m tests.bench.coordinator
