@@ -107,7 +107,7 @@ class Gateway:
     async def until(
         self, caller: Caller, name: str, reached: Callable[[], Awaitable[bool]], seconds: float
     ) -> bool:  # fmt: skip
-        """Wait for a change of `name` as `ChangeNotifier.until` does. `Problem` 401 once the caller has no key any more."""
+        """Wait for a change of `name` as `ChangeNotifier.until` does. `Problem` 401 once the key is revoked."""
 
         async def reached_by_caller() -> bool:
             if not self.keys.is_valid(caller):

@@ -203,7 +203,7 @@ STAGE_OUTCOME = Label("outcome", ("done", "reused", "failed", "preempted", "canc
 RETRY_REASON = Label("reason", (
     "temporarily_unavailable", "store_unavailable", "gpu_out_of_memory", "compute_child_died", "input_lost",
     "internal_error", "unwanted_output", "unreadable_task", "unreadable_outcome", "worker_lost", "voided", "preempted",
-    "cancelled", "overdue", OTHER,
+    "cancelled", "overdue", "other_revision", OTHER,
 ))  # fmt: skip
 WASTE_REASON = Label("reason", ("failed", "worker_lost", "void_lease", "unwanted", "cancelled", "redone", OTHER))
 DEAD_LETTER_REASON = Label("reason", (

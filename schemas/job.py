@@ -63,7 +63,9 @@ class Attempt(Frozen):
     stage: Stage
     lease: int
     worker: str
-    outcome: str = Field(description="done, failed, preempted, cancelled, lost, voided, overdue, input_lost")
+    outcome: str = Field(
+        description="done, failed, preempted, cancelled, lost, voided, superseded, overdue, input_lost"
+    )
     dispatched_at: float
     ended_at: float
     seconds: float = 0.0

@@ -2,7 +2,7 @@
 
 uvicorn limits how long an idle connection is kept between requests, not how long a client takes over one: a head that
 comes a byte a minute, or an answer that nobody reads, would hold a connection for ever. How long a body may take is
-limited in `outer.py`, where there is still somebody to tell.
+limited in `middleware.py`, where there is still somebody to tell.
 """
 
 from __future__ import annotations

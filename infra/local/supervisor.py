@@ -1,7 +1,7 @@
 """The process that keeps a stack: starts its parts in order, restarts what dies, stops all in order.
 
 `python -m infra.local.supervisor DATA` reads the plan there and reports through `stack.json` beside it. What it has
-started dies with it, also when it is SIGKILLed (`guard.py`). Own code rather than a process manager: none of those
+started dies with it, also when it is SIGKILLed (`reaper.py`). Own code rather than a process manager: none of those
 at hand ties the death of its children to its own.
 """
 

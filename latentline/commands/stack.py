@@ -38,9 +38,9 @@ def up(
 ) -> None:  # fmt: skip
     """Start a whole line on this machine; it stays until `down`.
 
-    Kafka, MinIO, the coordinator, a worker for each stage, the views, the gateway and the notifier, in `.latentline` or
-    LATENTLINE_DATA_DIR. A secure line stays secure; its secrets are in `secrets/` there, each tenant's first API key
-    too.
+    Kafka, MinIO, the coordinator, a worker for each stage, the views, the gateway, the notifier and the janitor, in
+    `.latentline` or LATENTLINE_DATA_DIR. A secure line stays secure; its secrets are in `secrets/` there, each tenant's
+    first API key too.
     """
     from infra.local.services import services
     from runtime.settings import Settings

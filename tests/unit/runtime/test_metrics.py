@@ -25,6 +25,7 @@ MEASURING: dict[str, metrics.Process] = {
     "streams/usage": "views",
     "gateway": "gateway",
     "webhooks": "notifier",
+    "operations/janitor": "janitor",
 }
 """Folders by the process that runs their code."""
 SUFFIX = {"counter": "_total", "histogram": "_seconds"}

@@ -18,9 +18,9 @@ from tests.support import eventually
 STUCK_AFTER_S = 0.6
 PROGRAM = """
 import re, sys, time
-from streams import log
-from streams.settings import Settings
-from streams.watchdog import Turns, Watchdog
+from runtime import logs
+from runtime.settings import Settings
+from runtime.watchdog import Turns, Watchdog
 
 def hold_the_lock(tenants_words):
     re.match("(a+)+$", "a" * 60 + "b")
@@ -30,7 +30,7 @@ def spin(tenants_words):
         time.sleep(0.01)
 
 settings, turns = Settings(), Turns("worker")
-log.configure(settings, "worker")
+logs.configure(settings, "worker")
 with Watchdog(settings, "worker", [turns]):
     print("begun", flush=True)
     for _ in range(20):
