@@ -33,7 +33,7 @@ def test_a_store_as_promised() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shelves", "fault"),
+    ("listing", "fault"),
     [
         (replace(WHOLE, objects={}), "it is missing"),
         (replace(WHOLE, objects={VIDEO.key: Stored(3, NOW)}), "it has 3 bytes, not 7"),
