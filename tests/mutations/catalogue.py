@@ -177,7 +177,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a lease is unlisted before its outcome is delivered", "streams/worker/loop/leases.py",
-        "        self.held.change(held.task.lease, phase=Phase.ENDING)\n",
+        "        self.held.change(held.task.lease, phase=Phase.REPORTING)\n",
         "        self.held.delivered(held.task.lease)\n",
         "tests/unit/streams/worker/test_leases.py::test_a_lease_is_listed_until_its_outcome_is_delivered",
     ),

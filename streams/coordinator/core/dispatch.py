@@ -1,4 +1,4 @@
-"""The whole of the core behind three functions: take in one record, bury one that cannot be taken in, place what waits.
+"""The whole of the core behind three functions: take in one record, dead-letter one that cannot be, place what waits.
 
 Pure: `(ledger, policy, record, now)` in, changed ledger and effects out. The service and the simulator run this code.
 """
@@ -83,7 +83,7 @@ def asks_for(ledger: Ledger, record: Record) -> EndedJob | None:
 
 
 def take(ledger: Ledger, policy: Policy, record: Record, now: float) -> list[Effect]:
-    """Apply one record. What cannot be read is dead-lettered here; an exception out of here is a bug (see `bury`)."""
+    """Apply one record. What cannot be read is dead-lettered here; an exception is a bug (see `dead_letter`)."""
     if record.fault is not None:
         return dead_letter(ledger, policy, record, "unreadable", record.fault, now)
     try:
@@ -149,7 +149,7 @@ def dead_letter(ledger: Ledger, policy: Policy, record: Record, reason: str, mes
 def dead_letter_prompt(
     ledger: Ledger, policy: Policy, record: Record, reason: str, message: str, now: float
 ) -> list[Effect]:
-    """As `bury`. A stranger's record ends nothing, also where it cannot be read: its signature is looked at first.
+    """As `dead_letter`. A stranger's record ends nothing, even unreadable: its signature is looked at first.
 
     One with a `fault` is not read once more: reading it may be what earlier lives of the coordinator hung on.
     """

@@ -177,9 +177,9 @@ class Cell:
     def _dead_letter(self, record: Record, error: Exception) -> None:
         log.error("poison event", origin=record.raw.origin, exc_info=error)
         reason = "too_large" if isinstance(error, RecordRejected) else "poison_event"
-        bury = partial(dispatch.dead_letter, self.ledger, self.policy, record, reason, repr(error)[:1000])
+        dead_letter = partial(dispatch.dead_letter, self.ledger, self.policy, record, reason, repr(error)[:1000])
         try:
-            self._retry_until(bury, [record], places=False)
+            self._retry_until(dead_letter, [record], places=False)
         except ResultUnknown:
             raise
         except Exception as again:
