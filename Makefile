@@ -55,7 +55,7 @@ test-long: test-deps ## the tests that take minutes: outages of full length, eve
 test-scale: setup ## the coordinator's core in virtual time: 100 workers, 20,000 jobs, faults (two minutes)
 	@$(BIN)/python -m pytest -m long tests/sim/test_scale.py
 
-sim-million: setup ## the coordinator's core in virtual time: 10,000 workers, 1,000,000 jobs, faults (40 minutes)
+sim-million: setup ## the coordinator's core in virtual time: 10,000 workers, 1,000,000 jobs, faults (over an hour)
 	@$(BIN)/python -m tests.sim.million --seed $(SEED)
 
 mutations: setup ## break each promise on purpose and see a test notice; writes docs/reliability.md (minutes)
