@@ -44,7 +44,7 @@ def download(settings: Settings, ref: ObjectRef) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "prompt", ["a red square moving right on a blue background", "a green circle moving up on a black background"]
+    "prompt", ["a yellow square moving right on a blue background", "a green circle moving up on a black background"]
 )
 def test_the_video_shows_what_the_prompt_says(line_of_all: Line, prompt: str) -> None:
     end = completed(line_of_all, line_of_all.upstream.submit(prompt, seed=5))
